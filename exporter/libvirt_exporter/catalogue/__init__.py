@@ -1,0 +1,112 @@
+"""The catalogue: every metric of the exporter, one row each, in the order of exposition."""
+
+from libvirt_exporter.catalogue import (
+    balloon,
+    block,
+    cpu,
+    dirtyrate,
+    exporter,
+    info,
+    interface,
+    iothread,
+    kvm,
+    memory,
+    metadata,
+    perf,
+    state,
+    vcpu,
+)
+from libvirt_exporter.catalogue.metric import Group, Metric, Withheld
+
+GROUPS: tuple[Group, ...] = (
+    state.GROUP,
+    cpu.GROUP,
+    balloon.GROUP,
+    vcpu.GROUP,
+    interface.GROUP,
+    block.GROUP,
+    block.LIMITS_GROUP,
+    block.BACKING_GROUP,
+    block.TIMED_GROUP,
+    iothread.GROUP,
+    perf.GROUP,
+    memory.GROUP,
+    dirtyrate.GROUP,
+    kvm.VM_GROUP,
+    kvm.KVM_GROUP,
+    info.GROUP,
+    metadata.GROUP,
+)
+
+DOMAIN_METRICS: tuple[Metric, ...] = (
+    *state.METRICS,
+    *info.METRICS,
+    *metadata.METRICS,
+    *cpu.METRICS,
+    *vcpu.METRICS,
+    *balloon.METRICS,
+    *block.METRICS,
+    *interface.METRICS,
+    *iothread.METRICS,
+    *perf.METRICS,
+    *memory.METRICS,
+    *dirtyrate.METRICS,
+    *kvm.METRICS,
+)
+"""Metrics with a series per domain or device."""
+
+METRICS: tuple[Metric, ...] = (
+    *exporter.SCRAPE_METRICS,
+    *DOMAIN_METRICS,
+    *exporter.PROCESS_METRICS,
+)
+
+_COUNT = "A number of entries: count the entries' series instead."
+_NAME = "A name: it is a label of the entry's series."
+
+WITHHELD: tuple[Withheld, ...] = (
+    Withheld("net.count", _COUNT),
+    Withheld("block.count", _COUNT),
+    Withheld("iothread.count", _COUNT),
+    Withheld("cpu.cache.monitor.count", _COUNT),
+    Withheld("cpu.cache.monitor.<num>.bank.count", _COUNT),
+    Withheld("cpu.energy.monitor.count", _COUNT),
+    Withheld("cpu.energy.monitor.<num>.pkg.count", _COUNT),
+    Withheld("memory.bandwidth.monitor.count", _COUNT),
+    Withheld("memory.bandwidth.monitor.<num>.node.count", _COUNT),
+    Withheld("block.<num>.timed_group.count", _COUNT),
+    Withheld("block.<num>.latency_histogram.<operation>.bin.count", _COUNT),
+    Withheld("net.<num>.name", _NAME),
+    Withheld("block.<num>.name", _NAME),
+    Withheld("cpu.cache.monitor.<num>.name", _NAME),
+    Withheld("cpu.cache.monitor.<num>.bank.<index>.id", _NAME),
+    Withheld("cpu.energy.monitor.<num>.name", _NAME),
+    Withheld("cpu.energy.monitor.<num>.pkg.<index>.id", _NAME),
+    Withheld("memory.bandwidth.monitor.<num>.name", _NAME),
+    Withheld("memory.bandwidth.monitor.<num>.node.<index>.id", _NAME),
+    Withheld(
+        "block.<num>.backingIndex",
+        "A name: it is a label of the series of lower images; the top image's changes with "
+        "every snapshot.",
+    ),
+    Withheld("block.<num>.timed_group.<i>.interval", _NAME),
+    Withheld(
+        "block.<num>.latency_histogram.<operation>.bin.<i>.start",
+        "A bound: it is the `le` label of the histogram's buckets.",
+    ),
+)
+"""Stats keys that are structure, not values."""
+
+WITHHELD_VALUES: tuple[Withheld, ...] = (
+    Withheld(
+        "cpu.* of inactive domains",
+        "libvirt returns the CPU time of its own daemon there (seen with 9.0.0).",
+    ),
+    Withheld("balloon.last-update of 0", "The guest has never reported."),
+    Withheld(
+        "everything but state.* of inactive domains",
+        "It is not asked for: libvirt would open the disks' images, and block on dead storage.",
+    ),
+    Withheld("NaN and infinity", "They are no figures; the series is absent."),
+)
+"""Values that are not exported although their key is mapped."""

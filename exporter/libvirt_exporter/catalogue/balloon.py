@@ -1,0 +1,94 @@
+"""`balloon.*`: memory as the balloon device and the guest's driver report it."""
+
+from libvirt_exporter.catalogue.metric import GUEST_BOOT, Group, Metric, Scale, Stat
+
+GROUP = Group(
+    name="balloon",
+    text="Memory given to the domain, and the guest's own memory figures where it reports them.",
+    asks=("balloon",),
+)
+
+
+def _memory(what: str, key: str, text: str, since: str = "2.1.0") -> Stat:
+    return Stat(
+        name=f"libvirt_domain_balloon_{what}_bytes",
+        type="gauge",
+        text=text,
+        group="balloon",
+        source=f"balloon.{key}",
+        scale=Scale.KIBIBYTES,
+        since=since,
+    )
+
+
+def _events(what: str, key: str, text: str, since: str = "2.1.0") -> Stat:
+    return Stat(
+        name=f"libvirt_domain_balloon_{what}_total",
+        type="counter",
+        text=text,
+        group="balloon",
+        source=f"balloon.{key}",
+        scale=Scale.KIBIBYTES if what.endswith("_bytes") else Scale.ONE,
+        since=since,
+        resets=GUEST_BOOT,
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    _memory(
+        "current",
+        "current",
+        "Memory that the balloon leaves to the guest: what is allocated, not what is used.",
+        "1.2.9",
+    ),
+    _memory("maximum", "maximum", "Memory that the domain may have at most.", "1.2.9"),
+    _memory(
+        "unused", "unused", "Guest memory that nothing uses at all, caches included (MemFree)."
+    ),
+    _memory(
+        "available",
+        "available",
+        "Memory that the guest's system sees in total (MemTotal, despite libvirt's name).",
+    ),
+    _memory(
+        "usable",
+        "usable",
+        "Guest memory that could be reclaimed without swapping (MemAvailable).",
+    ),
+    _memory(
+        "disk_caches",
+        "disk_caches",
+        "Guest memory in caches that can be reclaimed without further I/O.",
+        "4.6.0",
+    ),
+    _memory(
+        "rss",
+        "rss",
+        "Resident memory of the QEMU process on the host, without hugetlbfs pages.",
+    ),
+    _events("swap_in_bytes", "swap_in", "Data that the guest read from its swap."),
+    _events("swap_out_bytes", "swap_out", "Data that the guest wrote to its swap."),
+    _events("major_faults", "major_fault", "Page faults of the guest that needed disk I/O."),
+    _events("minor_faults", "minor_fault", "Page faults of the guest served without disk I/O."),
+    _events(
+        "hugetlb_allocations",
+        "hugetlb_pgalloc",
+        "Huge pages that the guest allocated with success.",
+        "5.4.0",
+    ),
+    _events(
+        "hugetlb_allocation_failures",
+        "hugetlb_pgfail",
+        "Huge pages that the guest failed to allocate.",
+        "5.4.0",
+    ),
+    Stat(
+        name="libvirt_domain_balloon_last_update_timestamp_seconds",
+        type="gauge",
+        text="Host's Unix time of the guest's last memory report; absent before the first.",
+        group="balloon",
+        source="balloon.last-update",
+        zero_is_absent=True,
+        since="2.1.0",
+    ),
+)

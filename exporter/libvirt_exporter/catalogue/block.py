@@ -1,0 +1,261 @@
+"""`block.*`: disks: requests, latencies, sizes, limits, backing chain.
+
+A disk is named by its target (`vda`), never by its index, which moves with hot-plug. The images
+below the top one of a backing chain have metrics of their own.
+"""
+
+from libvirt_exporter.catalogue.metric import (
+    NEW_QEMU,
+    Group,
+    Histogram,
+    Metric,
+    Scale,
+    Stat,
+    StatInfo,
+)
+
+GROUP = Group(name="block", text="Disk requests, latencies and sizes.", asks=("block",))
+LIMITS_GROUP = Group(
+    name="block-limits",
+    text="Constant request limits and alignments of opened images.",
+    default=False,
+    asks=("block",),
+)
+BACKING_GROUP = Group(
+    name="block-backing",
+    text="Images below the top one of a backing chain.",
+    default=False,
+    asks=("block",),
+    backing=True,
+)
+TIMED_GROUP = Group(
+    name="block-timed",
+    text="Latencies over the time windows that a disk's XML configures.",
+    default=False,
+    asks=("block",),
+)
+
+DISK = {"device": "block.<num>.name"}
+LAYER = {**DISK, "backing_index": "block.<num>.backingIndex"}
+HISTOGRAM_RESETS = f"{NEW_QEMU}; also when the histogram's configuration is applied again"
+
+
+def _counter(what: str, key: str, text: str) -> Stat:
+    return Stat(
+        name=f"libvirt_domain_block_{what}_total",
+        type="counter",
+        text=text,
+        group="block",
+        source=f"block.<num>.{key}",
+        labels=DISK,
+        scale=Scale.NANOSECONDS if what.endswith("_seconds") else Scale.ONE,
+        since="1.2.9",
+        resets=NEW_QEMU,
+    )
+
+
+def _lower_counter(what: str, key: str, text: str) -> Stat:
+    return Stat(
+        name=f"libvirt_domain_block_backing_{what}_total",
+        type="counter",
+        text=text,
+        group="block-backing",
+        source=f"block.<num>.{key}",
+        labels=LAYER,
+        scale=Scale.NANOSECONDS if what.endswith("_seconds") else Scale.ONE,
+        lower=True,
+        since="1.2.12",
+        resets=NEW_QEMU,
+    )
+
+
+def _gauge(
+    what: str,
+    key: str,
+    text: str,
+    *,
+    group: str = "block",
+    lower: bool = False,
+    since: str = "1.2.9",
+) -> Stat:
+    thing = "block_backing" if lower else "block"
+    return Stat(
+        name=f"libvirt_domain_{thing}_{what}",
+        type="gauge",
+        text=text,
+        group=group,
+        source=f"block.<num>.{key}",
+        labels=LAYER if lower else DISK,
+        lower=lower,
+        since=since,
+    )
+
+
+def _limit(what: str, key: str, text: str) -> list[Metric]:
+    key, since = f"limits.{key}", "11.10.0"
+    text = f"{text} Constant while the image is open."
+    return [
+        _gauge(f"limit_{what}", key, text, group="block-limits", since=since),
+        _gauge(f"limit_{what}", key, text, group="block-backing", lower=True, since=since),
+    ]
+
+
+def _timed(operation: str, thing: str) -> list[Metric]:
+    labels = {**DISK, "interval_seconds": "block.<num>.timed_group.<i>.interval"}
+    rows: list[Metric] = [
+        Stat(
+            name=f"libvirt_domain_block_timed_{thing}_latency_{which}_seconds",
+            type="gauge",
+            text=f"{word} latency of {thing} requests within the window.",
+            group="block-timed",
+            source=f"block.<num>.timed_group.<i>.{operation}_latency_{which}",
+            labels=labels,
+            scale=Scale.NANOSECONDS,
+            since="11.10.0",
+            stability="experimental",
+        )
+        for which, word in (("min", "Lowest"), ("max", "Highest"), ("avg", "Mean"))
+    ]
+    if operation != "flush":
+        rows.append(
+            Stat(
+                name=f"libvirt_domain_block_timed_{thing}_queue_depth_avg",
+                type="gauge",
+                text=f"Mean number of pending {thing} requests within the window.",
+                group="block-timed",
+                source=f"block.<num>.timed_group.<i>.{operation}_queue_depth_avg",
+                labels=labels,
+                since="11.10.0",
+                stability="experimental",
+            )
+        )
+    return rows
+
+
+def _histogram(operation: str, thing: str) -> Histogram:
+    return Histogram(
+        name=f"libvirt_domain_block_{thing}_latency_seconds",
+        type="histogram",
+        text=f"Latency of {thing} requests, for disks whose XML configures a histogram.",
+        group="block",
+        source=f"block.<num>.latency_histogram.{operation}.bin.<i>.value",
+        start=f"block.<num>.latency_histogram.{operation}.bin.<i>.start",
+        labels=DISK,
+        since="12.1.0",
+        stability="experimental",
+        resets=HISTOGRAM_RESETS,
+    )
+
+
+_COUNTERS = (
+    ("reads_completed", "rd.reqs", "Read requests of the guest that completed."),
+    ("read_bytes", "rd.bytes", "Bytes of the guest's read requests."),
+    (
+        "read_time_seconds",
+        "rd.times",
+        "Time that read requests took, summed over requests, so faster than the clock.",
+    ),
+    ("writes_completed", "wr.reqs", "Write requests of the guest that completed."),
+    ("written_bytes", "wr.bytes", "Bytes of the guest's write requests."),
+    ("write_time_seconds", "wr.times", "Time that write requests took, summed over requests."),
+    ("flushes_completed", "fl.reqs", "Flush requests of the guest that completed."),
+    ("flush_time_seconds", "fl.times", "Time that flush requests took, summed over requests."),
+)
+
+_SIZES = (
+    (
+        "allocation_bytes",
+        "allocation",
+        "Highest byte written since QEMU opened the image, not the space used on the host.",
+    ),
+    ("capacity_bytes", "capacity", "Size of the disk as the guest sees it."),
+    ("physical_bytes", "physical", "Space that the image takes on the host."),
+)
+
+_THRESHOLD = ("write_threshold_bytes", "threshold", "Armed threshold of the BLOCK_THRESHOLD event.")
+
+METRICS: tuple[Metric, ...] = (
+    *(_counter(*row) for row in _COUNTERS),
+    Stat(
+        name="libvirt_domain_block_errors_total",
+        type="counter",
+        text="Errors that the driver counts; Xen: times the ring of requests was full. Not QEMU.",
+        group="block",
+        source="block.<num>.errors",
+        labels=DISK,
+        since="1.2.9",
+        resets="when the domain starts",
+    ),
+    *(_gauge(*row) for row in _SIZES),
+    _gauge(*_THRESHOLD, since="3.2.0"),
+    *(
+        _histogram(*row)
+        for row in (
+            ("read", "read"),
+            ("write", "write"),
+            ("zone_append", "zone_append"),
+            ("flush", "flush"),
+        )
+    ),
+    StatInfo(
+        name="libvirt_domain_block_path_info",
+        type="gauge",
+        text="Always 1; the local path of the disk's top image.",
+        group="block",
+        source="block.<num>.path",
+        labels={**DISK, "path": "block.<num>.path"},
+        since="1.2.12",
+        default=False,
+    ),
+    *(
+        row
+        for limit in (
+            (
+                "request_alignment_bytes",
+                "request_alignment",
+                "Alignment that requests must have.",
+            ),
+            ("discard_max_bytes", "discard_max", "Largest discard request."),
+            ("discard_alignment_bytes", "discard_alignment", "Best alignment of discards."),
+            ("write_zeroes_max_bytes", "write_zeroes_max", "Largest write-zeroes request."),
+            (
+                "write_zeroes_alignment_bytes",
+                "write_zeroes_alignment",
+                "Best alignment of write-zeroes requests.",
+            ),
+            ("transfer_optimal_bytes", "transfer_optimal", "Best transfer length."),
+            ("transfer_max_bytes", "transfer_max", "Largest transfer length."),
+            (
+                "transfer_hw_max_bytes",
+                "transfer_hw_max",
+                "Largest transfer length of the hardware.",
+            ),
+            ("iov_max", "iov_max", "Most elements of a scatter/gather list."),
+            ("iov_hw_max", "iov_hw_max", "Most scatter/gather elements of the hardware."),
+            (
+                "memory_alignment_minimal_bytes",
+                "memory_alignment_minimal",
+                "Memory alignment below which data is copied.",
+            ),
+            (
+                "memory_alignment_optimal_bytes",
+                "memory_alignment_optimal",
+                "Memory alignment used for copies.",
+            ),
+        )
+        for row in _limit(*limit)
+    ),
+    *(_lower_counter(*row) for row in _COUNTERS),
+    *(_gauge(*row, group="block-backing", lower=True, since="1.2.12") for row in _SIZES),
+    _gauge(*_THRESHOLD, group="block-backing", lower=True, since="3.2.0"),
+    *(
+        row
+        for operation in (
+            ("rd", "read"),
+            ("wr", "write"),
+            ("zone_append", "zone_append"),
+            ("flush", "flush"),
+        )
+        for row in _timed(*operation)
+    ),
+)

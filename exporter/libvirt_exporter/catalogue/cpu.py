@@ -1,0 +1,130 @@
+"""`cpu.*`: host CPU time of the whole domain, cache and energy monitors (libvirt: cpu-total)."""
+
+from libvirt_exporter.catalogue.metric import (
+    NEW_QEMU,
+    NEW_RESCTRL,
+    Group,
+    Metric,
+    Scale,
+    Stat,
+    StatInfo,
+)
+
+GROUP = Group(
+    name="cpu-total",
+    text="Host CPU time, cache and energy monitors of the domain.",
+    asks=("cpu-total",),
+)
+
+CACHE_MONITOR = {"monitor": "cpu.cache.monitor.<num>.name"}
+CACHE_BANK = {**CACHE_MONITOR, "bank": "cpu.cache.monitor.<num>.bank.<index>.id"}
+ENERGY_MONITOR = {"monitor": "cpu.energy.monitor.<num>.name"}
+ENERGY_PACKAGE = {**ENERGY_MONITOR, "package": "cpu.energy.monitor.<num>.pkg.<index>.id"}
+
+
+def _time(name: str, source: str, text: str, since: str) -> Stat:
+    return Stat(
+        name=name,
+        type="counter",
+        text=text,
+        group="cpu-total",
+        source=source,
+        scale=Scale.NANOSECONDS,
+        since=since,
+        resets=NEW_QEMU,
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    _time(
+        "libvirt_domain_cpu_seconds_total",
+        "cpu.time",
+        "Host CPU time used by the domain: guest, emulator and its helper threads.",
+        "1.2.9",
+    ),
+    _time(
+        "libvirt_domain_cpu_user_seconds_total",
+        "cpu.user",
+        "Host CPU time of the domain in user mode; current kernels count guest mode in.",
+        "1.2.9",
+    ),
+    _time(
+        "libvirt_domain_cpu_system_seconds_total",
+        "cpu.system",
+        "Host CPU time of the domain in kernel mode.",
+        "1.2.9",
+    ),
+    _time(
+        "libvirt_domain_cpu_haltpoll_success_seconds_total",
+        "cpu.haltpoll.success.time",
+        "Time that vCPUs polled while halted and were woken during it, summed over vCPUs.",
+        "7.6.0",
+    ),
+    _time(
+        "libvirt_domain_cpu_haltpoll_fail_seconds_total",
+        "cpu.haltpoll.fail.time",
+        "Time that vCPUs polled while halted and then slept all the same, summed over vCPUs.",
+        "7.6.0",
+    ),
+    StatInfo(
+        name="libvirt_domain_cpu_cache_monitor_info",
+        type="gauge",
+        text="Always 1; the vCPUs that a cache monitor covers.",
+        group="cpu-total",
+        source="cpu.cache.monitor.<num>.vcpus",
+        labels={**CACHE_MONITOR, "vcpus": "cpu.cache.monitor.<num>.vcpus"},
+        since="4.10.0",
+    ),
+    Stat(
+        name="libvirt_domain_cpu_cache_occupancy_bytes",
+        type="gauge",
+        text="Last-level cache that the monitored vCPUs occupy in one cache bank of the host.",
+        group="cpu-total",
+        source="cpu.cache.monitor.<num>.bank.<index>.bytes",
+        labels=CACHE_BANK,
+        since="4.10.0",
+    ),
+    StatInfo(
+        name="libvirt_domain_cpu_energy_monitor_info",
+        type="gauge",
+        text="Always 1; the vCPUs that an energy monitor covers.",
+        group="cpu-total",
+        source="cpu.energy.monitor.<num>.vcpus",
+        labels={**ENERGY_MONITOR, "vcpus": "cpu.energy.monitor.<num>.vcpus"},
+        since="12.4.0",
+        stability="experimental",
+    ),
+    Stat(
+        name="libvirt_domain_cpu_energy_joules_total",
+        type="counter",
+        text="Energy that the monitored vCPUs used on one processor package.",
+        group="cpu-total",
+        source="cpu.energy.monitor.<num>.pkg.<index>.core_energy",
+        labels=ENERGY_PACKAGE,
+        since="12.4.0",
+        stability="experimental",
+        resets=NEW_RESCTRL,
+    ),
+    Stat(
+        name="libvirt_domain_cpu_energy_activity_farads_total",
+        type="counter",
+        text="Dynamic capacitance that the monitored vCPUs switched on one processor package.",
+        group="cpu-total",
+        source="cpu.energy.monitor.<num>.pkg.<index>.activity",
+        labels=ENERGY_PACKAGE,
+        since="12.4.0",
+        stability="experimental",
+        resets=NEW_RESCTRL,
+    ),
+    Stat(
+        name="libvirt_domain_cpu_energy_feature_total",
+        type="counter",
+        text="Any other energy counter of the kernel's resctrl, in the kernel's unit.",
+        group="cpu-total",
+        source="cpu.energy.monitor.<num>.pkg.<index>.<feature>",
+        labels={**ENERGY_PACKAGE, "feature": "<feature>"},
+        since="12.4.0",
+        stability="experimental",
+        resets=NEW_RESCTRL,
+    ),
+)

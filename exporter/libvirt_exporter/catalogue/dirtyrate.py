@@ -1,0 +1,70 @@
+"""`dirtyrate.*`: the last measurement of how fast the guest dirties its memory.
+
+Somebody with a read-write connection has to start a measurement; the result stays for ever.
+"""
+
+from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, StatEnum, StatInfo
+
+GROUP = Group(
+    name="dirtyrate",
+    text="The last dirty rate measurement that somebody started.",
+    default=False,
+    asks=("dirtyrate",),
+)
+
+METRICS: tuple[Metric, ...] = (
+    StatEnum(
+        name="libvirt_domain_dirtyrate_status",
+        type="gauge",
+        text="1 for the status of the last measurement.",
+        group="dirtyrate",
+        source="dirtyrate.calc_status",
+        label="status",
+        values={0: "unstarted", 1: "measuring", 2: "measured"},
+        since="7.2.0",
+    ),
+    Stat(
+        name="libvirt_domain_dirtyrate_calculation_start_seconds",
+        type="gauge",
+        text="When the last measurement started, by QEMU's own clock (not Unix time).",
+        group="dirtyrate",
+        source="dirtyrate.calc_start_time",
+        since="7.2.0",
+    ),
+    Stat(
+        name="libvirt_domain_dirtyrate_calculation_period_seconds",
+        type="gauge",
+        text="Length of the last measurement.",
+        group="dirtyrate",
+        source="dirtyrate.calc_period",
+        since="7.2.0",
+    ),
+    StatInfo(
+        name="libvirt_domain_dirtyrate_calculation_info",
+        type="gauge",
+        text="Always 1; the method of the last measurement.",
+        group="dirtyrate",
+        source="dirtyrate.calc_mode",
+        labels={"mode": "dirtyrate.calc_mode"},
+        since="8.1.0",
+    ),
+    Stat(
+        name="libvirt_domain_dirtyrate_bytes_per_second",
+        type="gauge",
+        text="Result of the last measurement: memory dirtied per second.",
+        group="dirtyrate",
+        source="dirtyrate.megabytes_per_second",
+        scale=Scale.MEBIBYTES,
+        since="7.2.0",
+    ),
+    Stat(
+        name="libvirt_domain_dirtyrate_vcpu_bytes_per_second",
+        type="gauge",
+        text="Result of the last measurement for one vCPU (dirty-ring mode only).",
+        group="dirtyrate",
+        source="dirtyrate.vcpu.<num>.megabytes_per_second",
+        labels={"vcpu": "<num>"},
+        scale=Scale.MEBIBYTES,
+        since="8.1.0",
+    ),
+)

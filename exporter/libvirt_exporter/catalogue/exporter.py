@@ -1,0 +1,211 @@
+"""What the exporter says of the host, of a scrape and of itself. Always there."""
+
+from collections.abc import Mapping
+
+from libvirt_exporter.catalogue.metric import Exporter, Metric, MetricType
+
+SOURCE = "the exporter"
+
+
+def _row(
+    name: str,
+    metric_type: MetricType,
+    text: str,
+    *labels: str,
+    group: str = "exporter",
+    source: str = SOURCE,
+    resets: str = "",
+) -> Exporter:
+    found: Mapping[str, str] = {label: label for label in labels}
+    return Exporter(
+        name=name,
+        type=metric_type,
+        text=text,
+        group=group,
+        source=source,
+        labels=found,
+        resets=resets or ("when the exporter starts" if metric_type == "counter" else ""),
+    )
+
+
+UP = _row(
+    "libvirt_up",
+    "gauge",
+    "1 when libvirt answered this scrape, 0 when not.",
+    group="scrape",
+)
+INFO = _row(
+    "libvirt_info",
+    "gauge",
+    "Always 1; the hypervisor driver and the versions of hypervisor and libvirt.",
+    "hypervisor",
+    "hypervisor_version",
+    "version",
+    group="scrape",
+    source="virConnectGetType, virConnectGetVersion and virConnectGetLibVersion",
+)
+DOMAINS = _row(
+    "libvirt_domains",
+    "gauge",
+    "Domains that libvirt listed, by state, before the configuration's domain filter.",
+    "state",
+    group="scrape",
+    source="state.state",
+)
+SCRAPE_DURATION = _row(
+    "libvirt_scrape_duration_seconds",
+    "gauge",
+    "Time that the sample behind this scrape took.",
+    group="scrape",
+)
+SCRAPE_PHASE_DURATION = _row(
+    "libvirt_scrape_phase_duration_seconds",
+    "gauge",
+    "Time that each phase of the sample took.",
+    "phase",
+    group="scrape",
+)
+SCRAPE_GROUP_DURATION = _row(
+    "libvirt_scrape_group_duration_seconds",
+    "gauge",
+    "Time of the libvirt calls that asked for a field group, summed over parallel calls; "
+    "a call for several groups counts for each.",
+    "group",
+    group="scrape",
+)
+SCRAPE_GROUP_SUCCESS = _row(
+    "libvirt_scrape_group_success",
+    "gauge",
+    "1 when a field group was answered for every domain that was asked, 0 when not.",
+    "group",
+    group="scrape",
+)
+SCRAPE_INCOMPLETE = _row(
+    "libvirt_scrape_incomplete_domains",
+    "gauge",
+    "Domains of this scrape that did not answer a field group they were asked for.",
+    "group",
+    group="scrape",
+)
+SERIES = _row(
+    "libvirt_exporter_series",
+    "gauge",
+    "Series of domains in this scrape, by field group.",
+    "group",
+    group="scrape",
+)
+SERIES_DROPPED = _row(
+    "libvirt_exporter_series_dropped",
+    "gauge",
+    "Series left out of this scrape, by reason: limit (limits.series) or duplicate.",
+    "reason",
+    group="scrape",
+)
+UNMAPPED_KEYS = _row(
+    "libvirt_exporter_unmapped_stats_keys",
+    "gauge",
+    "Domains with a statistics key that this exporter does not know; indexes shown as <n>.",
+    "key",
+    group="scrape",
+)
+UNPARSABLE_XML = _row(
+    "libvirt_exporter_unparsable_domain_xml",
+    "gauge",
+    "Domains whose XML could not be understood; they have statistics but no info series.",
+    group="scrape",
+)
+
+BUILD_INFO = _row(
+    "libvirt_exporter_build_info",
+    "gauge",
+    "Always 1; versions of the exporter, of Python and of libvirt-python.",
+    "version",
+    "python",
+    "libvirt_python",
+)
+RELOAD_SUCCESSFUL = _row(
+    "libvirt_exporter_config_last_reload_successful",
+    "gauge",
+    "1 when the configuration was last loaded with success, 0 when the old one was kept.",
+)
+RELOAD_TIMESTAMP = _row(
+    "libvirt_exporter_config_last_reload_success_timestamp_seconds",
+    "gauge",
+    "Unix time of the last successful load of the configuration.",
+)
+SAMPLES = _row("libvirt_exporter_samples_total", "counter", "Samples taken of the host.")
+SAMPLES_SHARED = _row(
+    "libvirt_exporter_samples_shared_total",
+    "counter",
+    "Requests answered by a sample that was in flight already.",
+)
+SCRAPES = _row(
+    "libvirt_exporter_scrapes_total",
+    "counter",
+    "Scrapes by result: ok, down (libvirt did not answer) or refused (a bad request).",
+    "result",
+)
+CALLS = _row(
+    "libvirt_exporter_libvirt_calls_total",
+    "counter",
+    "Calls of libvirt's API that ended.",
+    "call",
+)
+CALL_SECONDS = _row(
+    "libvirt_exporter_libvirt_call_seconds_total",
+    "counter",
+    "Wall time of libvirt's API calls that ended.",
+    "call",
+)
+ERRORS = _row(
+    "libvirt_exporter_libvirt_errors_total",
+    "counter",
+    "Calls of libvirt's API that failed, by class of error.",
+    "call",
+    "class",
+)
+ABANDONED = _row(
+    "libvirt_exporter_abandoned_calls_total",
+    "counter",
+    "Calls of libvirt's API that were given up because they did not return in time.",
+    "call",
+)
+STUCK_DOMAINS = _row(
+    "libvirt_exporter_stuck_domains",
+    "gauge",
+    "Domains that are left out of monitor calls because their QEMU does not answer.",
+)
+DISCONNECTS = _row("libvirt_exporter_disconnects_total", "counter", "Times that libvirt was lost.")
+RECONNECTS = _row(
+    "libvirt_exporter_reconnects_total", "counter", "Times that libvirt came back after a loss."
+)
+
+SCRAPE_METRICS: tuple[Metric, ...] = (
+    UP,
+    INFO,
+    DOMAINS,
+    SCRAPE_DURATION,
+    SCRAPE_PHASE_DURATION,
+    SCRAPE_GROUP_DURATION,
+    SCRAPE_GROUP_SUCCESS,
+    SCRAPE_INCOMPLETE,
+    SERIES,
+    SERIES_DROPPED,
+    UNMAPPED_KEYS,
+    UNPARSABLE_XML,
+)
+PROCESS_METRICS: tuple[Metric, ...] = (
+    BUILD_INFO,
+    RELOAD_SUCCESSFUL,
+    RELOAD_TIMESTAMP,
+    SAMPLES,
+    SAMPLES_SHARED,
+    SCRAPES,
+    CALLS,
+    CALL_SECONDS,
+    ERRORS,
+    ABANDONED,
+    STUCK_DOMAINS,
+    DISCONNECTS,
+    RECONNECTS,
+)

@@ -1,0 +1,32 @@
+"""`iothread.*`: settings of QEMU's I/O threads."""
+
+from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat
+
+GROUP = Group(name="iothread", text="Polling settings of I/O threads.", asks=("iothread",))
+
+
+def _setting(what: str, key: str, text: str, scale: Scale = Scale.ONE) -> Stat:
+    return Stat(
+        name=f"libvirt_domain_iothread_poll_{what}",
+        type="gauge",
+        text=text,
+        group="iothread",
+        source=f"iothread.<id>.{key}",
+        labels={"iothread": "<id>"},
+        scale=scale,
+        since="4.10.0",
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    _setting(
+        "max_seconds",
+        "poll-max-ns",
+        "Longest time that the I/O thread polls; 0 when polling is off.",
+        Scale.NANOSECONDS,
+    ),
+    _setting("grow", "poll-grow", "Factor by which polling grows; 0 for QEMU's default."),
+    _setting(
+        "shrink", "poll-shrink", "Divisor by which polling shrinks; 0 to fall back to no polling."
+    ),
+)

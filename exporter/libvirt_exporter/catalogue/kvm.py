@@ -1,0 +1,73 @@
+"""`vm.*` and `vcpu.<num>.<name>.*`: statistics of the kernel's KVM, passed through unnamed.
+
+Names depend on the kernel, so they are label values: a new one is never unmapped. Those that end
+in `_ns` are times and have metrics of their own, in seconds.
+"""
+
+from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat
+
+VM_GROUP = Group(
+    name="vm", text="KVM's statistics of the whole domain.", default=False, asks=("vm",)
+)
+KVM_GROUP = Group(
+    name="kvm",
+    text="KVM's statistics of each vCPU (about 42 per vCPU), and with them the vm group.",
+    default=False,
+    asks=("vcpu",),
+    implies=("vm",),
+)
+
+
+def _rows(group: str, prefix: str, key: str, labels: dict[str, str], what: str) -> list[Metric]:
+    labels = {**labels, "stat": "<name>"}
+    return [
+        Stat(
+            name=f"{prefix}_seconds_total",
+            type="counter",
+            text=f"Times that KVM accumulates {what}.",
+            group=group,
+            source=f"{key}.<name>_ns.sum",
+            labels=labels,
+            scale=Scale.NANOSECONDS,
+            since="8.9.0",
+            stability="experimental",
+            resets=NEW_QEMU,
+        ),
+        Stat(
+            name=f"{prefix}_events_total",
+            type="counter",
+            text=f"Events that KVM counts {what}.",
+            group=group,
+            source=f"{key}.<name>.sum",
+            labels=labels,
+            since="8.9.0",
+            stability="experimental",
+            resets=NEW_QEMU,
+        ),
+        Stat(
+            name=f"{prefix}_current",
+            type="gauge",
+            text=f"Momentary figures of KVM {what}.",
+            group=group,
+            source=f"{key}.<name>.cur",
+            labels=labels,
+            since="8.9.0",
+            stability="experimental",
+        ),
+        Stat(
+            name=f"{prefix}_peak",
+            type="gauge",
+            text=f"Highest values that KVM saw {what}.",
+            group=group,
+            source=f"{key}.<name>.max",
+            labels=labels,
+            since="8.9.0",
+            stability="experimental",
+        ),
+    ]
+
+
+METRICS: tuple[Metric, ...] = (
+    *_rows("kvm", "libvirt_domain_vcpu_kvm", "vcpu.<num>", {"vcpu": "<num>"}, "for a vCPU"),
+    *_rows("vm", "libvirt_domain_kvm", "vm", {}, "for the domain"),
+)

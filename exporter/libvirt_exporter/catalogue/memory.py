@@ -1,0 +1,44 @@
+"""`memory.*`: memory bandwidth monitors of resctrl."""
+
+from libvirt_exporter.catalogue.metric import NEW_RESCTRL, Group, Metric, Stat, StatInfo
+
+GROUP = Group(
+    name="memory",
+    text="Memory bandwidth, where the domain's XML configures monitors.",
+    asks=("memory",),
+)
+
+MONITOR = {"monitor": "memory.bandwidth.monitor.<num>.name"}
+NODE = {**MONITOR, "node": "memory.bandwidth.monitor.<num>.node.<index>.id"}
+
+
+def _traffic(what: str, key: str, text: str) -> Stat:
+    return Stat(
+        name=f"libvirt_domain_memory_bandwidth_{what}_total",
+        type="counter",
+        text=text,
+        group="memory",
+        source=f"memory.bandwidth.monitor.<num>.node.<index>.bytes.{key}",
+        labels=NODE,
+        since="6.0.0",
+        resets=NEW_RESCTRL,
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    StatInfo(
+        name="libvirt_domain_memory_bandwidth_monitor_info",
+        type="gauge",
+        text="Always 1; the vCPUs that a memory bandwidth monitor covers.",
+        group="memory",
+        source="memory.bandwidth.monitor.<num>.vcpus",
+        labels={**MONITOR, "vcpus": "memory.bandwidth.monitor.<num>.vcpus"},
+        since="6.0.0",
+    ),
+    _traffic("bytes", "total", "Memory traffic of the monitored vCPUs through any controller."),
+    _traffic(
+        "local_bytes",
+        "local",
+        "Memory traffic of the monitored vCPUs through the local controller.",
+    ),
+)

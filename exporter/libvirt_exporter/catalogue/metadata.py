@@ -1,0 +1,105 @@
+"""What management software wrote into the domain's metadata, and labels that operators choose."""
+
+from libvirt_exporter.catalogue.metric import Fact, Group, Metric
+
+GROUP = Group(
+    name="metadata",
+    text="Identity that OpenStack, oVirt or libosinfo wrote, and operators' labels.",
+)
+
+NOVA = "domain XML, metadata/instance of Nova"
+OVIRT = "domain XML, metadata/vm of oVirt"
+
+
+def _number(name: str, source: str, text: str, value: str) -> Fact:
+    return Fact(name=name, type="gauge", text=text, group="metadata", source=source, value=value)
+
+
+METRICS: tuple[Metric, ...] = (
+    Fact(
+        name="libvirt_domain_openstack_info",
+        type="gauge",
+        text="Always 1; the OpenStack instance behind the domain.",
+        group="metadata",
+        source=NOVA,
+        each="openstack",
+        labels={
+            "instance_name": "instance_name",
+            "flavor": "flavor",
+            "flavor_id": "flavor_id",
+            "image_id": "image_id",
+            "project_id": "project_id",
+            "project_name": "project_name",
+            "root_type": "root_type",
+        },
+    ),
+    Fact(
+        name="libvirt_domain_openstack_user_info",
+        type="gauge",
+        text="Always 1; the OpenStack user who owns the instance.",
+        group="metadata",
+        source=NOVA,
+        each="openstack",
+        labels={"user_id": "user_id", "user_name": "user_name"},
+        default=False,
+    ),
+    _number(
+        "libvirt_domain_openstack_creation_timestamp_seconds",
+        f"{NOVA}, creationTime",
+        "Unix time at which Nova created the instance on this host.",
+        "openstack.creation_time",
+    ),
+    Fact(
+        name="libvirt_domain_ovirt_info",
+        type="gauge",
+        text="Always 1; oVirt's settings of the domain.",
+        group="metadata",
+        source=OVIRT,
+        each="ovirt",
+        labels={
+            "cluster_version": "cluster_version",
+            "cpu_policy": "cpu_policy",
+            "resume_behavior": "resume_behavior",
+        },
+    ),
+    _number(
+        "libvirt_domain_ovirt_guaranteed_memory_bytes",
+        f"{OVIRT}, minGuaranteedMemoryMb",
+        "Memory that oVirt guarantees the domain.",
+        "ovirt.guaranteed_memory",
+    ),
+    _number(
+        "libvirt_domain_ovirt_balloon_target_bytes",
+        f"{OVIRT}, balloonTarget",
+        "Balloon size that oVirt asked for.",
+        "ovirt.balloon_target",
+    ),
+    _number(
+        "libvirt_domain_ovirt_vcpu_limit_ratio",
+        "domain XML, metadata/qos of oVirt, vcpuLimit",
+        "Share of the host's CPUs that oVirt allows the domain; 1 is all.",
+        "ovirt.vcpu_limit",
+    ),
+    _number(
+        "libvirt_domain_ovirt_start_timestamp_seconds",
+        f"{OVIRT}, startTime",
+        "Unix time at which oVirt started the domain.",
+        "ovirt.start_time",
+    ),
+    Fact(
+        name="libvirt_domain_os_info",
+        type="gauge",
+        text="Always 1; the guest's operating system as libosinfo names it.",
+        group="metadata",
+        source="domain XML, metadata/libosinfo/os@id",
+        labels={"os_id": "os_id"},
+    ),
+    Fact(
+        name="libvirt_domain_labels",
+        type="gauge",
+        text="Always 1; labels that the operator chose from the domain XML.",
+        group="metadata",
+        source="configuration, labels.custom",
+        operator_labels=True,
+    ),
+)

@@ -1,0 +1,75 @@
+"""`vcpu.*`: number, state and CPU time of virtual CPUs."""
+
+from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat, StatEnum
+
+GROUP = Group(name="vcpu", text="Virtual CPUs: number, state, CPU time.", asks=("vcpu",))
+
+VCPU = {"vcpu": "<num>"}
+
+
+def _time(what: str, key: str, text: str, since: str) -> Stat:
+    return Stat(
+        name=f"libvirt_domain_vcpu_{what}seconds_total",
+        type="counter",
+        text=text,
+        group="vcpu",
+        source=f"vcpu.<num>.{key}",
+        labels=VCPU,
+        scale=Scale.NANOSECONDS,
+        since=since,
+        resets=f"{NEW_QEMU}; also when the vCPU is unplugged",
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    Stat(
+        name="libvirt_domain_vcpus_current",
+        type="gauge",
+        text="Virtual CPUs that are online.",
+        group="vcpu",
+        source="vcpu.current",
+        since="1.2.9",
+    ),
+    Stat(
+        name="libvirt_domain_vcpus_maximum",
+        type="gauge",
+        text="Virtual CPUs that can be online at most.",
+        group="vcpu",
+        source="vcpu.maximum",
+        since="1.2.9",
+    ),
+    StatEnum(
+        name="libvirt_domain_vcpu_state",
+        type="gauge",
+        text="1 for the vCPU's current state; QEMU's are running whenever they are online.",
+        group="vcpu",
+        source="vcpu.<num>.state",
+        labels=VCPU,
+        label="state",
+        values={0: "offline", 1: "running", 2: "blocked"},
+        since="1.2.9",
+    ),
+    _time("", "time", "Host CPU time used by the vCPU's thread.", "1.2.9"),
+    _time(
+        "wait_",
+        "wait",
+        "Time the vCPU's thread was ready to run but waited; "
+        "always 0 unless the host kernel's sched_schedstats is on.",
+        "1.3.2",
+    ),
+    _time(
+        "delay_",
+        "delay",
+        "Time the vCPU's thread waited on a run queue of the host: the guest's steal time.",
+        "7.2.0",
+    ),
+    Stat(
+        name="libvirt_domain_vcpu_halted",
+        type="gauge",
+        text="Whether the vCPU is halted (s390x only).",
+        group="vcpu",
+        source="vcpu.<num>.halted",
+        labels=VCPU,
+        since="2.4.0",
+    ),
+)

@@ -1,0 +1,51 @@
+"""One sample → one HTTP body: the scrape's own families, the exporter's metrics, the domains."""
+
+from __future__ import annotations
+
+import gzip
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from libvirt_exporter.exchange import Exposition
+from libvirt_exporter.model import HostSample
+from libvirt_exporter.render.scrape import Families, scrape_families
+from libvirt_exporter.render.text import DomainText
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+_END = "# EOF\n"
+# Level 1 takes a ninth of level 9's time for a body a seventh larger (measured on 14 MB).
+_GZIP_LEVEL = 1
+
+
+def expose(
+    sample: HostSample,
+    domains: DomainText,
+    own: CollectorRegistry | None = None,
+    *,
+    series_limit: int = 0,
+    as_openmetrics: bool = False,
+    compress: bool = False,
+) -> Exposition:
+    """The complete body; `domains` is the rendering of the sample's (filtered) domains.
+
+    `own` holds the metrics of the process and comes between the scrape's and the domains'.
+    """
+    generate = openmetrics.generate_latest if as_openmetrics else generate_latest
+    scrape = CollectorRegistry(auto_describe=False)
+    scrape.register(Families(scrape_families(sample, domains.tally, series_limit)))
+    parts = [generate(registry).decode() for registry in (scrape, own) if registry is not None]
+    if as_openmetrics:
+        parts = [part.removesuffix(_END) for part in parts]
+    parts.append(domains.format(openmetrics=as_openmetrics))
+    if as_openmetrics:
+        parts.append(_END)
+    body = "".join(parts).encode()
+    return Exposition(
+        body=gzip.compress(body, _GZIP_LEVEL, mtime=0) if compress else body,
+        content_type=OPENMETRICS if as_openmetrics else TEXT,
+        content_encoding="gzip" if compress else "",
+    )

@@ -1,0 +1,294 @@
+"""Immutable samples: what a host said about its domains at one moment.
+
+Nothing here knows libvirt, HTTP or Prometheus. Everything is a msgspec Struct, so a sample can be
+written to JSON and read back unchanged; that is how recorded hosts become contract tests.
+
+Units: bytes and seconds throughout, except inside `DomainSample.stats`, which keeps libvirt's own
+keys and units (the catalogue knows those).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct, field
+
+StatValue = int | float | bool | str
+Stats = Mapping[str, StatValue]
+
+STATES: Final = (
+    "nostate",
+    "running",
+    "blocked",
+    "paused",
+    "shutdown",
+    "shutoff",
+    "crashed",
+    "pmsuspended",
+)
+"""Names of virDomainState by number."""
+
+
+class Disk(Struct, frozen=True, kw_only=True):
+    """One `<disk>` of the domain XML; '' and None where the XML does not say."""
+
+    device: str
+    """Target device, `vda`; the join key with `block.<num>.name`."""
+    kind: str = "disk"
+    """disk, cdrom, floppy or lun."""
+    bus: str = ""
+    source_type: str = ""
+    """file, block, network, volume, nvme, dir, vhostuser, vhostvdpa."""
+    source: str = ""
+    """Path, `pool/volume` or `protocol:name`; '' for an empty drive."""
+    format: str = ""
+    cache: str = ""
+    io: str = ""
+    discard: str = ""
+    error_policy: str = ""
+    serial: str = ""
+    alias: str = ""
+    iothread: str = ""
+    readonly: bool = False
+    shareable: bool = False
+    mirror_job: str = ""
+    """`<mirror job=…>`: copy or active-commit while such a block job runs."""
+    chain_depth: int | None = None
+    """Images in the backing chain, the top one included."""
+    iotune: Mapping[str, int] = {}
+    """`<iotune>` children by name: bytes/s, operations/s, seconds for `*_length`."""
+
+
+class Interface(Struct, frozen=True, kw_only=True):
+    """One `<interface>` of the domain XML."""
+
+    device: str
+    """Target device, `vnet0`; without one, the alias; without that, `interface<position>`."""
+    has_target: bool = True
+    """Whether `device` is a host network device, so that statistics can exist."""
+    alias: str = ""
+    mac: str = ""
+    type: str = ""
+    """bridge, network, direct, ethernet, hostdev, vhostuser, user, vdpa …"""
+    source: str = ""
+    """Bridge, network, device or port group, whichever the type uses."""
+    bridge: str = ""
+    network: str = ""
+    model: str = ""
+    port_id: str = ""
+    """`virtualport/parameters@interfaceid`: the Neutron or OVS port."""
+    link_state: str = ""
+    mtu: int | None = None
+
+
+class Watchdog(Struct, frozen=True):
+    """One `<watchdog>` of the domain XML."""
+
+    model: str
+    action: str
+
+
+class Graphics(Struct, frozen=True, kw_only=True):
+    """One `<graphics>` of the domain XML; ports are None where not assigned."""
+
+    type: str
+    listen: str = ""
+    port: int | None = None
+    tls_port: int | None = None
+    websocket: int | None = None
+
+
+class HostDevice(Struct, frozen=True, kw_only=True):
+    """One `<hostdev>` of the domain XML."""
+
+    alias: str
+    type: str
+    """pci, usb, scsi, mdev …"""
+    address: str
+    """PCI address `0000:3b:00.1`, mdev UUID, or '' where libvirt gives another form."""
+    driver: str = ""
+
+
+class FileSystem(Struct, frozen=True, kw_only=True):
+    """One `<filesystem>` of the domain XML (virtiofs or 9p share)."""
+
+    target: str
+    type: str
+    driver: str = ""
+    alias: str = ""
+
+
+class CpuTune(Struct, frozen=True, kw_only=True):
+    """`<cputune>`; times in seconds; a quota is None when unlimited (absent, 0 or negative)."""
+
+    shares: int | None = None
+    period: float | None = None
+    quota: float | None = None
+    global_period: float | None = None
+    global_quota: float | None = None
+    emulator_period: float | None = None
+    emulator_quota: float | None = None
+    iothread_period: float | None = None
+    iothread_quota: float | None = None
+
+
+class OpenStackInfo(Struct, frozen=True, kw_only=True):
+    """Nova's `<nova:instance>` metadata (namespaces 1.0 and 1.1); '' where absent."""
+
+    instance_name: str = ""
+    flavor: str = ""
+    flavor_id: str = ""
+    image_id: str = ""
+    project_id: str = ""
+    project_name: str = ""
+    user_id: str = ""
+    user_name: str = ""
+    root_type: str = ""
+    package_version: str = ""
+    creation_time: float | None = None
+    """Unix time of `<nova:creationTime>`, which is UTC."""
+    flavor_vcpus: int | None = None
+    flavor_memory: int | None = None
+    """Bytes."""
+    flavor_disk: int | None = None
+    """Bytes."""
+    flavor_swap: int | None = None
+    """Bytes."""
+    flavor_ephemeral: int | None = None
+    """Bytes."""
+
+
+class OvirtInfo(Struct, frozen=True, kw_only=True):
+    """oVirt's `<ovirt-vm:vm>` and `<ovirt-tune:qos>` metadata; '' and None where absent."""
+
+    cluster_version: str = ""
+    cpu_policy: str = ""
+    resume_behavior: str = ""
+    ballooning_enabled: bool | None = None
+    launch_paused: bool | None = None
+    guaranteed_memory: int | None = None
+    """Bytes (`minGuaranteedMemoryMb`, else `memGuaranteedSize`)."""
+    balloon_target: int | None = None
+    """Bytes (`balloonTarget`, KiB in the XML)."""
+    start_time: float | None = None
+    """Unix time."""
+    vcpu_limit: float | None = None
+    """Ratio of one host's CPUs, 0.5 for `<vcpuLimit>50</vcpuLimit>`."""
+
+
+class DomainInfo(Struct, frozen=True, kw_only=True):
+    """What the domain XML and two cheap calls say about a domain; changes seldom."""
+
+    uuid: str
+    name: str
+    title: str = ""
+    description: str = ""
+    type: str = ""
+    """kvm, qemu, lxc, xen, test …"""
+    os_type: str = ""
+    arch: str = ""
+    machine: str = ""
+    os_id: str = ""
+    """libosinfo's URI, `http://debian.org/debian/12`."""
+    emulator: str = ""
+    firmware: str = ""
+    cpu_mode: str = ""
+    cpu_model: str = ""
+    cpu_sockets: int | None = None
+    cpu_cores: int | None = None
+    """Cores per socket, dies and clusters multiplied in."""
+    cpu_threads: int | None = None
+    vcpus_maximum: int | None = None
+    vcpus_current: int | None = None
+    memory_maximum: int | None = None
+    """Bytes, `<memory>`."""
+    memory_current: int | None = None
+    """Bytes, `<currentMemory>`."""
+    hugepage_size: int | None = None
+    """Bytes; None without `<hugepages>`, 0 when no size is named."""
+    cpu_tune: CpuTune = CpuTune()
+    iothreads: int = 0
+    balloon_model: str = ""
+    balloon_period: int | None = None
+    """Seconds between the guest's memory reports; None or 0: the guest is not asked."""
+    clock_offset: str = ""
+    agent_channel: str = ""
+    """State of the guest agent's channel: connected, disconnected, '' when there is none."""
+    resctrl_monitors: bool = False
+    perf_events: bool = False
+    autostart: bool | None = None
+    persistent: bool | None = None
+    disks: tuple[Disk, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    watchdogs: tuple[Watchdog, ...] = ()
+    graphics: tuple[Graphics, ...] = ()
+    host_devices: tuple[HostDevice, ...] = ()
+    filesystems: tuple[FileSystem, ...] = ()
+    openstack: OpenStackInfo | None = None
+    ovirt: OvirtInfo | None = None
+    custom_labels: tuple[tuple[str, str], ...] = ()
+    """Operator-chosen labels in the order of the configuration."""
+
+
+class DomainSample(Struct, frozen=True, kw_only=True):
+    """One domain's share of a sample."""
+
+    uuid: str
+    name: str
+    active: bool
+    stats: Stats
+    """libvirt's keys and values as returned, merged over the calls of this sample."""
+    timestamp: float
+    """Unix time just before the (last) call that answered for this domain."""
+    info: DomainInfo | None = None
+    """None while the XML has not been read or cannot be parsed."""
+    missing_groups: tuple[str, ...] = ()
+    """Groups asked of libvirt for this domain that were not (fully) answered."""
+
+    @property
+    def state(self) -> str:
+        """libvirt's name of the state; `unknown_<n>` for a number newer than this exporter."""
+        number = int(self.stats.get("state.state", 0))
+        return STATES[number] if 0 <= number < len(STATES) else f"unknown_{number}"
+
+
+class HostInfo(Struct, frozen=True, kw_only=True):
+    """The connection's constants."""
+
+    name: str
+    """The operator's alias, '' for the default host."""
+    driver: str
+    """virConnectGetType: QEMU, TEST, LXC, Xen …"""
+    hypervisor_version: str = ""
+    libvirt_version: str = ""
+    """Version of the daemon's libvirt."""
+
+
+class GroupOutcome(Struct, frozen=True, kw_only=True):
+    """How one field group fared in one sample."""
+
+    group: str
+    success: bool
+    duration: float
+    """Wall seconds spent in the calls that asked for it (shared calls count for each group)."""
+
+
+class HostSample(Struct, frozen=True, kw_only=True):
+    """One sample of a host."""
+
+    timestamp: float
+    """Unix time just before the first call."""
+    duration: float
+    """Wall seconds for the whole sample."""
+    up: bool
+    """Whether the groups that cannot block answered."""
+    host: HostInfo | None = None
+    domains: tuple[DomainSample, ...] = ()
+    groups: tuple[GroupOutcome, ...] = ()
+    phases: Mapping[str, float] = {}
+    """Wall seconds by phase of sampling."""
+    error: str = ""
+    """Why `up` is false, in words for a person; '' otherwise."""
+    unparsable: tuple[str, ...] = field(default=())
+    """UUIDs whose domain XML could not be parsed."""

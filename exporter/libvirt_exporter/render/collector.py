@@ -1,0 +1,73 @@
+"""A host's sample → prometheus_client metric families.
+
+For programs that embed the exporter in a registry of their own, and the oracle of `render.text`:
+both show the same families, labels and values in the same order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client.metrics_core import Metric as MetricFamily
+from prometheus_client.samples import Sample
+
+from libvirt_exporter.model import DomainSample, HostSample
+from libvirt_exporter.render.plan import Identity, domain_series
+from libvirt_exporter.render.scrape import scrape_families
+from libvirt_exporter.render.selection import Selection
+from libvirt_exporter.render.tally import Tally
+
+
+class SampleCollector:
+    """A prometheus_client collector over samples, taken whenever the registry is collected."""
+
+    def __init__(
+        self,
+        take_sample: Callable[[], HostSample],
+        selection: Selection,
+        identity: Identity | None = None,
+        *,
+        series_limit: int = 0,
+    ) -> None:
+        """`series_limit` is the most series of domains to show, 0 for no limit."""
+        self._take_sample = take_sample
+        self._selection = selection
+        self._identity = identity or Identity()
+        self._series_limit = series_limit
+
+    def collect(self) -> Iterator[MetricFamily]:
+        """The scrape's own families, then those of the domains in the catalogue's order."""
+        sample = self._take_sample()
+        families, tally = domain_families(
+            sample.domains, self._selection, self._identity, series_limit=self._series_limit
+        )
+        yield from scrape_families(sample, tally, self._series_limit)
+        yield from families
+
+    def describe(self) -> Iterable[MetricFamily]:
+        """Nothing, so that registering takes no sample."""
+        return ()
+
+
+def domain_families(
+    domains: Iterable[DomainSample],
+    selection: Selection,
+    identity: Identity,
+    *,
+    series_limit: int = 0,
+) -> tuple[list[MetricFamily], Tally]:
+    """The families of all domains, and the tally of their series."""
+    tally = Tally(selection)
+    families = [
+        MetricFamily(row.family, row.help, row.type, row.unit) for row in selection.families
+    ]
+    for domain in domains:
+        found = domain_series(domain, selection, identity)
+        counts = Counter(series.family for series in found.series)
+        if tally.add(found.identity, counts.items(), found.duplicates, found.unmapped):
+            for series in found.series:
+                families[series.family].samples.append(
+                    Sample(series.name, dict(series.labels), series.value(domain.stats))
+                )
+    return [families[family] for family in tally.kept(series_limit)], tally

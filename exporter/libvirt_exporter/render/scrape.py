@@ -1,0 +1,70 @@
+"""What a scrape says of its host and of itself, as prometheus_client families."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric as MetricFamily
+
+from libvirt_exporter.catalogue import exporter
+from libvirt_exporter.catalogue.metric import Metric
+from libvirt_exporter.model import STATES, HostSample
+from libvirt_exporter.render.tally import Tally
+
+
+def scrape_families(sample: HostSample, tally: Tally, series_limit: int) -> Iterator[MetricFamily]:
+    """`libvirt_up`, `libvirt_info`, `libvirt_scrape_*` and the counts of series of one scrape."""
+    yield _family(exporter.UP, {(): sample.up})
+    if sample.host is not None:
+        host = sample.host
+        yield _family(
+            exporter.INFO, {(host.driver, host.hypervisor_version, host.libvirt_version): 1}
+        )
+    if sample.up:
+        states = Counter(dict.fromkeys(STATES, 0))
+        states.update(domain.state for domain in sample.domains)
+        yield _family(exporter.DOMAINS, _single(states))
+    yield _family(exporter.SCRAPE_DURATION, {(): sample.duration})
+    yield _family(
+        exporter.SCRAPE_PHASE_DURATION, {(name,): took for name, took in sample.phases.items()}
+    )
+    yield _family(
+        exporter.SCRAPE_GROUP_DURATION,
+        {(outcome.group,): outcome.duration for outcome in sample.groups},
+    )
+    yield _family(
+        exporter.SCRAPE_GROUP_SUCCESS,
+        {(outcome.group,): outcome.success for outcome in sample.groups},
+    )
+    missing = Counter(group for domain in sample.domains for group in domain.missing_groups)
+    yield _family(
+        exporter.SCRAPE_INCOMPLETE,
+        {(outcome.group,): missing[outcome.group] for outcome in sample.groups},
+    )
+    yield _family(exporter.SERIES, _single(tally.series(series_limit)))
+    yield _family(exporter.SERIES_DROPPED, _single(tally.dropped(series_limit)))
+    yield _family(exporter.UNMAPPED_KEYS, _single(tally.unmapped()))
+    yield _family(exporter.UNPARSABLE_XML, {(): len(sample.unparsable)})
+
+
+def _family(row: Metric, values: Mapping[tuple[str, ...], float]) -> MetricFamily:
+    family = GaugeMetricFamily(row.name, row.help, labels=list(row.labels), unit=row.unit)
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
+
+
+def _single(values: Mapping[str, float]) -> dict[tuple[str, ...], float]:
+    return {(label,): value for label, value in values.items()}
+
+
+class Families:
+    """Families as a collector, for prometheus_client's exposition functions."""
+
+    def __init__(self, families: Iterable[MetricFamily]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[MetricFamily]:
+        return self._families

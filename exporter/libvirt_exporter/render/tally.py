@@ -1,0 +1,69 @@
+"""What one rendering shows, leaves out and does not know: the numbers about the numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from libvirt_exporter.render import keys
+from libvirt_exporter.render.labels import Labels
+from libvirt_exporter.render.selection import Selection
+
+
+class Tally:
+    """Counts series as domains are added, and decides what a limit leaves out."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        self._counts = [0] * len(selection.families)
+        self._identities: set[Labels] = set()
+        self._unmapped: Counter[str] = Counter()
+        self._duplicates = 0
+
+    def add(
+        self,
+        identity: Labels,
+        counts: Iterable[tuple[int, int]],
+        duplicates: int,
+        unmapped: Iterable[str],
+    ) -> bool:
+        """Counts a domain's series, given as (family index, number).
+
+        False, and nothing counted but duplicates, when another domain has the same identity.
+        """
+        if identity in self._identities:
+            self._duplicates += duplicates + sum(count for _, count in counts)
+            return False
+        self._identities.add(identity)
+        self._duplicates += duplicates
+        for family, count in counts:
+            self._counts[family] += count
+        self._unmapped.update(keys.generalise(unmapped))
+        return True
+
+    def kept(self, limit: int) -> list[int]:
+        """Indexes of the families with series that fit below a limit of series (0: none).
+
+        What comes last in the catalogue goes first; the state of domains is first there.
+        """
+        kept = [family for family, count in enumerate(self._counts) if count]
+        total = sum(self._counts)
+        while limit and total > limit and kept:
+            total -= self._counts[kept.pop()]
+        return kept
+
+    def series(self, limit: int) -> dict[str, int]:
+        """Series shown per field group; chosen groups without series are there with 0."""
+        shown = dict.fromkeys(sorted(self._selection.groups), 0)
+        for family in self.kept(limit):
+            shown[self._selection.families[family].group] += self._counts[family]
+        return shown
+
+    def dropped(self, limit: int) -> dict[str, int]:
+        """Series left out, per reason."""
+        shown = sum(self._counts[family] for family in self.kept(limit))
+        return {"limit": sum(self._counts) - shown, "duplicate": self._duplicates}
+
+    def unmapped(self) -> dict[str, int]:
+        """Unmapped stats keys, numbers in them as `<n>`, and how many domains have them."""
+        return dict(sorted(self._unmapped.items()))

@@ -1,0 +1,80 @@
+"""Domain samples → the lines of an exposition, in the text format or OpenMetrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from libvirt_exporter.catalogue.metric import Metric
+from libvirt_exporter.model import DomainSample
+from libvirt_exporter.render import labels
+from libvirt_exporter.render.plan import DomainPlan, Identity
+from libvirt_exporter.render.selection import Selection
+from libvirt_exporter.render.tally import Tally
+
+
+class DomainText(NamedTuple):
+    """The rendered domains of one sample, for either format: only headers differ."""
+
+    families: tuple[tuple[Metric, str], ...]
+    """Rows with series, and their lines."""
+    tally: Tally
+
+    def format(self, *, openmetrics: bool) -> str:
+        """The exposition of the domains, without OpenMetrics' final `# EOF`."""
+        return "".join(
+            part
+            for row, lines in self.families
+            for part in (header(row, openmetrics=openmetrics), lines)
+        )
+
+
+class TextRenderer:
+    """Renders samples under one selection and keeps the plans of the domains it saw last.
+
+    Not thread-safe: one rendering at a time.
+    """
+
+    def __init__(
+        self, selection: Selection, identity: Identity | None = None, *, series_limit: int = 0
+    ) -> None:
+        """`series_limit` is the most series of domains to show, 0 for no limit."""
+        self._selection = selection
+        self._identity = identity or Identity()
+        self._series_limit = series_limit
+        self._plans: dict[str, DomainPlan] = {}
+
+    def render(self, domains: Iterable[DomainSample]) -> DomainText:
+        """The lines of all domains; families are in the catalogue's order."""
+        plans: dict[str, DomainPlan] = {}
+        lines: list[list[str]] = [[] for _ in self._selection.families]
+        tally = Tally(self._selection)
+        for domain in domains:
+            plan = plans[domain.uuid] = self._plan(domain)
+            counts = zip(plan.families, plan.counts, strict=True)
+            if tally.add(plan.identity, counts, plan.duplicates, plan.unmapped):
+                for family, chunk in zip(plan.families, plan.chunks(domain.stats), strict=True):
+                    lines[family].append(chunk)
+        self._plans = plans
+        return DomainText(
+            tuple(
+                (self._selection.families[family], "".join(lines[family]))
+                for family in tally.kept(self._series_limit)
+            ),
+            tally,
+        )
+
+    def _plan(self, domain: DomainSample) -> DomainPlan:
+        plan = self._plans.get(domain.uuid)
+        if plan is None or not plan.fits(domain):
+            plan = DomainPlan(domain, self._selection, self._identity)
+        return plan
+
+
+def header(row: Metric, *, openmetrics: bool) -> str:
+    """HELP and TYPE (and, in OpenMetrics, UNIT) of a family."""
+    if not openmetrics:
+        text = labels.escape_help(row.help)
+        return f"# HELP {row.name} {text}\n# TYPE {row.name} {row.type}\n"
+    unit = f"# UNIT {row.family} {row.unit}\n" if row.unit else ""
+    return f"# HELP {row.family} {labels.escape(row.help)}\n# TYPE {row.family} {row.type}\n{unit}"

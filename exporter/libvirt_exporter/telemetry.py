@@ -1,0 +1,94 @@
+"""The exporter's own metrics, kept by prometheus_client under the names of the catalogue."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+
+from libvirt_exporter import __version__
+from libvirt_exporter.catalogue import exporter
+from libvirt_exporter.catalogue.metric import Metric
+
+
+class Telemetry:
+    """Counts what happens; the `hypervisor` package's Observer. Thread-safe, never blocks."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._gauge(exporter.BUILD_INFO).labels(
+            __version__, platform.python_version(), metadata.version("libvirt-python")
+        ).set(1)
+        self._reload_successful = self._gauge(exporter.RELOAD_SUCCESSFUL)
+        self._reload_timestamp = self._gauge(exporter.RELOAD_TIMESTAMP)
+        self._samples = self._counter(exporter.SAMPLES)
+        self._samples_shared = self._counter(exporter.SAMPLES_SHARED)
+        self._scrapes = self._counter(exporter.SCRAPES)
+        for result in ("ok", "down", "refused"):
+            self._scrapes.labels(result)
+        self._calls = self._counter(exporter.CALLS)
+        self._call_seconds = self._counter(exporter.CALL_SECONDS)
+        self._errors = self._counter(exporter.ERRORS)
+        self._abandoned = self._counter(exporter.ABANDONED)
+        self._stuck_domains = self._gauge(exporter.STUCK_DOMAINS)
+        self._disconnects = self._counter(exporter.DISCONNECTS)
+        self._reconnects = self._counter(exporter.RECONNECTS)
+
+    def _gauge(self, row: Metric) -> Gauge:
+        return Gauge(row.name, row.help, tuple(row.labels), registry=self.registry)
+
+    def _counter(self, row: Metric) -> Counter:
+        return Counter(row.name, row.help, tuple(row.labels), registry=self.registry)
+
+    def configuration_loaded(self) -> None:
+        """A configuration was read and took effect."""
+        self._reload_successful.set(1)
+        self._reload_timestamp.set_to_current_time()
+
+    def configuration_refused(self) -> None:
+        """A new configuration had mistakes; the old one stays."""
+        self._reload_successful.set(0)
+
+    def scraped(self, result: str) -> None:
+        """A scrape was answered: `ok`, `down` or `refused`."""
+        self._scrapes.labels(result).inc()
+
+    def call_finished(self, call: str, seconds: float, error: str | None) -> None:
+        """A libvirt call ended after `seconds`, with an error of this class or none."""
+        self._calls.labels(call).inc()
+        self._call_seconds.labels(call).inc(seconds)
+        if error is not None:
+            self._errors.labels(call, error).inc()
+
+    def call_abandoned(self, call: str) -> None:
+        """A libvirt call is no longer waited for."""
+        self._abandoned.labels(call).inc()
+
+    def connection_lost(self, reason: str) -> None:
+        """libvirt went away."""
+        self._disconnects.inc()
+
+    def connection_regained(self) -> None:
+        """libvirt came back."""
+        self._reconnects.inc()
+
+    def domain_stuck(self, uuid: str, name: str) -> None:
+        """A domain's monitor stopped answering."""
+        self._stuck_domains.inc()
+
+    def domain_healed(self, uuid: str, name: str, seconds: float) -> None:
+        """A domain's monitor answers again, or the domain is gone."""
+        self._stuck_domains.dec()
+
+    def sample_taken(self, seconds: float) -> None:
+        """A sample of the host was finished."""
+        self._samples.inc()
+
+    def sample_shared(self) -> None:
+        """A request joined a sample in flight."""
+        self._samples_shared.inc()
+
+    def xml_unparsable(self, uuid: str) -> None:
+        """Told by the sample itself (`libvirt_exporter_unparsable_domain_xml`)."""
