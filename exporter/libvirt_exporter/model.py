@@ -41,7 +41,8 @@ class Disk(Struct, frozen=True, kw_only=True):
     source_type: str = ""
     """file, block, network, volume, nvme, dir, vhostuser, vhostvdpa."""
     source: str = ""
-    """Path, `pool/volume` or `protocol:name`; '' for an empty drive."""
+    """Path, `pool/volume`, `protocol:name` or, for nvme, `0000:01:00.0/namespace`; '' for an empty
+    drive."""
     format: str = ""
     cache: str = ""
     io: str = ""
@@ -50,12 +51,13 @@ class Disk(Struct, frozen=True, kw_only=True):
     serial: str = ""
     alias: str = ""
     iothread: str = ""
+    """Id of the iothread; several are joined by commas."""
     readonly: bool = False
     shareable: bool = False
     mirror_job: str = ""
     """`<mirror job=…>`: copy or active-commit while such a block job runs."""
     chain_depth: int | None = None
-    """Images in the backing chain, the top one included."""
+    """Images in the backing chain, the top one included; None where the XML does not tell."""
     iotune: Mapping[str, int] = {}
     """`<iotune>` children by name: bytes/s, operations/s, seconds for `*_length`."""
 
@@ -72,7 +74,7 @@ class Interface(Struct, frozen=True, kw_only=True):
     type: str = ""
     """bridge, network, direct, ethernet, hostdev, vhostuser, user, vdpa …"""
     source: str = ""
-    """Bridge, network, device or port group, whichever the type uses."""
+    """Network, bridge, device, socket or, for hostdev, PCI address: whichever the type uses."""
     bridge: str = ""
     network: str = ""
     model: str = ""
@@ -214,7 +216,8 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     """Seconds between the guest's memory reports; None or 0: the guest is not asked."""
     clock_offset: str = ""
     agent_channel: str = ""
-    """State of the guest agent's channel: connected, disconnected, '' when there is none."""
+    """State of the guest agent's channel: connected, disconnected; '' when there is none or the
+    domain is not active."""
     resctrl_monitors: bool = False
     perf_events: bool = False
     autostart: bool | None = None

@@ -1,0 +1,54 @@
+"""Values as they stand in libvirt's XML, and in the metadata that others put there.
+
+What does not hold such a value gives None: one odd value costs that value only.
+"""
+
+from __future__ import annotations
+
+import re
+
+_INTEGER = re.compile(r"\s*([+-]?\d{1,19})\s*", re.ASCII)
+_NUMBER = re.compile(r"\s*([+-]?\d{1,19}(?:\.\d{1,19})?)\s*", re.ASCII)
+_SCALE = re.compile(r"([kmgtpe])(ib|b)?", re.ASCII | re.IGNORECASE)
+_POWERS = "kmgtpe"
+_LIMIT = 1 << 63
+
+
+def bounded(value: int) -> int | None:
+    """Return an integer that fits into 64 bits with a sign, as JSON and other readers need it."""
+    return value if -_LIMIT <= value < _LIMIT else None
+
+
+def integer(text: str | None) -> int | None:
+    """Read a decimal integer of up to 64 bits."""
+    match = _INTEGER.fullmatch(text) if text else None
+    return bounded(int(match[1])) if match else None
+
+
+def number(text: str | None) -> float | None:
+    """Read a decimal number without exponent."""
+    match = _NUMBER.fullmatch(text) if text else None
+    return float(match[1]) if match else None
+
+
+def scaled(text: str | None, factor: int) -> int | None:
+    """Read a non-negative count of units that are `factor` bytes each; bytes."""
+    value = integer(text)
+    return bounded(value * factor) if value is not None and value >= 0 else None
+
+
+def scaled_bytes(text: str | None, unit: str | None) -> int | None:
+    """Read one of libvirt's scaled integers, `<memory unit='KiB'>1024</memory>`; bytes.
+
+    `unit` is b, byte or bytes; or a letter of KMGTPE for powers of 1024, also written with iB;
+    with B, powers of 1000; all in any case. Without one it is KiB.
+    """
+    if not unit:
+        return scaled(text, 1024)
+    if unit.lower() in ("b", "byte", "bytes"):
+        return scaled(text, 1)
+    match = _SCALE.fullmatch(unit)
+    if match is None:
+        return None
+    base = 1000 if (match[2] or "").lower() == "b" else 1024
+    return scaled(text, base ** (_POWERS.index(match[1].lower()) + 1))

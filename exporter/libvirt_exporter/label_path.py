@@ -1,0 +1,108 @@
+"""Operator-chosen labels: where in the domain XML a label's value stands.
+
+The expressions are ElementTree's XPath subset (Python's `xml.etree.ElementTree`, "Supported XPath
+syntax"), relative to `<domain>` or absolute from `/domain`. They may end in `/@attribute` or
+`/text()`; an expression that names an element stands for its text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+_NAME = r"[^\W\d][\w.-]*"
+_QUOTED = r"""(?:'[^']*'|"[^"]*")"""
+_PREDICATE = (
+    rf"\[\s*(?:[1-9]\d{{0,8}}|last\(\)(?:\s*-\s*\d{{1,9}})?"
+    rf"|(?:\.|@?(?:{_NAME}:)?{_NAME})\s*!?=\s*{_QUOTED}|@?(?:{_NAME}:)?{_NAME})\s*\]"
+)
+_STEP = rf"(?:\.\.?|(?:\{{[^{{}}]*\}}|{_NAME}:)?(?:\*|{_NAME}))(?:{_PREDICATE})*"
+_ELEMENT = re.compile(rf"{_STEP}(?://?{_STEP})*")
+_ATTRIBUTE = re.compile(rf"(?:^|(?<!/)/)@(?:(?P<prefix>{_NAME}):)?(?P<name>{_NAME})$")
+_TEXT = re.compile(r"(?:^|(?<!/)/)text\(\)$")
+_LITERAL = re.compile(rf"{_QUOTED}|\{{[^{{}}]*\}}")
+_SUBSET = (
+    "tags, `*`, `//`, `..`, `[@attribute='value']`, `[tag='text']`, `[position]`, "
+    "and at the end `/@attribute` or `/text()`"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelPath:
+    """One operator-chosen label; made by `compile_label`."""
+
+    name: str
+    """Label name as configured."""
+    xpath: str
+    """Expression as configured."""
+    namespaces: Mapping[str, str]
+    """Namespace URI by the prefix that `xpath` uses for it."""
+    element: str
+    """ElementTree path of the elements, relative to `<domain>`."""
+    attribute: str
+    """Attribute that holds the value, `{uri}name` if it has a namespace; '' for the text."""
+
+    def value(self, domain: Element) -> str:
+        """Return the first value that is not blank, stripped; '' where the XML has none."""
+        for element in domain.iterfind(self.element, dict(self.namespaces)):
+            text = element.get(self.attribute) if self.attribute else element.text
+            if text and (text := text.strip()):
+                return text
+        return ""
+
+
+def compile_label(name: str, xpath: str, namespaces: Mapping[str, str]) -> LabelPath:
+    """Check one configured label and make it ready for use.
+
+    Raises ValueError, with a message for the author of the configuration, when `xpath` is not an
+    expression of the supported subset or uses a prefix that `namespaces` does not give.
+    """
+    path = xpath.strip()
+    attribute = ""
+    if match := _ATTRIBUTE.search(path):
+        attribute = _qualified_name(match["prefix"], match["name"], namespaces)
+        path = path[: match.start()] or match[0].partition("@")[0] or "."
+    elif match := _TEXT.search(path):
+        path = path[: match.start()] or match[0].partition("text")[0] or "."
+    element = _relative_to_domain(path)
+    # ElementTree takes much for a tag that is none, `a|b` too, and then finds nothing.
+    understood = _ELEMENT.match(element)
+    rest = element[understood.end() :] if understood else element
+    if rest or not element:
+        where = f" from {rest!r} on" if rest else ""
+        raise ValueError(f"{xpath!r} is not understood{where}; supported are {_SUBSET}")
+    if _LITERAL.sub("", element).count("//") > 1:
+        # Each `//` multiplies the work by the depth of the metadata, which tenants may influence.
+        raise ValueError(f"{xpath!r} uses // more than once; name the elements between")
+    try:
+        # ElementTree compiles the whole expression before it looks at the first element.
+        Element("domain").find(element, dict(namespaces))
+    except SyntaxError as error:
+        raise ValueError(f"{xpath!r} is not a supported XPath expression: {error.msg}") from None
+    return LabelPath(name, xpath, namespaces, element, attribute)
+
+
+def _relative_to_domain(path: str) -> str:
+    """Turn `/domain/a` and `//a` into what ElementTree wants from the root: `./a`, `.//a`."""
+    if path.startswith("//"):
+        return f".{path}"
+    if not path.startswith("/"):
+        if path.split("/", 1)[0] == "domain":
+            raise ValueError(
+                f"{path!r} is relative to <domain>: leave out `domain`, or write `/{path}`"
+            )
+        return path
+    if path.split("/", 2)[1] != "domain":
+        raise ValueError(f"{path!r} starts with / and so must start with `/domain`")
+    return f".{path.removeprefix('/domain')}"
+
+
+def _qualified_name(prefix: str | None, name: str, namespaces: Mapping[str, str]) -> str:
+    """Return an attribute's name as ElementTree spells it."""
+    if prefix is None:
+        return name
+    if prefix not in namespaces:
+        raise ValueError(f"prefix {prefix!r} is not among the namespaces")
+    return f"{{{namespaces[prefix]}}}{name}"

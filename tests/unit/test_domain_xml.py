@@ -1,0 +1,435 @@
+"""Domain XML → DomainInfo, on XML that libvirt 9.0 wrote and on XML that nobody should write."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from xml.etree.ElementTree import fromstring, tostring
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libvirt_exporter.hypervisor import domain_xml
+from libvirt_exporter.hypervisor.domain_xml import DomainXmlError, parse_domain
+from libvirt_exporter.label_path import compile_label
+from libvirt_exporter.model import CpuTune, DomainInfo, FileSystem, Graphics, HostDevice, Watchdog
+
+FIXTURES = Path(__file__).parent / "fixtures" / "xml"
+LIVE = (FIXTURES / "qemu_live.xml").read_text(encoding="utf-8")
+INACTIVE = (FIXTURES / "qemu_inactive.xml").read_text(encoding="utf-8")
+IDENTITY = "<name>a</name><uuid>00000000-0000-4000-8000-000000000001</uuid>"
+LABELS = (
+    compile_label("owner", "//acme:asset/@owner", {"acme": "http://acme.example/asset"}),
+    compile_label("missing", "metadata/none", {}),
+    compile_label("machine", "/domain/os/type/@machine", {}),
+)
+
+
+def parse(inner: str) -> DomainInfo:
+    """Parse a domain that holds only `inner` beside its identity."""
+    return parse_domain(f"<domain>{IDENTITY}{inner}</domain>")
+
+
+def parse_devices(inner: str) -> DomainInfo:
+    """Parse a domain that has only the devices `inner`."""
+    return parse(f"<devices>{inner}</devices>")
+
+
+def test_reads_what_a_live_domain_is() -> None:
+    """The facts of the domain itself are those of a running QEMU guest's XML."""
+    info = parse_domain(LIVE, autostart=True, persistent=False)
+    assert info.uuid == "0e6d5a2c-9f5b-4c1e-8d27-5a3f0c9b1e42"
+    assert (info.name, info.title, info.description) == (
+        'web "1" & ü',
+        "Shop front",
+        "two\nlines",
+    )
+    assert (info.type, info.os_type, info.arch, info.machine) == (
+        "qemu",
+        "hvm",
+        "x86_64",
+        "pc-q35-7.2",
+    )
+    assert info.os_id == "http://debian.org/debian/12"
+    assert info.emulator == "/usr/bin/qemu-system-x86_64"
+    assert (info.cpu_mode, info.cpu_model) == ("custom", "qemu64")
+    assert (info.vcpus_maximum, info.vcpus_current) == (4, 2)
+    assert (info.memory_maximum, info.memory_current) == (64 << 20, 64 << 20)
+    assert (info.iothreads, info.balloon_model, info.balloon_period) == (2, "virtio", 5)
+    assert (info.clock_offset, info.agent_channel) == ("variable", "disconnected")
+    assert (info.autostart, info.persistent) == (True, False)
+    assert info.watchdogs == (Watchdog("i6300esb", "pause"),)
+    assert info.graphics == (Graphics(type="vnc", listen="127.0.0.1", port=5900, websocket=5799),)
+
+
+def test_dies_count_into_the_cores_of_a_socket() -> None:
+    """A socket of 2 dies with 1 core each has 2 cores; clusters count alike."""
+    info = parse_domain(LIVE)
+    assert (info.cpu_sockets, info.cpu_cores, info.cpu_threads) == (1, 2, 2)
+    topology = "<topology sockets='1' dies='2' clusters='3' cores='4' threads='1'/>"
+    assert parse(f"<cpu>{topology}</cpu>").cpu_cores == 24
+
+
+def test_reads_the_disks_of_a_live_domain() -> None:
+    """Tuning, backing chain and running copy of real disks are found, and an empty drive too."""
+    root, data, cdrom = parse_domain(LIVE).disks
+    assert (root.device, root.bus, root.source_type, root.format) == (
+        "vda",
+        "virtio",
+        "file",
+        "qcow2",
+    )
+    assert root.source == "/var/lib/libvirt/images/root.qcow2"
+    assert (root.cache, root.io, root.discard, root.error_policy) == (
+        "none",
+        "native",
+        "unmap",
+        "enospace",
+    )
+    assert (root.serial, root.alias, root.iothread) == ("3f6c1e0a", "virtio-disk0", "1")
+    assert root.chain_depth == 3
+    assert root.iotune == {
+        "total_bytes_sec": 104857600,
+        "read_iops_sec": 500,
+        "read_iops_sec_max": 1000,
+        "read_iops_sec_max_length": 30,
+    }
+    assert (data.device, data.mirror_job, data.chain_depth) == ("vdb", "copy", 1)
+    assert (cdrom.device, cdrom.kind, cdrom.source, cdrom.readonly) == ("sda", "cdrom", "", True)
+    assert (cdrom.chain_depth, cdrom.mirror_job, cdrom.iotune) == (None, "", {})
+
+
+def test_reads_every_kind_of_disk_source() -> None:
+    """Each source type that libvirt 9.0 accepts gives its own spelling of the source."""
+    sources = {d.device: (d.source_type, d.source) for d in parse_domain(INACTIVE).disks}
+    assert sources == {
+        "vda": ("file", "/images/a.img"),
+        "vdb": ("block", "/dev/vg0/lv1"),
+        "vdc": ("network", "rbd:vms/disk-1"),
+        "vdd": ("network", "nbd"),
+        "vde": ("volume", "default/vol1"),
+        "vdf": ("nvme", "0000:01:00.0/1"),
+        "vdg": ("vhostuser", "/run/vhost-blk.sock"),
+        "fda": ("dir", "/srv/floppy"),
+        "sda": ("file", ""),
+    }
+
+
+def test_reads_what_libvirt_after_9_0_has() -> None:
+    """vhost-vdpa disks, several iothreads per disk and several watchdogs are accepted."""
+    info = parse_devices(
+        "<disk type='vhostvdpa'><driver name='qemu'><iothreads><iothread id='2'/>"
+        "<iothread id='3'/></iothreads></driver><source dev='/dev/vhost-vdpa-0'/>"
+        "<target dev='vda'/></disk>"
+        "<watchdog model='itco' action='reset'/><watchdog model='ib700'/>"
+    )
+    assert (info.disks[0].source, info.disks[0].iothread) == ("/dev/vhost-vdpa-0", "2,3")
+    assert info.watchdogs == (Watchdog("itco", "reset"), Watchdog("ib700", "reset"))
+
+
+def test_interfaces_without_target_are_called_by_alias_or_position() -> None:
+    """Every interface has a name, and says whether it is that of a host device."""
+    assert [(i.device, i.has_target) for i in parse_domain(LIVE).interfaces] == [
+        ("xmltap0", True),
+        ("net1", False),
+    ]
+    assert [(i.device, i.has_target) for i in parse_domain(INACTIVE).interfaces] == [
+        ("interface0", False),
+        ("interface1", False),
+        ("tap11111111-22", True),
+        *((f"interface{n}", False) for n in range(3, 8)),
+    ]
+
+
+def test_reads_what_each_kind_of_interface_is_plugged_into() -> None:
+    """Bridge, network, device, socket or PCI address, whichever the type uses."""
+    assert [(i.type, i.source) for i in parse_domain(INACTIVE).interfaces] == [
+        ("hostdev", "0000:3b:02.1"),
+        ("hostdev", "0000:3b:02.2"),
+        ("bridge", "br-int"),
+        ("network", "default"),
+        ("direct", "eno1"),
+        ("vhostuser", "/run/vhu0"),
+        ("vdpa", "/dev/vhost-vdpa-0"),
+        ("mcast", "230.0.0.1"),
+    ]
+
+
+def test_reads_an_interface_in_full() -> None:
+    """MAC, model, port, link state and MTU are found."""
+    live, _ = parse_domain(LIVE).interfaces
+    assert (live.mac, live.model, live.alias) == ("52:54:00:aa:00:01", "virtio", "net0")
+    assert (live.link_state, live.mtu) == ("down", 1400)
+    bridged = parse_domain(INACTIVE).interfaces[2]
+    assert (bridged.port_id, bridged.bridge, bridged.mtu) == (
+        "11111111-2222-4333-8444-555555555555",
+        "br-int",
+        1450,
+    )
+
+
+def test_a_live_network_interface_names_network_and_bridge() -> None:
+    """libvirt adds the bridge to the source of a running network interface."""
+    info = parse_devices(
+        "<interface type='network'><source network='default' bridge='virbr0'/>"
+        "<target dev='vnet0'/></interface>"
+    )
+    (nic,) = info.interfaces
+    assert (nic.source, nic.network, nic.bridge) == ("default", "default", "virbr0")
+
+
+def test_no_two_devices_share_a_name() -> None:
+    """A second disk of the same target is left out, a second interface gets another name."""
+    disk = "<disk><target dev='vda'/></disk>"
+    nic = "<interface><target dev='interface1'/></interface>"
+    info = parse_devices(disk + disk + "<disk/>" + nic + nic + "<interface/>")
+    assert [d.device for d in info.disks] == ["vda"]
+    assert [(i.device, i.has_target) for i in info.interfaces] == [
+        ("interface1", True),
+        ("interface2", False),
+        ("interface3", False),
+    ]
+
+
+def test_reads_the_tuning_of_a_domain() -> None:
+    """Periods and quotas are seconds, and a quota below zero is no limit."""
+    info = parse_domain(INACTIVE)
+    assert info.cpu_tune == CpuTune(
+        shares=2048,
+        period=0.1,
+        quota=0.05,
+        global_period=0.2,
+        global_quota=None,
+        emulator_period=0.1,
+        emulator_quota=0.03,
+        iothread_period=0.1,
+        iothread_quota=0.025,
+    )
+    assert info.hugepage_size == 2 << 20
+    assert (info.resctrl_monitors, info.perf_events, info.firmware) == (True, True, "efi")
+    assert (info.balloon_model, info.balloon_period, info.agent_channel) == ("none", None, "")
+
+
+def test_reads_host_devices_graphics_and_shares() -> None:
+    """Devices of the host, displays and shared directories are listed in XML order."""
+    info = parse_domain(INACTIVE)
+    assert info.host_devices == (
+        HostDevice(alias="", type="pci", address="0000:3b:00.1", driver="vfio"),
+        HostDevice(alias="", type="usb", address=""),
+        HostDevice(alias="", type="mdev", address="c2177883-f1bb-47f0-914d-32a22e3a8804"),
+    )
+    assert info.graphics == (
+        Graphics(type="spice", listen="192.0.2.7"),
+        Graphics(type="vnc", listen="/run/vnc.sock"),
+    )
+    assert info.filesystems == (
+        FileSystem(target="share", type="mount", driver="virtiofs"),
+        FileSystem(target="p9", type="mount"),
+    )
+
+
+def test_a_minimal_domain_has_nothing_that_it_does_not_say() -> None:
+    """Absent is not zero: all but the identity stays at the model's defaults."""
+    assert parse("") == DomainInfo(uuid="00000000-0000-4000-8000-000000000001", name="a")
+
+
+@pytest.mark.parametrize(
+    ("inner", "size"),
+    [
+        ("", None),
+        ("<hugepages/>", 0),
+        ("<hugepages><page size='1' unit='G'/><page size='2' unit='M'/></hugepages>", 1 << 30),
+        ("<hugepages><page size='2048'/></hugepages>", 2 << 20),
+        ("<hugepages><page size='big'/></hugepages>", 0),
+    ],
+)
+def test_hugepages_are_told_from_none_and_from_no_size(inner: str, size: int | None) -> None:
+    """None is no hugepages, 0 is hugepages of the host's default size."""
+    assert parse(f"<memoryBacking>{inner}</memoryBacking>").hugepage_size == size
+
+
+def test_one_wrong_value_costs_that_value_only() -> None:
+    """Numbers that are none, and addresses that are none, leave everything else in place."""
+    info = parse(
+        "<memory unit='parsec'>1</memory><currentMemory>many</currentMemory>"
+        "<vcpu current='-1'>2</vcpu><iothreads>x</iothreads>"
+        "<cputune><shares>1e9</shares><period>100000</period></cputune>"
+        "<cpu><topology sockets='0' cores='9223372036854775807' dies='2' threads='1'/></cpu>"
+        "<devices><graphics type='vnc' port='-1' tlsPort='' websocket='99999999999999999999'/>"
+        "<hostdev type='pci'><source><address bus='0xzz'/></source></hostdev>"
+        "<hostdev type='mdev'/><memballoon><stats period='often'/></memballoon>"
+        "<interface><mtu size='large'/></interface>"
+        "<disk><target dev='vda'/><iotune><group_name>g</group_name></iotune></disk></devices>"
+    )
+    assert (info.memory_maximum, info.memory_current) == (None, None)
+    assert (info.vcpus_maximum, info.vcpus_current, info.iothreads) == (2, 2, 0)
+    assert info.cpu_tune == CpuTune(period=0.1)
+    assert (info.cpu_sockets, info.cpu_cores, info.cpu_threads) == (None, None, 1)
+    assert info.graphics == (Graphics(type="vnc"),)
+    assert [h.address for h in info.host_devices] == ["", ""]
+    assert (info.balloon_period, info.interfaces[0].mtu, info.disks[0].iotune) == (None, None, {})
+
+
+@pytest.mark.parametrize("state", ["connected", "disconnected"])
+def test_finds_the_agent_among_the_channels(state: str) -> None:
+    """Only the channel of the guest agent's own name tells the agent's state."""
+    info = parse_devices(
+        "<channel/><channel><target name='com.redhat.spice.0' state='other'/></channel>"
+        f"<channel><target name='org.qemu.guest_agent.0' state='{state}'/></channel>"
+    )
+    assert info.agent_channel == state
+
+
+def test_a_mirror_without_a_job_is_a_copy() -> None:
+    """libvirt's documentation gives copy as the meaning of a missing job."""
+    info = parse_devices("<disk><target dev='vda'/><mirror/></disk>")
+    assert info.disks[0].mirror_job == "copy"
+
+
+def test_operator_labels_keep_their_order_and_are_empty_where_the_xml_has_no_value() -> None:
+    """There is one entry per configured label, so that every domain has the same labels."""
+    assert parse_domain(LIVE, labels=LABELS).custom_labels == (
+        ("owner", "billing"),
+        ("missing", ""),
+        ("machine", "pc-q35-7.2"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("xml", "reason"),
+    [
+        ("", "not well-formed"),
+        ("<domain>", "not well-formed"),
+        ("<domain>\0</domain>", "not well-formed"),
+        ("<domain>&lol;</domain>", "not well-formed"),
+        ("<pool/>", "not that of a domain"),
+        ("<domain xmlns='x'/>", "not that of a domain"),
+        ("<domain/>", "no <name>"),
+        ("<domain><name/></domain>", "no <name>"),
+        ("<domain><name>a</name></domain>", "no valid <uuid>"),
+        ("<domain><name>a</name><uuid>b</uuid></domain>", "no valid <uuid>"),
+        (f"<!DOCTYPE domain><domain>{IDENTITY}</domain>", "document type"),
+        (f"<?xml version='1.0'?> <!-- x -->\n<!DOCTYPE d []><domain>{IDENTITY}</domain>", "type"),
+        (f"\ufeff<!DOCTYPE d [<!ENTITY a 'b'>]><domain>{IDENTITY}&a;</domain>", "document type"),
+    ],
+)
+def test_refuses_what_is_no_domain_and_says_why(xml: str, reason: str) -> None:
+    """Only what cannot be used at all is an error, and the message says what is wrong."""
+    with pytest.raises(DomainXmlError, match=reason):
+        parse_domain(xml)
+
+
+def test_entities_of_a_document_type_never_expand() -> None:
+    """The classic bomb is refused before any parser sees it."""
+    entities = "".join(
+        f"<!ENTITY e{n} '{'&e' + str(n - 1) + ';' if n else 'x' * 9}{'y' * 9}'>" for n in range(99)
+    )
+    with pytest.raises(DomainXmlError, match="document type"):
+        parse_domain(f"<!DOCTYPE d [{entities}]><domain>{IDENTITY}&e98;</domain>")
+
+
+def test_metadata_may_speak_of_document_types() -> None:
+    """The same characters in a comment or CDATA section of the metadata are harmless."""
+    inner = "<metadata><!-- <!DOCTYPE x> --><a><![CDATA[<!DOCTYPE x>]]></a></metadata>"
+    assert parse(inner).name == "a"
+
+
+@pytest.mark.parametrize("limit", ["MAX_CHARACTERS", "MAX_TAGS"])
+def test_refuses_what_is_too_large(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """XML beyond the limits is not parsed at all."""
+    monkeypatch.setattr(domain_xml, limit, 5)
+    with pytest.raises(DomainXmlError, match=r"5 (characters|tags)"):
+        parse_domain(LIVE)
+
+
+def test_depth_costs_nothing() -> None:
+    """Nesting as deep as the tag limit allows is read without recursion."""
+    depth = domain_xml.MAX_TAGS // 4
+    chain = "<backingStore>" * depth + "</backingStore>" * depth
+    disk = f"<disk><source file='f'/>{chain}<target dev='vda'/></disk>"
+    assert parse_devices(disk).disks[0].chain_depth == depth
+
+
+def test_lone_surrogates_are_replaced() -> None:
+    """Text that has no UTF-8 form does not cost the domain."""
+    assert parse("<title>\ud800</title>").title == "?"
+
+
+def test_a_declared_encoding_does_not_count() -> None:
+    """The text is already decoded; what it says about its bytes is history."""
+    xml = f"<?xml version='1.0' encoding='latin-1'?><domain>{IDENTITY}<title>ü</title></domain>"
+    assert parse_domain(xml).title == "ü"
+
+
+@pytest.mark.parametrize("path", sorted(FIXTURES.glob("*.xml")), ids=lambda path: path.stem)
+def test_a_domain_survives_json(path: Path) -> None:
+    """What is read from real XML can be recorded as JSON and read back unchanged."""
+    info = parse_domain(path.read_text(encoding="utf-8"), labels=LABELS)
+    assert msgspec.json.decode(msgspec.json.encode(info), type=DomainInfo) == info
+
+
+@given(st.text())
+def test_no_text_raises_anything_but_a_domain_xml_error(text: str) -> None:
+    """Whatever is not XML of a domain is refused in the one way that callers expect."""
+    with pytest.raises(DomainXmlError):
+        parse_domain(text, labels=LABELS)
+
+
+REAL = [element for xml in (LIVE, INACTIVE) for element in fromstring(xml).iter()]
+VALUES = st.sampled_from(
+    sorted({value for element in REAL for value in element.attrib.values()})
+) | st.sampled_from(
+    ["", " ", "-1", "0", "1e9", "nan", "٣", str((1 << 63) - 1), "9" * 20, "GB", "nvme", "\u2028"]
+)
+STEPS = st.tuples(
+    st.sampled_from(["graft", "clear", "text", "attributes"]),
+    st.integers(0, 500),
+    st.integers(0, 500),
+    VALUES,
+)
+
+
+@settings(deadline=None)
+@given(st.sampled_from([LIVE, INACTIVE]), st.lists(STEPS, max_size=6))
+def test_no_rearrangement_of_real_elements_harms(
+    xml: str, steps: list[tuple[str, int, int, str]]
+) -> None:
+    """Elements in odd places, emptied or with odd values: read, recordable, names distinct."""
+    domain = fromstring(xml)
+    for step, one, other, value in steps:
+        elements = list(domain.iter())
+        element = elements[one % len(elements)]
+        match step:
+            case "graft":
+                elements[other % len(elements)].append(deepcopy(element))
+            case "clear":
+                element.clear()
+            case "text":
+                element.text = value
+            case "attributes":
+                element.attrib.update(dict.fromkeys(element.attrib, value))
+    domain[:0] = fromstring(f"<domain>{IDENTITY}</domain>")
+    info = parse_domain(tostring(domain, encoding="unicode"), labels=LABELS)
+    assert msgspec.json.decode(msgspec.json.encode(info), type=DomainInfo) == info
+    for devices in (info.interfaces, info.disks):
+        assert len({device.device for device in devices}) == len(devices)
+
+
+@settings(deadline=None)
+@given(st.sampled_from([LIVE, INACTIVE]), st.data())
+def test_no_mutation_of_real_xml_raises_anything_but_a_domain_xml_error(
+    xml: str, data: st.DataObject
+) -> None:
+    """Cutting, doubling and replacing parts of real XML gives a domain or the one error."""
+    for _ in range(data.draw(st.integers(1, 4))):
+        start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(xml))] * 2)))
+        part = xml[start:end]
+        text = data.draw(st.sampled_from(["", part * 2, "0", "<disk/>", "<!--", "'"]) | st.text())
+        xml = xml[:start] + text + xml[end:]
+    try:
+        info = parse_domain(xml, labels=LABELS)
+    except DomainXmlError:
+        return
+    assert info.name
