@@ -1,0 +1,191 @@
+"""The HTTP routes: what a request says, handed to the service, and its answer put on the wire."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from libvirt_exporter.config import ConfigError
+from libvirt_exporter.exchange import RequestError, ScrapeRequest, Service
+from libvirt_exporter.web import pages
+from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
+from libvirt_exporter.web.security import Security, SecurityMiddleware
+
+_MAX_TARGET: Final = 16 * 1024
+"""Bytes of path and query; 300 times `domain[]=UUID` fit."""
+_MAX_HEADERS: Final = 32 * 1024
+_MAX_HEADER_COUNT: Final = 100
+_MAX_BODY: Final = 64 * 1024
+"""Bytes; no route reads a body, but small ones do no harm."""
+
+
+def create_app(
+    service: Service,
+    *,
+    telemetry_path: str = "/metrics",
+    web_config: Security | None = None,
+    max_requests: int = 40,
+) -> Starlette:
+    """The ASGI application in front of `service`.
+
+    `max_requests` scrapes may run at once, 0 for any number; what is over it gets 503.
+    `web_config` decides who may ask (None: everybody).
+    """
+    security = web_config or Security()
+    routes = _Routes(service, security, telemetry_path, max_requests)
+
+    def failed(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        headers = error.headers if isinstance(error, HTTPException) else None
+        text = {
+            404: f"Not found. The metrics are at {telemetry_path}, a page for people is at /.",
+            405: f"{request.method} is not answered here; Allow says what is.",
+            500: "Internal error; the exporter's log has the details.",
+        }.get(status, str(error))
+        return PlainTextResponse(f"{text}\n", status_code=status, headers=headers)
+
+    app = Starlette(
+        routes=[
+            Route(telemetry_path, routes.metrics),
+            Route("/", routes.landing),
+            Route("/-/healthy", routes.healthy),
+            Route("/-/ready", routes.ready),
+            Route("/-/reload", routes.reload, methods=["POST"]),
+        ],
+        middleware=[
+            Middleware(_SizeLimits),
+            Middleware(SecurityMiddleware, security=security),
+        ],
+        exception_handlers={HTTPException: failed, Exception: failed},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Routes:
+    def __init__(
+        self, service: Service, security: Security, telemetry_path: str, max_requests: int
+    ) -> None:
+        self._service = service
+        self._security = security
+        self._telemetry_path = telemetry_path
+        self._max_requests = max_requests or math.inf
+        self._scrapes = 0
+
+    async def metrics(self, request: Request) -> Response:
+        collect = request.query_params.getlist("collect[]")
+        exclude = request.query_params.getlist("exclude[]")
+        if collect and exclude:
+            return _bad_request(
+                "collect[] and exclude[] exclude each other.", "Name groups in one of them only."
+            )
+        if self._scrapes >= self._max_requests:
+            return PlainTextResponse(
+                f"{self._scrapes} scrapes are running already; try again later.\n",
+                status_code=503,
+                headers={"Retry-After": "1"},
+            )
+        self._scrapes += 1
+        try:
+            exposition = await self._service.scrape(
+                ScrapeRequest(
+                    collect=tuple(collect),
+                    exclude=tuple(exclude),
+                    domains=tuple(request.query_params.getlist("domain[]")),
+                    timeout=_timeout(request.headers),
+                    openmetrics=accepts_openmetrics(_joined(request.headers, "Accept")),
+                    gzip=accepts_gzip(_joined(request.headers, "Accept-Encoding")),
+                )
+            )
+        except RequestError as error:
+            return _bad_request(error.message, error.hint)
+        finally:
+            self._scrapes -= 1
+        headers = {"Content-Type": exposition.content_type, "Vary": "Accept, Accept-Encoding"}
+        if exposition.content_encoding:
+            headers["Content-Encoding"] = exposition.content_encoding
+        return Response(exposition.body, headers=headers)
+
+    async def landing(self, _request: Request) -> Response:
+        sample = await self._service.overview()
+        return HTMLResponse(
+            pages.landing(sample, self._telemetry_path),
+            headers={"Content-Security-Policy": pages.CONTENT_SECURITY_POLICY},
+        )
+
+    async def healthy(self, _request: Request) -> Response:
+        return PlainTextResponse("Healthy.\n")
+
+    async def ready(self, _request: Request) -> Response:
+        if self._service.ready():
+            return PlainTextResponse("Ready.\n")
+        return PlainTextResponse("Not ready: the first sample is still to come.\n", status_code=503)
+
+    async def reload(self, _request: Request) -> Response:
+        problems = []
+        try:
+            self._security.reload()
+        except ConfigError as error:
+            problems.append(str(error))
+        try:
+            await self._service.reload()
+        except ConfigError as error:
+            problems.append(str(error))
+        if not problems:
+            return PlainTextResponse("Configuration reloaded.\n")
+        text = "\n".join(["Configuration refused, the old one stays in force:", *problems, ""])
+        return PlainTextResponse(text, status_code=500)
+
+
+class _SizeLimits:
+    """Refuses requests whose target (414), headers (431) or body (413) are larger than any need.
+
+    h11 limits only what arrives piecemeal: a head that is read in one go may have any size.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = self._app
+        if scope["type"] == "http":
+            headers = scope["headers"]
+            size = sum(len(name) + len(value) for name, value in headers)
+            if len(scope["path"]) + len(scope["query_string"]) > _MAX_TARGET:
+                text = f"The address is longer than {_MAX_TARGET} bytes.\n"
+                answer = PlainTextResponse(text, status_code=414)
+            elif size > _MAX_HEADERS or len(headers) > _MAX_HEADER_COUNT:
+                text = f"More than {_MAX_HEADERS} bytes or {_MAX_HEADER_COUNT} headers.\n"
+                answer = PlainTextResponse(text, status_code=431)
+            elif int(Headers(scope=scope).get("Content-Length", "0")) > _MAX_BODY:
+                text = f"The body is longer than {_MAX_BODY} bytes.\n"
+                answer = PlainTextResponse(text, status_code=413)
+        await answer(scope, receive, send)
+
+
+def _bad_request(message: str, hint: str) -> Response:
+    text = "\n".join(line for line in (message, hint) if line)
+    return PlainTextResponse(f"{text}\n", status_code=400)
+
+
+def _joined(headers: Headers, name: str) -> str:
+    """A list header that may have been sent in several lines."""
+    return ",".join(headers.getlist(name))
+
+
+def _timeout(headers: Headers) -> float | None:
+    """Prometheus' scrape timeout in seconds; None without a usable one."""
+    try:
+        seconds = float(headers.get("X-Prometheus-Scrape-Timeout-Seconds", ""))
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds > 0 else None

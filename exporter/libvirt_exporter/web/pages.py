@@ -1,0 +1,154 @@
+"""The page for people: the host's domains as a table, and what is wrong with it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from html import escape
+from typing import Final
+from urllib.parse import quote
+
+from libvirt_exporter.catalogue.state import REASONS
+from libvirt_exporter.model import STATES, DomainSample, HostSample
+
+_STYLE: Final = """
+:root { color-scheme: light dark; --dim: #6b7280; --line: #8883; --bad: #c2410c; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.4rem; margin: 0; }
+p { margin: .5rem 0; }
+nav a { margin-right: 1rem; }
+.dim { color: var(--dim); }
+.problem { border-left: 4px solid var(--bad); padding: .4rem .8rem; overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; margin-top: 1rem; }
+th, td { padding: .3rem .6rem; text-align: left; border-bottom: 1px solid var(--line); }
+th { position: sticky; top: 0; background: Canvas; }
+td:first-child { overflow-wrap: anywhere; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+.state::before { content: "\\25CF"; margin-right: .4rem; color: var(--dim); }
+.running::before { color: #16a34a; }
+.paused::before, .blocked::before { color: #d97706; }
+.crashed::before { color: #dc2626; }
+"""
+_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+CONTENT_SECURITY_POLICY: Final = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Nothing but this page's own style sheet."""
+
+
+def landing(sample: HostSample, telemetry_path: str) -> bytes:
+    """The landing page for one sample, as UTF-8 HTML."""
+    html = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>libvirt exporter</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<h1>libvirt exporter</h1>
+<p class="dim">{escape(_summary(sample))}</p>
+<nav><a href="{escape(quote(telemetry_path))}">Metrics</a>
+<a href="/-/healthy">Health</a> <a href="/-/ready">Readiness</a></nav>
+{_problems(sample)}
+{_table(sample.domains, telemetry_path)}
+</body>
+</html>
+"""
+    # A name may hold lone surrogates: libvirt-python decodes stray bytes to them.
+    return html.encode(errors="replace")
+
+
+def _summary(sample: HostSample) -> str:
+    parts = []
+    if sample.host:
+        host = sample.host
+        versions = f"{host.driver} {host.hypervisor_version}, libvirt {host.libvirt_version}"
+        parts.append(f"{host.name}: {versions}" if host.name else versions)
+    states = Counter(_state(domain)[0] for domain in sample.domains)
+    counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    noun = "VM" if len(sample.domains) == 1 else "VMs"
+    parts.append(f"{len(sample.domains)} {noun}" + (f" ({counts})" if counts else ""))
+    parts.append(f"sampled in {sample.duration * 1000:.0f} ms")
+    return " · ".join(parts)
+
+
+def _problems(sample: HostSample) -> str:
+    problems = []
+    if not sample.up:
+        problems.append(f"libvirt does not answer: {sample.error or 'no reason given'}")
+    failed = [outcome.group for outcome in sample.groups if not outcome.success]
+    if failed:
+        problems.append(f"Groups that failed: {', '.join(failed)}")
+    incomplete = sum(bool(domain.missing_groups) for domain in sample.domains)
+    if incomplete:
+        problems.append(
+            f"{incomplete} of {len(sample.domains)} VMs did not answer in full: "
+            "their QEMU hangs or another program keeps it busy."
+        )
+    if sample.unparsable:
+        problems.append(f"Domain XML that cannot be read: {', '.join(sample.unparsable)}")
+    return "\n".join(f'<p class="problem">{escape(problem)}</p>' for problem in problems)
+
+
+def _table(domains: Iterable[DomainSample], telemetry_path: str) -> str:
+    rows = "\n".join(
+        _row(domain, telemetry_path)
+        for domain in sorted(domains, key=lambda domain: (not domain.missing_groups, domain.name))
+    )
+    if not rows:
+        return "<p>There are no VMs to show.</p>"
+    return f"""<table>
+<thead><tr><th>VM</th><th>State</th><th>Reason</th><th class="number">vCPUs</th>
+<th class="number">Memory</th><th>Missing</th></tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>"""
+
+
+def _row(domain: DomainSample, telemetry_path: str) -> str:
+    state, reason = _state(domain)
+    vcpus = domain.stats.get("vcpu.current")
+    if vcpus is None and domain.info:
+        vcpus = domain.info.vcpus_current
+    memory = domain.info.memory_current if domain.info else None
+    balloon = domain.stats.get("balloon.current")
+    if isinstance(balloon, int):
+        memory = balloon * 1024
+    link = f"{quote(telemetry_path)}?domain[]={quote(domain.uuid, safe='', errors='replace')}"
+    return (
+        f'<tr><td><a href="{escape(link)}">{escape(domain.name)}</a></td>'
+        f'<td class="state {escape(state)}">{escape(state)}</td><td>{escape(reason)}</td>'
+        f'<td class="number">{"" if vcpus is None else escape(str(vcpus))}</td>'
+        f'<td class="number">{_size(memory)}</td>'
+        f"<td>{escape(', '.join(domain.missing_groups))}</td></tr>"
+    )
+
+
+def _state(domain: DomainSample) -> tuple[str, str]:
+    """The names of a domain's state and its reason; what a newer libvirt adds stays a number."""
+    state, reason = domain.stats.get("state.state"), domain.stats.get("state.reason")
+    if not isinstance(state, int):
+        return "unknown", ""
+    name = dict(enumerate(STATES)).get(state, f"unknown_{state}")
+    if not isinstance(reason, int):
+        return name, ""
+    return name, REASONS.get(state, {}).get(reason, f"unknown_{reason}")
+
+
+def _size(size: int | None) -> str:
+    """Bytes in the binary unit that keeps the number short."""
+    if size is None:
+        return ""
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.4g} {unit}"
+        amount /= 1024
+    return f"{amount:.4g} GiB"

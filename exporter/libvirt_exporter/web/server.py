@@ -1,0 +1,277 @@
+"""Listening sockets, and uvicorn serving the application on them until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import h11
+import uvicorn
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from libvirt_exporter.web.security import Security
+
+_REQUEST_TIMEOUT: Final = 10.0
+"""Seconds in which a TLS handshake, and then a request, must be complete."""
+_IDLE_TIMEOUT: Final = 75
+"""Seconds between two requests on a connection: longer than the usual scrape intervals."""
+_WRITE_TIMEOUT: Final = 60.0
+"""Seconds in which a client must make room for what is being sent to it."""
+_STOP_TIMEOUT: Final = 1
+"""Seconds that running requests have left when the server stops."""
+_MAX_INCOMPLETE: Final = 64 * 1024
+"""Bytes of an unfinished request head; more is answered with 431."""
+_BACKLOG: Final = 1024
+
+_REASONS: Final = {
+    errno.EADDRINUSE: "in use; stop the other program (ss -ltnp shows it) or choose another port",
+    errno.EACCES: "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
+    errno.EADDRNOTAVAIL: "no interface of this host has this address",
+    errno.EAFNOSUPPORT: "this host has no IPv6",
+}
+
+
+class ListenError(Exception):
+    """An address that cannot be listened on: which one, why, and what to do."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"cannot listen on {address}: {reason}")
+
+
+def listen(addresses: Sequence[str]) -> list[socket.socket]:
+    """Sockets for all of `host:port`, `[IPv6]:port` or `:port` (every interface), or none at all.
+
+    Port 0 takes a free one. `ListenError` for the first address that fails.
+    """
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(_listen(address)) for address in addresses]
+        opened.pop_all()
+    return sockets
+
+
+def _listen(address: str) -> socket.socket:
+    host, separator, port = address.rpartition(":")
+    if not (separator and port.isdecimal() and int(port) < 65536):
+        raise ListenError(address, "not HOST:PORT, such as :9177, 127.0.0.1:9177 or [::1]:9177")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ListenError(address, f"an IPv6 address needs brackets, [{host}]:{port}")
+    try:
+        if not host and socket.has_dualstack_ipv6():
+            return socket.create_server(
+                ("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
+            )
+        found = socket.getaddrinfo(
+            host.strip("[]") or "0.0.0.0", int(port), type=socket.SOCK_STREAM
+        )
+        # A name often means 127.0.0.1 and ::1; one socket is wanted, and IPv4 is what is expected.
+        family, *_, name = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+        return socket.create_server(name[:2], family=family, backlog=_BACKLOG)
+    except (socket.gaierror, UnicodeError) as error:
+        raise ListenError(address, f"the host name cannot be resolved ({error})") from None
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        raise ListenError(address, reason) from None
+
+
+def urls(sockets: Sequence[socket.socket], *, tls: bool) -> list[str]:
+    """The address of each socket for a browser on this host."""
+    found = []
+    for listening in sockets:
+        host, port = listening.getsockname()[:2]
+        if host in {"::", "0.0.0.0"}:
+            host = "localhost"
+        elif ":" in host:
+            host = f"[{host}]"
+        found.append(f"{'https' if tls else 'http'}://{host}:{port}/")
+    return found
+
+
+async def serve(
+    app: ASGIApp,
+    sockets: Sequence[socket.socket],
+    *,
+    stop: asyncio.Event,
+    security: Security | None = None,
+) -> None:
+    """Serve `app` on `sockets` until `stop` is set, then return within 1.5 s and close the sockets.
+
+    Requests that are still running then are answered with 503. Signals are the caller's. `security`
+    is the one that `app` has; it gives the certificates.
+    """
+    debug = logging.getLogger().isEnabledFor(logging.DEBUG)
+    config = uvicorn.Config(
+        _answering_cancelled(app),
+        interface="asgi3",
+        http=H11Protocol,
+        ws="none",
+        lifespan="off",
+        workers=1,
+        proxy_headers=False,
+        forwarded_allow_ips=[],
+        log_config=None,
+        log_level="debug" if debug else "error",
+        access_log=debug,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_IDLE_TIMEOUT,
+        timeout_graceful_shutdown=_STOP_TIMEOUT,
+        h11_max_incomplete_event_size=_MAX_INCOMPLETE,
+    )
+    await _Server(config, security or Security(), stop).serve(list(sockets))
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, stopped by an event, with a timeout for everything that a client may delay."""
+
+    def __init__(self, config: uvicorn.Config, security: Security, stop: asyncio.Event) -> None:
+        super().__init__(config)
+        self._security = security
+        self._stop = stop
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.lifespan.startup()
+        context = self._security.server_context()
+        tls: dict[str, Any] = {}
+        if context:
+            tls = {
+                "ssl": context,
+                "ssl_handshake_timeout": _REQUEST_TIMEOUT,
+                "ssl_shutdown_timeout": _STOP_TIMEOUT / 2,
+            }
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(self._connection, sock=sock, backlog=_BACKLOG, **tls)
+            for sock in sockets or []
+        ]
+        self.started = True
+
+    def _connection(self) -> _Connection:
+        return _Connection(self.config, self.server_state, self._security)
+
+    async def main_loop(self) -> None:
+        while not self._stop.is_set():
+            # A multiple of ten: uvicorn (0.54) renews the Date header at every tenth tick.
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), timeout=1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # uvicorn cancels what still runs, but does not wait for it.
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=0.1)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
+class _Connection(H11Protocol):
+    """One connection; a client that delays its request or does not read the answer loses it."""
+
+    def __init__(self, config: uvicorn.Config, state: ServerState, security: Security) -> None:
+        super().__init__(config, state, {})
+        self._security = security
+        self._request = _Deadline(self, _REQUEST_TIMEOUT)
+        self._answer = _Deadline(self, _WRITE_TIMEOUT)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self._security.allows_certificate(transport.get_extra_info("peercert")):
+            self._request.start()
+        else:
+            self.end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._request.stop()
+        self._answer.stop()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+            self._request.start()
+        else:
+            self._request.stop()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._answer.start()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._answer.stop()
+
+    def end(self) -> None:
+        """Drop the connection at once; close() would wait for a client that does not read."""
+        self.transport.abort()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.end()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def send_400_response(self, msg: str) -> None:
+        # uvicorn (0.54) calls this while it handles h11's error, which knows the better status.
+        error = sys.exception()
+        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")]
+        for event in (
+            h11.Response(status_code=status, headers=headers),
+            h11.Data(data=f"{msg}\n".encode()),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
+
+
+class _Deadline:
+    """Ends a connection `seconds` after `start`, unless stopped before."""
+
+    def __init__(self, connection: _Connection, seconds: float) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        if self._timer is None:
+            connection = self._connection
+            self._timer = connection.loop.call_later(self._seconds, connection.end)
+
+    def stop(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _answering_cancelled(app: ASGIApp) -> ASGIApp:
+    """`app`, answering 503 to the requests that are cancelled because the server stops."""
+
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noticing(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await app(scope, receive, noticing)
+        except asyncio.CancelledError:
+            if not started:
+                answer = PlainTextResponse("The exporter is stopping.\n", status_code=503)
+                await answer(scope, receive, send)
+
+    return answering

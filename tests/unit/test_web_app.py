@@ -1,0 +1,493 @@
+"""The HTTP routes, driven through ASGI without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from gzip import compress
+from html.parser import HTMLParser
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libvirt_exporter.config import ConfigError, Problem
+from libvirt_exporter.exchange import Exposition, RequestError, ScrapeRequest
+from libvirt_exporter.model import DomainInfo, DomainSample, GroupOutcome, HostInfo, HostSample
+from libvirt_exporter.web.app import create_app
+from libvirt_exporter.web.negotiation import (
+    OPENMETRICS,
+    TEXT,
+    accepts_gzip,
+    accepts_openmetrics,
+)
+from libvirt_exporter.web.pages import landing
+
+PROMETHEUS_ACCEPT = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+EMPTY = HostSample(timestamp=1.0, duration=0.01, up=True)
+
+
+class FakeService:
+    """Answers from its attributes and keeps the requests that it got."""
+
+    def __init__(self, sample: HostSample = EMPTY) -> None:
+        self.sample = sample
+        self.requests: list[ScrapeRequest] = []
+        self.failure: Exception | None = None
+        self.scraping = asyncio.Event()
+        self.release: asyncio.Event | None = None
+        self.is_ready = True
+        self.reloads = 0
+
+    async def scrape(self, request: ScrapeRequest) -> Exposition:
+        self.requests.append(request)
+        self.scraping.set()
+        if self.failure:
+            raise self.failure
+        if self.release:
+            await self.release.wait()
+        text = b"libvirt_up 1\n"
+        return Exposition(
+            body=compress(text) if request.gzip else text,
+            content_type=OPENMETRICS if request.openmetrics else TEXT,
+            content_encoding="gzip" if request.gzip else "",
+        )
+
+    async def overview(self) -> HostSample:
+        return self.sample
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+    async def reload(self) -> None:
+        self.reloads += 1
+        if self.failure:
+            raise self.failure
+
+
+def client(service: FakeService, *, max_requests: int = 40) -> httpx.AsyncClient:
+    app = create_app(service, telemetry_path="/metrics", max_requests=max_requests)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    # httpx adds Accept and Accept-Encoding of its own unless told otherwise.
+    headers = {"Accept": "", "Accept-Encoding": ""}
+    return httpx.AsyncClient(transport=transport, base_url="http://exporter", headers=headers)
+
+
+def ask(
+    service: FakeService, path: str, method: str = "GET", headers: dict[str, str] | None = None
+) -> httpx.Response:
+    async def run() -> httpx.Response:
+        async with client(service) as session:
+            return await session.request(method, path, headers=headers)
+
+    return asyncio.run(run())
+
+
+def asked(path: str, headers: dict[str, str] | None = None) -> ScrapeRequest:
+    service = FakeService()
+    assert ask(service, path, headers=headers).status_code == 200
+    return service.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        ("", False),
+        ("*/*", False),
+        (PROMETHEUS_ACCEPT, True),
+        ("application/openmetrics-text", True),
+        ("application/openmetrics-text; version=0.0.1", True),
+        ('Application/OpenMetrics-Text; Version="1.0.0"', True),
+        ("application/openmetrics-text;version=abc", False),
+        ("application/openmetrics-text;version=3.0.0,text/plain;q=0.5", False),
+        ("application/openmetrics-text;q=0", False),
+        ("application/openmetrics-text;q=0.3,text/plain;q=0.7", False),
+        ("text/plain;q=0.3,application/openmetrics-text;q=0.7", True),
+        ("text/plain,application/openmetrics-text", False),
+        ("*/*,application/openmetrics-text", True),
+        ("application/openmetrics-text;q=nan,text/html", False),
+        ("application/openmetrics-text;q=abc", False),
+        ("text/html", False),
+        (";;,,;q=,=", False),
+    ],
+)
+def test_format_follows_accept(accept: str, openmetrics: bool) -> None:
+    """OpenMetrics is given when it is preferred in a version that exists, else the text format."""
+    assert accepts_openmetrics(accept) is openmetrics
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "gzip"),
+    [
+        ("", False),
+        ("gzip", True),
+        ("GZip;q=0.5", True),
+        ("gzip;q=0", False),
+        ("deflate, br", False),
+        ("*", True),
+        ("*;q=1, gzip;q=0", False),
+        ("identity;q=1, *;q=0", False),
+        ("gzip;q=x", False),
+    ],
+)
+def test_gzip_follows_accept_encoding(accept_encoding: str, gzip: bool) -> None:
+    """gzip is used only where its weight is above zero."""
+    assert accepts_gzip(accept_encoding) is gzip
+
+
+@given(st.text())
+def test_any_accept_header_is_answered(header: str) -> None:
+    """No header text makes negotiation fail."""
+    assert accepts_openmetrics(header) in {True, False}
+    assert accepts_gzip(header) in {True, False}
+
+
+def test_metrics_are_sent_as_the_service_gave_them() -> None:
+    """Body, exact content type and the headers that caches need."""
+    response = ask(FakeService(), "/metrics")
+    assert response.content == b"libvirt_up 1\n"
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert response.headers["Vary"] == "Accept, Accept-Encoding"
+    assert response.headers["Content-Length"] == "13"
+
+
+def test_openmetrics_content_type_is_exact() -> None:
+    """Prometheus 3 fails a scrape whose content type it does not know."""
+    response = ask(FakeService(), "/metrics", headers={"Accept": PROMETHEUS_ACCEPT})
+    expected = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert response.headers["Content-Type"] == expected
+
+
+def test_gzip_encoding_is_declared() -> None:
+    """A body that the service compressed says so, and is readable."""
+    response = ask(FakeService(), "/metrics", headers={"Accept-Encoding": "deflate, gzip"})
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert response.content == b"libvirt_up 1\n"
+
+
+def test_query_reaches_the_service() -> None:
+    """Repeated parameters arrive in order, unknown ones are ignored."""
+    request = asked("/metrics?collect[]=block&domain[]=a%26b&collect%5B%5D=vcpu&name[]=x&foo=1")
+    assert request == ScrapeRequest(collect=("block", "vcpu"), domains=("a&b",))
+    assert asked("/metrics?exclude[]=kvm").exclude == ("kvm",)
+
+
+def test_collect_and_exclude_together_are_refused() -> None:
+    """A contradiction is the client's mistake and starts no sample."""
+    service = FakeService()
+    response = ask(service, "/metrics?collect[]=block&exclude[]=vcpu")
+    assert response.status_code == 400
+    assert "collect[]" in response.text
+    assert service.requests == []
+
+
+def test_request_error_is_a_plain_400_with_its_hint() -> None:
+    """What the service finds wrong with a request is told with what to do."""
+    service = FakeService()
+    service.failure = RequestError("unknown group nosuch", "known: block, vcpu")
+    response = ask(service, "/metrics?collect[]=nosuch")
+    assert response.status_code == 400
+    assert response.text == "unknown group nosuch\nknown: block, vcpu\n"
+    assert response.headers["Content-Type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("10", 10.0),
+        ("0.5", 0.5),
+        ("0", None),
+        ("-1", None),
+        ("nan", None),
+        ("inf", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_timeout_header_counts_when_it_is_usable(value: str, seconds: float | None) -> None:
+    """A nonsensical scrape timeout is ignored, not an error."""
+    headers = {"X-Prometheus-Scrape-Timeout-Seconds": value}
+    assert asked("/metrics", headers).timeout == seconds
+
+
+def test_head_has_the_headers_of_get() -> None:
+    """HEAD is answered wherever GET is."""
+    response = ask(FakeService(), "/metrics", "HEAD")
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == TEXT
+
+
+def test_scrapes_over_the_limit_are_refused_at_once() -> None:
+    """The limit holds for scrapes only, and is free again when one ends."""
+
+    async def run() -> None:
+        service = FakeService()
+        service.release = asyncio.Event()
+        async with client(service, max_requests=1) as session:
+            running = asyncio.create_task(session.get("/metrics"))
+            await service.scraping.wait()
+            refused = await session.get("/metrics")
+            assert refused.status_code == 503
+            assert int(refused.headers["Retry-After"]) > 0
+            assert (await session.get("/-/healthy")).status_code == 200
+            service.release.set()
+            assert (await running).status_code == 200
+            assert (await session.get("/metrics")).status_code == 200
+
+    asyncio.run(run())
+
+
+def test_failed_scrapes_free_their_place() -> None:
+    """An error does not use up the limit."""
+
+    async def run() -> Sequence[int]:
+        service = FakeService()
+        service.failure = RequestError("no", "")
+        async with client(service, max_requests=1) as session:
+            return [(await session.get("/metrics")).status_code for _ in range(2)]
+
+    assert asyncio.run(run()) == [400, 400]
+
+
+def test_health_needs_no_sample() -> None:
+    """Healthy says that the process lives; ready waits for the first sample."""
+    service = FakeService()
+    service.is_ready = False
+    assert ask(service, "/-/healthy").status_code == 200
+    assert ask(service, "/-/ready").status_code == 503
+    service.is_ready = True
+    assert ask(service, "/-/ready").status_code == 200
+    assert service.requests == []
+
+
+def test_reload_is_a_post() -> None:
+    """A GET, as a crawler sends it, reloads nothing and is told what would."""
+    service = FakeService()
+    refused = ask(service, "/-/reload")
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
+    assert service.reloads == 0
+    assert ask(service, "/-/reload", "POST").status_code == 200
+    assert service.reloads == 1
+
+
+def test_refused_reload_lists_the_problems() -> None:
+    """All that is wrong with the new configuration is in the answer."""
+    service = FakeService()
+    service.failure = ConfigError(
+        [Problem("a.yml", 3, "unknown key urii"), Problem("a.yml", 5, "not a duration")]
+    )
+    response = ask(service, "/-/reload", "POST")
+    assert response.status_code == 500
+    assert "old one stays in force" in response.text
+    assert "a.yml:3: unknown key urii" in response.text
+    assert "a.yml:5: not a duration" in response.text
+
+
+def test_unknown_path_says_where_the_metrics_are() -> None:
+    """A 404 helps, in plain text, and a trailing slash is no redirect."""
+    for path in ("/nosuch", "/metrics/", "/-/"):
+        response = ask(FakeService(), path)
+        assert response.status_code == 404
+        assert "/metrics" in response.text
+        assert response.headers["Content-Type"].startswith("text/plain")
+
+
+def test_wrong_method_names_the_right_ones() -> None:
+    """POST on /metrics is refused with Allow."""
+    response = ask(FakeService(), "/metrics", "POST")
+    assert response.status_code == 405
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD"}
+
+
+def test_internal_error_shows_no_details() -> None:
+    """An unexpected exception is a 500 without its text or a stack trace."""
+    service = FakeService()
+    service.failure = RuntimeError("the secret of line 42")
+    response = ask(service, "/metrics")
+    assert response.status_code == 500
+    assert "secret" not in response.text
+    assert "Traceback" not in response.text
+    assert "log" in response.text
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/metrics?domain[]=" + "x" * 20_000, {}, 414),
+        ("/metrics", {"X-Large": "x" * 40_000}, 431),
+        ("/metrics", {f"X-{number}": "" for number in range(200)}, 431),
+        ("/-/reload", {"Content-Length": "1000000"}, 413),
+    ],
+)
+def test_oversized_requests_are_refused(path: str, headers: dict[str, str], status: int) -> None:
+    """Silly sizes are refused before anything looks at them."""
+    service = FakeService()
+    method = "POST" if status == 413 else "GET"
+    assert ask(service, path, method, headers).status_code == status
+    assert (service.requests, service.reloads) == ([], 0)
+
+
+class PageReader(HTMLParser):
+    """Collects table rows, links, and the names of all tags and attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.links: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in {"td", "th"}:
+            self.rows[-1].append("")
+        elif tag == "a":
+            self.links.append(dict(attrs)["href"] or "")
+
+    def handle_data(self, data: str) -> None:
+        if self.rows and self.rows[-1] and data.strip():
+            self.rows[-1][-1] += data
+
+
+def domain(name: str, **stats: int) -> DomainSample:
+    return DomainSample(
+        uuid=f"uuid of {name}",
+        name=name,
+        active=True,
+        stats={key.replace("_", ".", 1): value for key, value in stats.items()},
+        timestamp=1.0,
+    )
+
+
+def host(*domains: DomainSample, up: bool = True, error: str = "") -> HostSample:
+    return HostSample(timestamp=1.0, duration=0.25, up=up, domains=domains, error=error)
+
+
+def test_landing_page_lists_the_vms() -> None:
+    """Name, state, reason, vCPUs and memory of each VM are in its row."""
+    running = domain("web", state_state=1, state_reason=1, vcpu_current=2, balloon_current=1 << 20)
+    paused = domain("db", state_state=3, state_reason=5)
+    newer = domain("new", state_state=12, state_reason=99)
+    page = PageReader(ask(FakeService(host(running, paused, newer)), "/").text)
+    assert page.rows[1:] == [
+        ["db", "paused", "ioerror", "", "", ""],
+        ["new", "unknown_12", "unknown_99", "", "", ""],
+        ["web", "running", "booted", "2", "1 GiB", ""],
+    ]
+    assert "/metrics?domain[]=uuid%20of%20web" in page.links
+    assert "/metrics" in page.links
+
+
+def test_inactive_vm_shows_what_its_xml_says() -> None:
+    """Without statistics the configured vCPUs and memory are shown."""
+    info = DomainInfo(uuid="u", name="off", vcpus_current=4, memory_current=512 << 20)
+    off = DomainSample(
+        uuid="u",
+        name="off",
+        active=False,
+        stats={"state.state": 5, "state.reason": 1},
+        timestamp=1.0,
+        info=info,
+    )
+    page = PageReader(ask(FakeService(host(off)), "/").text)
+    assert page.rows[1] == ["off", "shutoff", "shutdown", "4", "512 MiB", ""]
+
+
+def test_landing_page_says_what_is_wrong() -> None:
+    """libvirt's error, failed groups, stuck VMs and unreadable XML are named."""
+    stuck = DomainSample(
+        uuid="u",
+        name="zz-stuck",
+        active=True,
+        stats={},
+        timestamp=1.0,
+        missing_groups=("block", "balloon"),
+    )
+    sample = HostSample(
+        timestamp=1.0,
+        duration=0.1,
+        up=False,
+        host=HostInfo(name="", driver="QEMU", hypervisor_version="7.2.0", libvirt_version="9.0.0"),
+        domains=(domain("aa", state_state=1), stuck),
+        groups=(GroupOutcome(group="perf", success=False, duration=0.1),),
+        error="Failed to connect socket: Permission denied",
+        unparsable=("4711",),
+    )
+    text = ask(FakeService(sample), "/").text
+    assert "Failed to connect socket: Permission denied" in text
+    assert "perf" in text
+    assert "4711" in text
+    assert "QEMU 7.2.0, libvirt 9.0.0" in text
+    assert PageReader(text).rows[1] == ["zz-stuck", "unknown", "", "", "", "block, balloon"]
+
+
+def test_landing_page_without_vms_says_so() -> None:
+    """An empty host is not an empty page."""
+    assert "no VMs" in ask(FakeService(), "/").text
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+
+
+@given(ANY_TEXT, ANY_TEXT)
+def test_hostile_text_stays_text(name: str, error: str) -> None:
+    """Whatever a VM or an error is called, the page's structure is that of a harmless one."""
+    hostile = DomainSample(
+        uuid=name, name=name, active=True, stats={}, timestamp=1.0, missing_groups=(name,)
+    )
+    page = PageReader(landing(host(hostile, up=False, error=error), "/metrics").decode())
+    harmless = PageReader(landing(host(domain("x"), up=False, error="x"), "/metrics").decode())
+    assert (page.tags, page.attributes) == (harmless.tags, harmless.attributes)
+    assert len(page.rows) == 2
+
+
+def test_script_in_a_name_is_escaped() -> None:
+    """The classic: markup in a VM's name is shown, not run."""
+    page = ask(FakeService(host(domain("<script>alert('1')</script>\"\udcff"))), "/").text
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_content_security_policy_allows_the_own_style_only() -> None:
+    """The policy forbids scripts and everything external, and its hash is that of the style."""
+    response = ask(FakeService(), "/")
+    policy = response.headers["Content-Security-Policy"]
+    style = re.search("<style>(.*)</style>", response.text, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert "default-src 'none'" in policy
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "script-src" not in policy
+    assert "script" not in PageReader(response.text).tags
+    assert not re.search(r"(src|href)=\"(https?:)?//", response.text)
+
+
+def test_landing_page_shows_two_thousand_vms() -> None:
+    """A large host has one row per VM."""
+    many = [domain(f"vm-{number}", state_state=1, state_reason=1) for number in range(2000)]
+    assert len(PageReader(ask(FakeService(host(*many)), "/").text).rows) == 2001
+
+
+def test_metrics_path_is_configurable() -> None:
+    """The path of the metrics is the configured one, and only that."""
+    app = create_app(FakeService(), telemetry_path="/libvirt")
+
+    async def run() -> list[int]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://exporter") as session:
+            return [(await session.get(path)).status_code for path in ("/libvirt", "/metrics")]
+
+    assert asyncio.run(run()) == [200, 404]

@@ -1,0 +1,606 @@
+"""The server on real sockets: addresses, TLS, clients that dawdle, and stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from starlette.types import ASGIApp
+
+from libvirt_exporter.exchange import Exposition, ScrapeRequest
+from libvirt_exporter.model import HostSample
+from libvirt_exporter.web import server
+from libvirt_exporter.web.app import create_app
+from libvirt_exporter.web.security import Security
+from libvirt_exporter.web.server import ListenError, listen, serve, urls
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class FakeService:
+    """Gives `body`; scrapes for the domain "slow" never end."""
+
+    def __init__(self) -> None:
+        self.body = b"libvirt_up 1\n"
+        self.delay = 0.0
+        self.slow = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def scrape(self, request: ScrapeRequest) -> Exposition:
+        if self.failure:
+            raise self.failure
+        if request.domains == ("slow",):
+            self.slow.set()
+            await asyncio.Event().wait()
+        await asyncio.sleep(self.delay)
+        return Exposition(body=self.body, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def overview(self) -> HostSample:
+        return HostSample(timestamp=1.0, duration=0.1, up=True)
+
+    def ready(self) -> bool:
+        return True
+
+    async def reload(self) -> None:
+        return
+
+
+class Running:
+    """A server in this process; `base` is its address."""
+
+    def __init__(self, app: ASGIApp, security: Security | None = None) -> None:
+        self.stop = asyncio.Event()
+        self.sockets = listen(["127.0.0.1:0"])
+        self.port: int = self.sockets[0].getsockname()[1]
+        self.base = f"127.0.0.1:{self.port}"
+        self.ended = asyncio.create_task(
+            serve(app, self.sockets, stop=self.stop, security=security)
+        )
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def talk(self, request: bytes) -> bytes:
+        """What the server sends for these bytes until it closes the connection."""
+        reader, writer = await self.connect()
+        writer.write(request)
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def running(
+    service: FakeService | None = None, security: Security | None = None
+) -> AsyncIterator[Running]:
+    app = create_app(service or FakeService(), web_config=security)
+    one = Running(app, security)
+    yield one
+    one.stop.set()
+    async with asyncio.timeout(10):
+        await one.ended
+
+
+async def scrape(base: str, verify: ssl.SSLContext | None = None, path: str = "/metrics") -> int:
+    """One request on a fresh connection, as `https` when `verify` is given; its status."""
+    scheme = "https" if verify else "http"
+    async with httpx.AsyncClient(verify=verify or False, trust_env=False, timeout=10) as client:
+        return (await client.get(f"{scheme}://{base}{path}")).status_code
+
+
+# Addresses
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", ":0", "localhost:0", "0.0.0.0:0"])
+def test_addresses_are_reachable_on_loopback(address: str) -> None:
+    """Each form of address listens where its address for browsers says."""
+    (listening,) = listen([address])
+    with listening:
+        (url,) = urls([listening], tls=False)
+        assert url.startswith("http://")
+        socket.create_connection(("127.0.0.1", listening.getsockname()[1]), timeout=5).close()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this host has no IPv6")
+def test_ipv6_address_is_reachable() -> None:
+    """Brackets hold an IPv6 address."""
+    (listening,) = listen(["[::1]:0"])
+    with listening:
+        port = listening.getsockname()[1]
+        assert urls([listening], tls=True) == [f"https://[::1]:{port}/"]
+        socket.create_connection(("::1", port), timeout=5).close()
+
+
+def test_several_addresses_are_all_listened_on() -> None:
+    """The flag may be repeated."""
+    sockets = listen(["127.0.0.1:0", ":0"])
+    assert len({each.getsockname()[1] for each in sockets}) == 2
+    for each in sockets:
+        each.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("9177", "HOST:PORT"),
+        ("127.0.0.1:http", "HOST:PORT"),
+        ("127.0.0.1:70000", "HOST:PORT"),
+        ("", "HOST:PORT"),
+        ("::1:9177", "brackets"),
+        ("no-such-host.invalid:9177", "cannot be resolved"),
+        ("a..b:9177", "cannot be resolved"),
+        ("192.0.2.77:9177", "no interface"),
+    ],
+)
+def test_unusable_address_is_named_with_a_reason(address: str, words: str) -> None:
+    """What cannot be listened on is told in words."""
+    with pytest.raises(ListenError, match=words) as raised:
+        listen([address])
+    assert f"cannot listen on {address}: " in str(raised.value)
+
+
+def test_port_in_use_frees_the_other_addresses() -> None:
+    """All or nothing: a taken port leaves no other one taken."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+        probe.close()
+        port = taken.getsockname()[1]
+        with pytest.raises(ListenError, match="in use"):
+            listen([f"127.0.0.1:{free}", f"127.0.0.1:{port}"])
+        socket.create_server(("127.0.0.1", free)).close()
+
+
+def test_forbidden_port_names_the_capability(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unprivileged user reads what the port needs."""
+
+    def denied(*_args: object, **_options: object) -> socket.socket:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", denied)
+    with pytest.raises(ListenError, match="CAP_NET_BIND_SERVICE"):
+        listen(["127.0.0.1:80"])
+
+
+# Requests
+
+
+async def test_answer_has_a_date_and_no_banner() -> None:
+    """The server does not tell what it is made of."""
+    async with running() as one, httpx.AsyncClient(trust_env=False) as client:
+        response = await client.get(f"http://{one.base}/metrics")
+        assert response.content == b"libvirt_up 1\n"
+        assert "Date" in response.headers
+        assert "Server" not in response.headers
+
+
+async def test_connection_is_kept_for_the_next_scrape() -> None:
+    """Two requests on one connection are both answered."""
+    async with running() as one:
+        request = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
+        last = b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        answer = await one.talk(request + last)
+        assert answer.count(b"HTTP/1.1 200") == 2
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"GET /metrics\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000, 431),
+        (b"GET /" + b"x" * 100_000, 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", 431),
+        (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n", 413),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: odd\r\n\r\n", 501),
+    ],
+)
+async def test_unreadable_request_gets_its_status(
+    request_bytes: bytes, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bad and oversized requests are answered as such, and the server lives on."""
+    monkeypatch.setattr(server, "_IDLE_TIMEOUT", 1)
+    async with running() as one:
+        answer = await one.talk(request_bytes)
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert await scrape(one.base) == 200
+
+
+async def test_unexpected_error_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A 500 leaves one record with a traceback in the log."""
+    service = FakeService()
+    service.failure = RuntimeError("broken on purpose")
+    async with running(service) as one:
+        assert await scrape(one.base) == 500
+    errors = [record for record in caplog.records if record.exc_info]
+    assert len(errors) == 1
+    assert "broken on purpose" in caplog.text
+
+
+async def test_requests_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither scrapes nor port scanners fill the log."""
+    with caplog.at_level(logging.INFO):
+        async with running() as one:
+            await scrape(one.base)
+            await one.talk(b"nonsense\r\n\r\n")
+    assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []
+
+
+# Clients that dawdle
+
+
+async def test_half_open_connections_do_not_hurt_a_scrape() -> None:
+    """500 clients that never finish their request leave the server answering."""
+    async with running() as one:
+        clients = [await one.connect() for _ in range(500)]
+        for _, writer in clients:
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        assert await scrape(one.base) == 200
+        for _, writer in clients:
+            writer.close()
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"",
+        b"GET /metr",
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\n",
+        b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\nGET /metr",
+        b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx",
+    ],
+)
+async def test_unfinished_request_is_dropped(
+    beginning: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that sends a byte now and then does not keep its connection."""
+    monkeypatch.setattr(server, "_REQUEST_TIMEOUT", 0.4)
+    async with running() as one:
+        reader, writer = await one.connect()
+        writer.write(beginning)
+
+        async def drip() -> None:
+            while True:
+                await asyncio.sleep(0.05)
+                writer.write(b"x" if beginning else b"")
+
+        dripping = asyncio.create_task(drip())
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionResetError):
+                await reader.read()
+        dripping.cancel()
+        writer.close()
+
+
+async def test_slow_scrapes_and_pauses_outlast_the_request_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only an unfinished request is timed: the service may take longer, and so may a pause."""
+    monkeypatch.setattr(server, "_REQUEST_TIMEOUT", 0.2)
+    service = FakeService()
+    service.delay = 0.5
+    async with running(service) as one:
+        reader, writer = await one.connect()
+        for _ in range(2):
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with asyncio.timeout(5):
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+                await reader.readuntil(service.body)
+            await asyncio.sleep(0.4)
+        writer.close()
+
+
+async def test_client_that_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that nobody takes does not stay in memory."""
+    monkeypatch.setattr(server, "_WRITE_TIMEOUT", 0.3)
+    service = FakeService()
+    service.body = b"x" * 50_000_000
+    async with running(service) as one:
+        reader, writer = await one.connect()
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(1)
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := await reader.read(1 << 20):
+                received += len(chunk)
+        assert received < len(service.body)
+        writer.close()
+
+
+# Stopping
+
+
+async def test_stop_with_stuck_requests_is_quick() -> None:
+    """Running scrapes get 503, idle and half-open connections end, all within two seconds."""
+    service = FakeService()
+    async with running(service) as one:
+        idle = await one.connect()
+        half = await one.connect()
+        half[1].write(b"GET /metr")
+        stuck = asyncio.create_task(scrape(one.base, path="/metrics?domain[]=slow"))
+        await service.slow.wait()
+        started = time.monotonic()
+        one.stop.set()
+        await one.ended
+        assert time.monotonic() - started < 1.8
+        assert await stuck == 503
+        for reader, writer in (idle, half):
+            assert await reader.read() == b""
+            writer.close()
+
+
+async def test_stop_without_requests_closes_the_port() -> None:
+    """After serve() returns nobody can connect."""
+    async with running() as one:
+        assert await scrape(one.base) == 200
+        one.stop.set()
+        await one.ended
+        with pytest.raises(ConnectionRefusedError):
+            await one.connect()
+
+
+async def test_stop_does_not_wait_for_a_client_that_does_not_read() -> None:
+    """A full send buffer does not delay the end."""
+    service = FakeService()
+    service.body = b"x" * 50_000_000
+    async with running(service) as one:
+        _, writer = await one.connect()
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.2)
+        started = time.monotonic()
+        one.stop.set()
+        await one.ended
+        assert time.monotonic() - started < 1.8
+        writer.close()
+
+
+async def test_signals_are_left_to_the_caller() -> None:
+    """uvicorn's own handlers, which raise the signal again, are not installed."""
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    async with running() as one:
+        await scrape(one.base)
+        assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+# TLS
+
+
+NEW_KEY = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+
+
+class Authority:
+    """A certificate authority in a directory, by the openssl command."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._openssl(f"req -x509 {NEW_KEY} -subj /CN=authority -keyout ca.key -out ca.crt")
+
+    def issue(self, name: str, san: str, *, cn: str = "test") -> tuple[str, str]:
+        """Paths of a new certificate and its key."""
+        crt, key, config = f"{name}.crt", f"{name}.key", self.directory / f"{name}.cnf"
+        config.write_text(f"subjectAltName={san}\n")
+        self._openssl(f"req {NEW_KEY} -subj /CN={cn} -keyout {key} -out request.csr")
+        self._openssl(
+            "x509 -req -in request.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 "
+            f"-extfile {config.name} -out {crt}"
+        )
+        return str(self.directory / crt), str(self.directory / key)
+
+    def _openssl(self, arguments: str) -> None:
+        subprocess.run(
+            ["openssl", *arguments.split()], cwd=self.directory, check=True, capture_output=True
+        )
+
+    def client(self, certificate: tuple[str, str] | None = None) -> ssl.SSLContext:
+        """What a client needs to trust this authority, and to show a certificate of it."""
+        context = ssl.create_default_context(cafile=str(self.directory / "ca.crt"))
+        if certificate:
+            context.load_cert_chain(*certificate)
+        return context
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def tls(authority: Authority, tmp_path: Path) -> dict[str, object]:
+    """`tls_server_config` with a certificate for 127.0.0.1."""
+    crt, key = authority.issue(tmp_path.name, "IP:127.0.0.1")
+    return {"cert_file": crt, "key_file": key}
+
+
+def secured(tmp_path: Path, tls: dict[str, object], **options: object) -> Security:
+    file = tmp_path / "web.yml"
+    file.write_text(yaml.safe_dump({"tls_server_config": {**tls, **options}}))
+    return Security(str(file))
+
+
+async def test_tls_serves_verified_clients_only_over_tls(
+    authority: Authority, tls: dict[str, object], tmp_path: Path
+) -> None:
+    """HTTPS works against the authority, plain HTTP gets no metrics."""
+    security = secured(tmp_path, tls)
+    async with running(security=security) as one:
+        assert await scrape(one.base, authority.client()) == 200
+        with pytest.raises(httpx.TransportError):
+            await scrape(one.base)
+
+
+async def test_changed_certificate_is_used_without_restart(
+    authority: Authority, tls: dict[str, object], tmp_path: Path
+) -> None:
+    """A renewed certificate is shown on the next connection."""
+
+    def serial(port: int) -> object:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+            authority.client().wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+        ):
+            certificate = secure.getpeercert()
+            assert certificate is not None
+            return certificate["serialNumber"]
+
+    security = secured(tmp_path, tls)
+    async with running(security=security) as one:
+        before = await asyncio.to_thread(serial, one.port)
+        authority.issue(tmp_path.name, "IP:127.0.0.1", cn="renewed")
+        after = await asyncio.to_thread(serial, one.port)
+        assert before != after
+
+
+async def test_half_written_certificate_keeps_the_old_one(
+    authority: Authority, tls: dict[str, object], tmp_path: Path
+) -> None:
+    """Between the writing of the certificate and of its key the old pair is used."""
+    security = secured(tmp_path, tls)
+    crt, _ = authority.issue(f"{tmp_path.name}-next", "IP:127.0.0.1")
+    installed = str(tls["cert_file"])
+    async with running(security=security) as one:
+        shutil.copy(crt, installed)
+        assert await scrape(one.base, authority.client()) == 200
+
+
+async def test_tls_cannot_be_turned_off_while_running(
+    authority: Authority, tls: dict[str, object], tmp_path: Path
+) -> None:
+    """A file that loses its TLS section does not open the port to plain HTTP."""
+    security = secured(tmp_path, tls)
+    async with running(security=security) as one:
+        (tmp_path / "web.yml").write_text("{}")
+        assert await scrape(one.base, authority.client()) == 200
+
+
+async def test_client_certificate_is_required_where_configured(
+    authority: Authority, tls: dict[str, object], tmp_path: Path
+) -> None:
+    """Without a certificate of the authority nobody gets an answer."""
+    security = secured(
+        tmp_path,
+        tls,
+        client_auth_type="RequireAndVerifyClientCert",
+        client_ca_file=str(authority.directory / "ca.crt"),
+    )
+    certificate = authority.issue("prometheus", "DNS:prometheus.example")
+    async with running(security=security) as one:
+        assert await scrape(one.base, authority.client(certificate)) == 200
+        with pytest.raises(httpx.TransportError):
+            await scrape(one.base, authority.client())
+
+
+async def test_client_certificate_needs_an_allowed_name(
+    authority: Authority, tls: dict[str, object], tmp_path: Path
+) -> None:
+    """Another certificate of the same authority is not enough."""
+    security = secured(
+        tmp_path,
+        tls,
+        client_auth_type="RequireAndVerifyClientCert",
+        client_ca_file=str(authority.directory / "ca.crt"),
+        client_allowed_sans=["prometheus.example"],
+    )
+    right = authority.issue("right", "DNS:prometheus.example")
+    wrong = authority.issue("wrong", "DNS:other.example")
+    async with running(security=security) as one:
+        assert await scrape(one.base, authority.client(right)) == 200
+        with pytest.raises(httpx.TransportError):
+            await scrape(one.base, authority.client(wrong))
+
+
+@pytest.mark.parametrize(
+    ("options", "version", "suite"),
+    [
+        ({"max_version": "TLS12"}, "TLSv1.2", None),
+        ({"min_version": "TLS13"}, "TLSv1.3", None),
+        (
+            {
+                "max_version": "TLS12",
+                "cipher_suites": ["TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"],
+                "curve_preferences": ["CurveP256"],
+            },
+            "TLSv1.2",
+            "ECDHE-ECDSA-CHACHA20-POLY1305",
+        ),
+    ],
+)
+async def test_tls_version_and_suites_are_the_configured_ones(
+    authority: Authority,
+    tls: dict[str, object],
+    tmp_path: Path,
+    options: dict[str, object],
+    version: str,
+    suite: str | None,
+) -> None:
+    """What the file restricts holds on the wire."""
+    security = secured(tmp_path, tls, **options)
+
+    def handshake(port: int) -> tuple[str | None, str]:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+            authority.client().wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+        ):
+            cipher = secure.cipher()
+            assert cipher is not None
+            return secure.version(), cipher[0]
+
+    async with running(security=security) as one:
+        negotiated = await asyncio.to_thread(handshake, one.port)
+    assert negotiated[0] == version
+    assert suite in {None, negotiated[1]}
+
+
+async def test_clients_without_handshake_do_not_hurt_a_scrape(
+    authority: Authority,
+    tls: dict[str, object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TCP clients that never speak TLS are dropped, and nobody waits for them."""
+    monkeypatch.setattr(server, "_REQUEST_TIMEOUT", 1.0)
+    security = secured(tmp_path, tls)
+    async with running(security=security) as one:
+        clients = [await one.connect() for _ in range(50)]
+        assert await scrape(one.base, authority.client()) == 200
+        async with asyncio.timeout(5):
+            for reader, writer in clients:
+                assert await reader.read() == b""
+                writer.close()
+
+
+async def test_stop_with_tls_clients_is_quick(
+    authority: Authority, tls: dict[str, object], tmp_path: Path
+) -> None:
+    """Neither a missing handshake nor a missing close_notify delays the end."""
+    security = secured(tmp_path, tls)
+    async with running(security=security) as one:
+        _, silent = await one.connect()
+        plain = socket.create_connection(("127.0.0.1", one.port), timeout=5)
+        secure = await asyncio.to_thread(
+            authority.client().wrap_socket, plain, server_hostname="127.0.0.1"
+        )
+        started = time.monotonic()
+        one.stop.set()
+        await one.ended
+        assert time.monotonic() - started < 1.8
+        secure.close()
+        silent.close()
