@@ -1,0 +1,46 @@
+"""The configuration: its schema and defaults, how a file is read, and what is wrong with it."""
+
+from libvirt_exporter.config.loading import load, override, read_yaml
+from libvirt_exporter.config.problem import ConfigError, Problem
+from libvirt_exporter.config.schema import (
+    FLAGS,
+    Applications,
+    Config,
+    CustomLabel,
+    Domains,
+    Fields,
+    Groups,
+    GuestAgent,
+    Labels,
+    Libvirt,
+    Limits,
+    Log,
+    Scrape,
+    Target,
+    Web,
+)
+from libvirt_exporter.config.vocabulary import Vocabulary
+
+__all__ = [
+    "FLAGS",
+    "Applications",
+    "Config",
+    "ConfigError",
+    "CustomLabel",
+    "Domains",
+    "Fields",
+    "Groups",
+    "GuestAgent",
+    "Labels",
+    "Libvirt",
+    "Limits",
+    "Log",
+    "Problem",
+    "Scrape",
+    "Target",
+    "Vocabulary",
+    "Web",
+    "load",
+    "override",
+    "read_yaml",
+]

@@ -1,0 +1,189 @@
+"""Turns a document into the schema's structs, leaf by leaf, so that one mistake hides no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from msgspec import NODEFAULT, Struct, ValidationError, convert, inspect, structs
+
+from libvirt_exporter.config.document import Value
+from libvirt_exporter.config.durations import format_duration, parse_duration
+from libvirt_exporter.config.problem import (
+    Path,
+    Problem,
+    Report,
+    dotted,
+    nearest,
+    quoted,
+    suggestion,
+)
+from libvirt_exporter.config.schema import Config
+
+
+class Converter:
+    """Converts values to the types that the schema's annotations name.
+
+    With `strict` false, texts are also taken for the numbers and booleans they spell.
+    """
+
+    def __init__(self, report: Report, *, strict: bool) -> None:
+        """Report what is wrong to `report`."""
+        self._report = report
+        self._strict = strict
+
+    def convert(self, value: Value, kind: Any, default: Any, path: Path = ()) -> Any:
+        """Return the value as `kind`; `default` where it is empty or faulty (then reported)."""
+        self._report.locate(path, value.place)
+        if isinstance(value.content, Problem):
+            self._report.mark_faulty(path)
+            return default
+        bare = _bare(kind)
+        is_struct = isinstance(bare, type) and issubclass(bare, Struct)
+        if value.content is None and (is_struct or get_origin(bare) in (tuple, Mapping)):
+            return default
+        if is_struct and isinstance(value.content, Mapping):
+            base = default if isinstance(default, bare) else None
+            return self._struct(value.content, bare, base, path)
+        content: object = value.content
+        if get_origin(bare) is tuple and isinstance(value.content, tuple):
+            item = get_args(bare)[0]
+            content = tuple(
+                self.convert(child, item, _blank(item), (*path, position))
+                for position, child in enumerate(value.content)
+            )
+        elif get_origin(bare) is Mapping and isinstance(value.content, Mapping):
+            item = get_args(bare)[1]
+            content = {
+                key: self.convert(child, item, _blank(item), (*path, key))
+                for key, child in value.content.items()
+            }
+        elif isinstance(content, str) and is_duration(kind):
+            content = _seconds(content)
+        try:
+            return convert(content, kind, strict=self._strict)
+        except ValidationError:
+            message = f"{dotted(path) or 'the file'} must be {describe(kind)}, not {_show(value)}"
+            self._report.add(path, message, _hint(value, bare))
+            return default
+
+    def _struct(
+        self, content: Mapping[str, Value], kind: type[Struct], base: Struct | None, path: Path
+    ) -> Struct:
+        fields = structs.fields(kind)
+        names = [field.name for field in fields]
+        for key in content:
+            if key not in names:
+                self._report.locate((*path, key), content[key].place)
+                message = f"unknown key {quoted(key)}{_inside(path)}"
+                self._report.add((*path, key), message, _key_hint(key, path, names))
+        options = {}
+        for field in fields:
+            default = _default(field) if base is None else getattr(base, field.name)
+            field_path = (*path, field.name)
+            if field.name in content:
+                default = self.convert(content[field.name], field.type, default, field_path)
+            elif field.required:
+                self._report.add(field_path, f"{field.name!r} is missing{_inside(path)}")
+            options[field.name] = default
+        return kind(**options)
+
+
+def describe(kind: Any) -> str:
+    """Return in words what an annotation of the schema allows: `a whole number from 1 to 16`."""
+    info = inspect.type_info(kind)
+    if isinstance(info, inspect.Metadata):
+        info = info.type
+    match info:
+        case inspect.FloatType() if is_duration(kind):
+            return f"a duration{_range(info.ge, info.le, format_duration)} such as 9s or 1m30s"
+        case inspect.IntType():
+            return f"a whole number{_range(info.ge, info.le, str)}"
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.LiteralType():
+            # msgspec 0.22 sorts `info.values`.
+            return f"one of {', '.join(get_args(_bare(kind)))}"
+        case inspect.VarTupleType():
+            nonempty = " that is not empty" if info.min_length else ""
+            return f"a list of {_plural(info.item_type)}{nonempty}"
+        case inspect.DictType():
+            return f"a mapping of names to {_plural(info.value_type)}"
+        case inspect.StructType():
+            return "a mapping of options"
+        case _:
+            return "text"
+
+
+def is_duration(kind: Any) -> bool:
+    """Return whether an annotation of the schema stands for a duration."""
+    info = inspect.type_info(kind)
+    return isinstance(info, inspect.Metadata) and bool((info.extra or {}).get("duration"))
+
+
+def _plural(info: inspect.Type) -> str:
+    return "mappings" if isinstance(info, inspect.StructType) else "texts"
+
+
+def _range(low: Any, high: Any, show: Any) -> str:
+    return f" from {show(low)}" + ("" if high is None else f" to {show(high)}")
+
+
+def _seconds(text: str) -> object:
+    try:
+        return parse_duration(text)
+    except ValueError:
+        return text
+
+
+def _show(value: Value) -> str:
+    if value.content is None:
+        return "empty"
+    if isinstance(value.content, tuple):
+        return "a list"
+    return "a mapping" if isinstance(value.content, Mapping) else quoted(value.source)
+
+
+def _hint(value: Value, bare: Any) -> str:
+    if get_origin(bare) is Literal:
+        return nearest(value.source, get_args(bare))
+    if get_origin(bare) is tuple and value.source:
+        return f"write [{quoted(value.source)}]"
+    if bare is str and isinstance(value.content, Mapping):
+        return "put it in quotes, or leave out the space after the colon"
+    return "put it in quotes" if bare is str and value.source else ""
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def _key_hint(key: str, path: Path, names: list[str]) -> str:
+    """Return where the key belongs, if it is known in one other section, or a similar key."""
+    owners = [
+        section.name
+        for section in structs.fields(Config)
+        for option in getattr(section.default, "__struct_fields__", ())
+        if key in (option, f"{section.name}.{option}")
+    ]
+    if len(path) < 2 and len(owners) == 1:
+        return f"did you mean {key.rpartition('.')[2]} inside {owners[0]}?"
+    return suggestion(key, names)
+
+
+def _inside(path: Path) -> str:
+    return f" in {dotted(path)}" if path else ""
+
+
+def _blank(kind: Any) -> Any:
+    """Return what stands in for a faulty value that has no default."""
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        return kind(**{field.name: _default(field) for field in structs.fields(kind)})
+    return ""
+
+
+def _default(field: structs.FieldInfo) -> Any:
+    """Return an option's default; a required one is a text, and '' stands in for it."""
+    if field.default is not NODEFAULT:
+        return field.default
+    return field.default_factory() if field.default_factory is not NODEFAULT else ""

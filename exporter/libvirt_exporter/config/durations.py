@@ -1,0 +1,30 @@
+"""Durations as people write them ↔ seconds."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from libvirt_exporter.config.schema import DURATION_PATTERN
+
+_SECONDS: Final = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
+_DURATION = re.compile(DURATION_PATTERN)
+_PART = re.compile(r"([0-9.]+)([a-z]+)")
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that `1m30s`, `500ms` or `9` stand for; ValueError for anything else."""
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return float(text)
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f"{text!r} is not a duration")
+    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+
+
+def format_duration(seconds: float) -> str:
+    """Return the seconds in the largest unit that needs no fraction, else rounded to 1 ms."""
+    for unit in ("d", "h", "m", "s"):
+        count = seconds / _SECONDS[unit]
+        if count >= 1 and count == int(count):
+            return f"{int(count)}{unit}"
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"

@@ -1,0 +1,101 @@
+"""Reads a configuration: text → document → Config, every mistake reported in one run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Final
+
+from libvirt_exporter.config.conversion import Converter
+from libvirt_exporter.config.document import Document, Value, parse, plain
+from libvirt_exporter.config.meaning import check
+from libvirt_exporter.config.problem import ConfigError, Place, Problem, Report, quoted
+from libvirt_exporter.config.schema import FLAGS, Config
+from libvirt_exporter.config.vocabulary import Vocabulary
+
+MAXIMUM_FILE_SIZE: Final = 1024 * 1024
+"""Bytes."""
+
+
+def load(source: str | os.PathLike[str], *, vocabulary: Vocabulary) -> Config:
+    """Read a configuration: a path-like object names a file, a str is the YAML text itself.
+
+    An empty text gives the defaults. Raises ConfigError with every problem found.
+    """
+    file, text = ("<text>", source) if isinstance(source, str) else _read(source)
+    return _load(parse(text, file), Config(), Report(file), vocabulary, strict=True)
+
+
+def override(
+    config: Config, changes: Mapping[str, object], *, vocabulary: Vocabulary | None = None
+) -> Config:
+    """Return the configuration with some options replaced, keyed `web.listen`.
+
+    Values may be texts as a command line gives them. Raises ConfigError with every problem found,
+    each at the flag of its option; names of groups and fields are checked only with a vocabulary.
+    """
+    nowhere = Place("command line", 0)
+    sections: dict[str, dict[str, Value]] = {}
+    for key, change in changes.items():
+        section, _, option = key.partition(".")
+        place = Place(FLAGS.get(key, f"--{key}"), 0)
+        sections.setdefault(section, {})[option] = _value(change, place)
+    root = Value(nowhere, {name: Value(nowhere, options) for name, options in sections.items()})
+    return _load(Document(root, []), config, Report(nowhere.file), vocabulary, strict=False)
+
+
+def read_yaml(path: str | os.PathLike[str]) -> object:
+    """Return a YAML file as plain Python data; None when it is empty, keys always text.
+
+    Raises ConfigError for a file that cannot be read, is not valid YAML or repeats a key.
+    """
+    file, text = _read(path)
+    document = parse(text, file)
+    if document.problems:
+        raise ConfigError(document.problems)
+    return plain(document.root)
+
+
+def _load(
+    document: Document,
+    base: Config,
+    report: Report,
+    vocabulary: Vocabulary | None,
+    *,
+    strict: bool,
+) -> Config:
+    """Return `base` with what the document gives, checked."""
+    config: Config = Converter(report, strict=strict).convert(document.root, Config, base)
+    for finding in check(config, vocabulary):
+        report.add(*finding)
+    if problems := document.problems + report.problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return the file's name as problems show it, and its text."""
+    file = os.fspath(path)
+    try:
+        with FilePath(path).open("rb") as stream:
+            content = stream.read(MAXIMUM_FILE_SIZE + 1)
+    except OSError as error:
+        raise ConfigError([Problem(file, 0, f"cannot be read: {error.strerror}")]) from None
+    except ValueError as error:
+        raise ConfigError([Problem(quoted(file), 0, f"cannot be read: {error}")]) from None
+    if len(content) > MAXIMUM_FILE_SIZE:
+        raise ConfigError([Problem(file, 0, f"larger than {MAXIMUM_FILE_SIZE} bytes")])
+    try:
+        return file, content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(file, line, "not UTF-8 text", "save it as UTF-8")]) from None
+
+
+def _value(data: object, place: Place) -> Value:
+    """Return a flag's value as if it had been read from a document."""
+    if isinstance(data, list | tuple):
+        return Value(place, tuple(_value(item, place) for item in data))
+    content = data if data is None or isinstance(data, str | int | float) else str(data)
+    return Value(place, content, str(data))

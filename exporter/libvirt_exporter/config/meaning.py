@@ -1,0 +1,168 @@
+"""What a configuration must satisfy beyond types: names that exist, syntax inside texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from ipaddress import AddressValueError, IPv6Address
+
+from libvirt_exporter.config.problem import Path, quoted, suggestion
+from libvirt_exporter.config.schema import Config, Labels
+from libvirt_exporter.config.vocabulary import Vocabulary
+from libvirt_exporter.domain_filter import DomainFilter
+from libvirt_exporter.field_pattern import FieldPattern
+from libvirt_exporter.label_path import compile_label
+
+Finding = tuple[Path, str, str]
+"""Option, what is wrong with it, hint."""
+
+_RESERVED_LABELS = ("le", "job", "instance")
+_IDENTITY = ("domain", "uuid")
+_NOT_AVAILABLE = "not available in this version"
+
+
+def check(config: Config, vocabulary: Vocabulary | None) -> Iterator[Finding]:
+    """Yield all that is wrong; without a vocabulary, groups and fields are not looked at."""
+    yield from _libvirt(config)
+    yield from _unavailable(config)
+    if vocabulary is not None:
+        yield from _groups(config, vocabulary)
+        yield from _fields(config, vocabulary)
+    yield from _domains(config)
+    yield from _custom_labels(config.labels)
+    yield from _identity(config.labels, vocabulary.labels if vocabulary else ())
+    yield from _web(config)
+
+
+def _libvirt(config: Config) -> Iterator[Finding]:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(\+[a-z0-9]+)?:\S*", config.libvirt.uri):
+        message = f"{quoted(config.libvirt.uri)} is not a libvirt URI"
+        yield ("libvirt", "uri"), message, "for example qemu:///system"
+
+
+def _unavailable(config: Config) -> Iterator[Finding]:
+    if config.targets:
+        yield ("targets",), f"targets are {_NOT_AVAILABLE}", "leave the mapping empty"
+    for section, enabled in (
+        ("guest_agent", config.guest_agent.enabled),
+        ("applications", config.applications.enabled),
+    ):
+        if enabled:
+            yield (section, "enabled"), f"{section} is {_NOT_AVAILABLE}", "set enabled: false"
+
+
+def _groups(config: Config, vocabulary: Vocabulary) -> Iterator[Finding]:
+    known = ("default", "all", *vocabulary.groups)
+    for option in ("include", "exclude"):
+        for position, name in enumerate(getattr(config.groups, option)):
+            if name not in known:
+                path = ("groups", option, position)
+                yield path, f"unknown group {quoted(name)}", suggestion(name, known)
+    include, exclude = (
+        _expanded(names, vocabulary) for names in (config.groups.include, config.groups.exclude)
+    )
+    if include <= exclude:
+        yield ("groups",), "no group is selected", "name one, or `default`, in groups.include"
+
+
+def _expanded(names: Collection[str], vocabulary: Vocabulary) -> set[str]:
+    """Return the groups that the names, `default` and `all` stand for."""
+    return {
+        group
+        for group, default in vocabulary.groups.items()
+        if group in names or "all" in names or (default and "default" in names)
+    }
+
+
+def _fields(config: Config, vocabulary: Vocabulary) -> Iterator[Finding]:
+    for option in ("include", "exclude"):
+        for position, text in enumerate(getattr(config.fields, option)):
+            pattern = FieldPattern(text)
+            # Metric names hold no dots; only a stats key may be meant without being matched.
+            if not any(
+                pattern.matches(name) or ("." in name and pattern.may_match(name))
+                for name in vocabulary.fields
+            ):
+                path = ("fields", option, position)
+                yield (
+                    path,
+                    f"{quoted(text)} matches no metric and no stats key",
+                    suggestion(text, vocabulary.fields),
+                )
+
+
+def _domains(config: Config) -> Iterator[Finding]:
+    labels = [label.name for label in config.labels.custom if label.name]
+    for option in ("include", "exclude"):
+        for position, pattern in enumerate(getattr(config.domains, option)):
+            try:
+                DomainFilter([pattern], labels=labels)
+            except ValueError as error:
+                yield ("domains", option, position), str(error), ""
+
+
+def _custom_labels(labels: Labels) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for position, label in enumerate(labels.custom):
+        path = ("labels", "custom", position)
+        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label.name) or label.name.startswith("__"):
+            message = f"{quoted(label.name)} is not a label name"
+            hint = "use letters, digits and _; no digit and no __ in front"
+            yield (*path, "name"), message, hint
+        elif label.name in (*_RESERVED_LABELS, *_IDENTITY):
+            yield (*path, "name"), f"the label name {label.name} is reserved", "choose another"
+        elif label.name in seen:
+            yield (*path, "name"), f"a second custom label {label.name}", "choose another name"
+        seen.add(label.name)
+        try:
+            compile_label(label.name, label.xpath, label.namespaces)
+        except ValueError as error:
+            yield (*path, "xpath"), str(error), ""
+
+
+def _identity(labels: Labels, taken: Collection[str]) -> Iterator[Finding]:
+    known = (*_IDENTITY, *(label.name for label in labels.custom))
+    for position, name in enumerate(labels.identity):
+        path = ("labels", "identity", position)
+        if name in _RESERVED_LABELS:
+            yield path, f"{name} is reserved and cannot be an identity label", "remove it"
+        elif name not in known:
+            hint = suggestion(name, known)
+            yield path, f"{quoted(name)} is neither domain, uuid nor a custom label", hint
+        elif name in labels.identity[:position]:
+            yield path, f"{quoted(name)} is named twice", "remove one"
+        elif name in taken:
+            message = f"{quoted(name)} is a label of some domain metrics themselves"
+            yield path, message, "give the custom label another name"
+    if not set(_IDENTITY).intersection(labels.identity):
+        yield ("labels", "identity"), "neither domain nor uuid is among the identity labels", ""
+
+
+def _web(config: Config) -> Iterator[Finding]:
+    for position, address in enumerate(config.web.listen):
+        if not _is_listen_address(address):
+            yield (
+                ("web", "listen", position),
+                f"{quoted(address)} is not an address to listen on",
+                "write :9177, 127.0.0.1:9177 or [::1]:9177",
+            )
+    path = config.web.telemetry_path
+    if not re.fullmatch(r"/[A-Za-z0-9._~-][A-Za-z0-9._~/-]*", path):
+        message = f"{quoted(path)} is not a path for metrics"
+        yield ("web", "telemetry_path"), message, "for example /metrics"
+    elif path.startswith(("/-/", "/api/")) or path == "/probe":
+        message = f"{path} is used by the exporter itself"
+        yield ("web", "telemetry_path"), message, "for example /metrics"
+
+
+def _is_listen_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535 or ":" not in text:
+        return False
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            IPv6Address(host[1:-1])
+        except AddressValueError:
+            return False
+        return True
+    return re.fullmatch(r"[A-Za-z0-9._-]*", host) is not None

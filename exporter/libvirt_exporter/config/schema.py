@@ -1,0 +1,255 @@
+"""Every option, its type, its meaning and its default. Nothing else holds a default.
+
+Durations are seconds here; a file may spell them `9s`, `500ms`, `1m30s`, or as a plain number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+DURATION_PATTERN: Final = (
+    r"^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m(?!s))?([0-9]+(\.[0-9]+)?s)?([0-9]+ms)?$"
+)
+
+Duration = Annotated[
+    float, Meta(extra={"duration": True}, extra_json_schema={"pattern": DURATION_PATTERN})
+]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all parts of the configuration have in common."""
+
+
+class Libvirt(Section, frozen=True, kw_only=True):
+    """The connection to libvirt."""
+
+    uri: Annotated[str, Meta(description="Connection URI. It is opened read-only.")] = (
+        "qemu:///system"
+    )
+    name: Annotated[
+        str, Meta(description="Name of the host in logs and on the page; empty: none.")
+    ] = ""
+    timeout: Annotated[
+        Duration,
+        Meta(ge=0.1, le=600, description="Time for one scrape when the scraper names none."),
+    ] = 9.0
+    parallel_calls: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=16,
+            description="Statistics calls in flight at once, each on a connection of its own.",
+        ),
+    ] = 4
+    stuck_calls: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100,
+            description="Calls that may be stuck in libvirt before only groups that cannot block "
+            "are asked. By default a libvirtd has 20 workers, and 20 stuck calls freeze it.",
+        ),
+    ] = 12
+
+
+class Target(Section, frozen=True, kw_only=True):
+    """One remote host for `/probe`."""
+
+    uri: Annotated[str, Meta(description="Connection URI, for example qemu+tls://host/system.")]
+
+
+class Groups(Section, frozen=True, kw_only=True):
+    """Field groups to ask for. A group that is not selected is not asked of libvirt at all."""
+
+    include: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Groups by name; `default` stands for those that are on by default, `all` "
+            "for every one. Naming groups replaces `default`."
+        ),
+    ] = ("default",)
+    exclude: Annotated[
+        tuple[str, ...], Meta(description="Groups to leave out of the included ones.")
+    ] = ()
+
+
+class Fields(Section, frozen=True, kw_only=True):
+    """Single fields of the selected groups: metric names or stats keys, `*` for any part."""
+
+    include: Annotated[
+        tuple[str, ...],
+        Meta(description="Fields to show besides those that are on by default."),
+    ] = ()
+    exclude: Annotated[
+        tuple[str, ...], Meta(description="Fields to leave out; wins over `include`.")
+    ] = ()
+
+
+class Domains(Section, frozen=True, kw_only=True):
+    """The VMs to show, by patterns on name, UUID, state, metadata or custom labels."""
+
+    include: Annotated[
+        tuple[str, ...], Meta(description="Patterns of the only VMs to show; empty: all.")
+    ] = ()
+    exclude: Annotated[
+        tuple[str, ...], Meta(description="Patterns of VMs to leave out; wins over `include`.")
+    ] = ()
+
+
+class CustomLabel(Section, frozen=True, kw_only=True):
+    """One label whose value is read from the domain XML."""
+
+    name: Annotated[str, Meta(description="Name of the label.")]
+    xpath: Annotated[
+        str,
+        Meta(
+            description="Where the value stands, relative to `<domain>` or absolute; may end in "
+            "`/@attribute` or `/text()`."
+        ),
+    ]
+    namespaces: Annotated[
+        Mapping[str, str],
+        Meta(description="Namespace URI by the prefix that the expression uses for it."),
+    ] = {}
+
+
+class Labels(Section, frozen=True, kw_only=True):
+    """The labels of domain series."""
+
+    identity: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Labels of every domain series: `domain` (the name), `uuid` (at least one "
+            "of the two), and names of custom labels."
+        ),
+    ] = ("domain", "uuid")
+    custom: Annotated[
+        tuple[CustomLabel, ...],
+        Meta(description="Labels from the domain XML, shown on `libvirt_domain_labels`."),
+    ] = ()
+
+
+class GuestAgent(Section, frozen=True, kw_only=True):
+    """Questions to the QEMU guest agents. Not available in this version."""
+
+    enabled: Annotated[
+        bool,
+        Meta(description="Ask guest agents, which needs a read-write connection."),
+    ] = False
+
+
+class Applications(Section, frozen=True, kw_only=True):
+    """The list of a guest's applications. Not available in this version."""
+
+    enabled: Annotated[bool, Meta(description="Keep lists of applications.")] = False
+    state_directory: Annotated[
+        str, Meta(description="Directory in which the lists outlive a restart.")
+    ] = "/var/lib/libvirt-exporter"
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """What bounds the size of an exposition."""
+
+    series: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Series in one exposition; over it optional families are left out, in a "
+            "fixed order, and counted. 0: no limit.",
+        ),
+    ] = 0
+    label_value_length: Annotated[
+        int,
+        Meta(
+            ge=32,
+            le=65536,
+            description="Characters in a label value; a longer one is cut and ends in a hash.",
+        ),
+    ] = 256
+
+
+class Scrape(Section, frozen=True, kw_only=True):
+    """How a sample is taken."""
+
+    timeout_offset: Annotated[
+        Duration,
+        Meta(
+            ge=0,
+            le=60,
+            description="Time kept back from the timeout that the scraper names, for the way back.",
+        ),
+    ] = 0.5
+    info_refresh: Annotated[
+        Duration,
+        Meta(
+            ge=1,
+            le=86400,
+            description="How often a domain's XML is read again when no event says it changed.",
+        ),
+    ] = 300.0
+
+
+class Web(Section, frozen=True, kw_only=True):
+    """The HTTP server."""
+
+    listen: Annotated[
+        tuple[str, ...],
+        Meta(
+            min_length=1,
+            description="Addresses to listen on: `:9177`, `127.0.0.1:9177`, `[::1]:9177`.",
+        ),
+    ] = (":9177",)
+    telemetry_path: Annotated[str, Meta(description="Path of the metrics.")] = "/metrics"
+    config_file: Annotated[
+        str,
+        Meta(description="File with TLS and users in the format of exporter-toolkit; empty: none."),
+    ] = ""
+    max_requests: Annotated[
+        int,
+        Meta(ge=1, le=10000, description="Scrapes served at once; one more is answered with 503."),
+    ] = 40
+
+
+class Log(Section, frozen=True, kw_only=True):
+    """What is written to stderr."""
+
+    level: Annotated[
+        Literal["debug", "info", "warn", "error"], Meta(description="Lowest level to write.")
+    ] = "info"
+    format: Annotated[Literal["logfmt", "json"], Meta(description="Form of a line.")] = "logfmt"
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """The configuration of the exporter."""
+
+    libvirt: Libvirt = Libvirt()
+    targets: Annotated[
+        Mapping[str, Target],
+        Meta(description="Remote hosts for `/probe`, by alias. Not available in this version."),
+    ] = {}
+    groups: Groups = Groups()
+    fields: Fields = Fields()
+    domains: Domains = Domains()
+    labels: Labels = Labels()
+    guest_agent: GuestAgent = GuestAgent()
+    applications: Applications = Applications()
+    limits: Limits = Limits()
+    scrape: Scrape = Scrape()
+    web: Web = Web()
+    log: Log = Log()
+
+
+FLAGS: Final[Mapping[str, str]] = {
+    "libvirt.uri": "--libvirt.uri",
+    "web.listen": "--web.listen-address",
+    "web.telemetry_path": "--web.telemetry-path",
+    "web.config_file": "--web.config.file",
+    "web.max_requests": "--web.max-requests",
+    "scrape.timeout_offset": "--scrape.timeout-offset",
+    "log.level": "--log.level",
+    "log.format": "--log.format",
+}
+"""Option → the command line flag that overrides it."""

@@ -1,0 +1,135 @@
+"""The reference of the configuration and its JSON Schema, made from the schema itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from msgspec import NODEFAULT, Struct, structs
+
+from libvirt_exporter.config.conversion import describe, is_duration
+from libvirt_exporter.config.durations import format_duration
+from libvirt_exporter.config.schema import FLAGS, Config, CustomLabel, Target
+from libvirt_exporter.domain_filter import METADATA
+from libvirt_exporter.model import STATES
+
+_INTRODUCTION = """\
+# Configuration
+
+`libvirt-exporter --config.file FILE` reads one YAML file. Without the flag the defaults below
+hold: no path is searched, and environment variables choose nothing. A command line flag overrides
+the option beside it. `config/exporter.yml` holds every option with its default,
+`config/exporter.schema.json` is a JSON Schema for editors.
+
+`libvirt-exporter check-config FILE` reports every mistake in one run, each with file and line:
+unknown and repeated keys, wrong types, names and patterns that match nothing known. A file with a
+mistake is refused at start; on reload the old configuration stays.
+
+- Durations are written `9s`, `500ms`, `5m`, `1m30s` (units `d h m s ms`, in this order), or as a
+  plain number of seconds.
+- A section, list or mapping that is left empty has its default.
+- Anchors, aliases and merge keys (`<<`) work; several documents in one file do not.
+"""
+
+_PATTERNS = f"""\
+### Patterns of `domains`
+
+| pattern | matches |
+|---|---|
+| any other text | a regular expression (Python's) that matches the whole name |
+| `uuid:<UUID>` | the domain with this UUID |
+| `state:<name>` | domains in this state: {", ".join(STATES)} |
+| `metadata:<key>=<regular expression>` | domains whose metadata value matches as a whole; \
+keys are {", ".join(METADATA)} |
+| `label:<name>=<regular expression>` | domains whose custom label matches as a whole |
+
+In a name that starts with a word and a colon, write the colon as `\\:`. A value that a domain does
+not have matches nothing. While a domain's XML has not been read, or cannot be, patterns on
+metadata and labels neither include nor exclude it.
+"""
+
+_FIELD_PATTERNS = """\
+A pattern names a metric (`libvirt_domain_block_*`) or a stats key. A key is written with its
+placeholders (`block.<num>.rd.times`), with `*` (`block.*.rd.*`), or as libvirt returns it for one
+device (`block.0.rd.times`). `docs/metrics.md` lists metrics and keys.
+"""
+
+_LABEL_RULES = """\
+Label names follow Prometheus: letters, digits and `_`, no digit and no `__` in front. `le`, `job`
+and `instance` are refused. Expressions are the XPath subset of Python's ElementTree.
+"""
+
+_AFTER = {"fields": _FIELD_PATTERNS, "domains": _PATTERNS, "labels": _LABEL_RULES}
+_ENTRIES: dict[str, tuple[str, type[Struct]]] = {
+    "labels": ("labels.custom", CustomLabel),
+    "targets": ("targets", Target),
+}
+
+
+def configuration_markdown() -> str:
+    """Return `docs/configuration.md`."""
+    parts = [_INTRODUCTION]
+    for section in structs.fields(Config):
+        parts.append(f"## {section.name}\n")
+        if isinstance(section.default, Struct):
+            kind = type(section.default)
+            parts += [f"{kind.__doc__}\n", _table(kind, f"{section.name}.")]
+        else:
+            parts.append(f"{_description(section.type)}\n")
+        if section.name in _ENTRIES:
+            name, kind = _ENTRIES[section.name]
+            parts += [f"Each entry of `{name}`:\n", _table(kind, "")]
+        if section.name in _AFTER:
+            parts.append(_AFTER[section.name])
+    return "\n".join(parts)
+
+
+def configuration_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a configuration file.
+
+    It knows types, ranges and keys; names of groups and fields, and what must fit together, are
+    left to `check-config`.
+    """
+    schema = msgspec.json.schema(Config)
+    for definition in schema["$defs"].values():
+        del definition["title"]
+        for option in definition["properties"].values():
+            if option.get("type") == "number" and "pattern" in option:
+                option["type"] = ["number", "string"]
+                option["default"] = format_duration(option["default"])
+            elif "$ref" in option:
+                # An empty section is allowed; its default is that of its options.
+                option.pop("default", None)
+                option["anyOf"] = [{"$ref": option.pop("$ref")}, {"type": "null"}]
+            elif option.get("type") in ("array", "object"):
+                option["type"] = [option["type"], "null"]
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return msgspec.json.decode(msgspec.json.encode(schema), type=dict[str, Any])
+
+
+def _table(kind: type[Struct], prefix: str) -> str:
+    rows = ["| option | type | default | flag | meaning |", "|---|---|---|---|---|"]
+    for field in structs.fields(kind):
+        name = f"{prefix}{field.name}"
+        flag = f"`{FLAGS[name]}`" if name in FLAGS else ""
+        meaning = _description(field.type)
+        rows.append(
+            f"| `{name}` | {describe(field.type)} | {_default(field)} | {flag} | {meaning} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def _default(field: structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    if is_duration(field.type):
+        return f"`{format_duration(field.default)}`"
+    default = field.default_factory() if field.default is NODEFAULT else field.default
+    return f"`{default if default and isinstance(default, str) else json.dumps(default)}`"
+
+
+def _description(kind: Any) -> str:
+    info = msgspec.inspect.type_info(kind)
+    schema = info.extra_json_schema if isinstance(info, msgspec.inspect.Metadata) else None
+    return str((schema or {})["description"])

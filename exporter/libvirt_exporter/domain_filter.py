@@ -1,0 +1,132 @@
+r"""Which domains to show: patterns on name, UUID, state, metadata and operator-chosen labels.
+
+A pattern is one of
+
+- a regular expression (Python's `re`) that must match the whole name;
+- `uuid:<UUID>`;
+- `state:<name>`, a state as libvirt calls it (`model.STATES`);
+- `metadata:<key>=<regular expression>`, matching the whole value of a key of `METADATA`;
+- `label:<name>=<regular expression>`, matching the whole value of a custom label.
+
+In a name that starts with a word and a colon, the colon is written `\:`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+from uuid import UUID
+
+from libvirt_exporter.model import STATES, DomainInfo
+
+Fact = Callable[[DomainInfo], str]
+"""Finds a value, '' where the domain has none."""
+
+METADATA: Final[Mapping[str, Fact]] = {
+    "openstack.project": lambda info: info.openstack.project_name if info.openstack else "",
+    "openstack.project_id": lambda info: info.openstack.project_id if info.openstack else "",
+    "openstack.flavor": lambda info: info.openstack.flavor if info.openstack else "",
+    "openstack.instance_name": lambda info: info.openstack.instance_name if info.openstack else "",
+    "ovirt.cluster_version": lambda info: info.ovirt.cluster_version if info.ovirt else "",
+}
+"""Keys of `metadata:` patterns."""
+
+
+class DomainFilter:
+    """Decides which domains are shown. Immutable and free of I/O."""
+
+    def __init__(
+        self,
+        include: Collection[str] = (),
+        exclude: Collection[str] = (),
+        labels: Collection[str] = (),
+    ) -> None:
+        """Compile the patterns; `labels` are the names of the custom labels.
+
+        Raises ValueError, with a message for the author of the configuration, for what is no
+        pattern.
+        """
+        self._include = _Patterns(include, labels) if include else None
+        self._exclude = _Patterns(exclude, labels) if exclude else None
+
+    def matches(self, name: str, uuid: str, state: str, info: DomainInfo | None) -> bool:
+        """Return whether a domain is shown: included (an empty list includes all), not excluded.
+
+        `uuid` and `state` are as in `model`. A fact that a domain does not have matches no
+        pattern; while `info` is None (XML not read yet, or unusable) that goes for all metadata
+        and labels: such a pattern then neither includes the domain nor excludes it.
+        """
+        if self._include is not None and not self._include.match(name, uuid, state, info):
+            return False
+        return self._exclude is None or not self._exclude.match(name, uuid, state, info)
+
+
+class _Patterns:
+    """The patterns of one list, sorted by kind so that thousands of UUIDs cost one look-up."""
+
+    def __init__(self, patterns: Collection[str], labels: Collection[str]) -> None:
+        self._names: list[re.Pattern[str]] = []
+        self._uuids: set[str] = set()
+        self._states: set[str] = set()
+        self._facts: list[tuple[Fact, re.Pattern[str]]] = []
+        for pattern in patterns:
+            self._add(pattern, labels)
+
+    def match(self, name: str, uuid: str, state: str, info: DomainInfo | None) -> bool:
+        return (
+            uuid in self._uuids
+            or state in self._states
+            or any(pattern.fullmatch(name) for pattern in self._names)
+            or (info is not None and self._match_facts(info))
+        )
+
+    def _match_facts(self, info: DomainInfo) -> bool:
+        return any(
+            (value := fact(info)) and pattern.fullmatch(value) for fact, pattern in self._facts
+        )
+
+    def _add(self, pattern: str, labels: Collection[str]) -> None:
+        kind, colon, rest = pattern.partition(":")
+        if not pattern:
+            raise ValueError("an empty pattern matches no name; .* matches all")
+        if not (colon and kind.isidentifier()):
+            self._names.append(_regular_expression(pattern))
+        elif kind == "uuid":
+            try:
+                self._uuids.add(str(UUID(rest)))
+            except ValueError:
+                raise ValueError(f"{rest!r} is not a UUID") from None
+        elif kind == "state":
+            self._states.add(_one_of(rest, STATES, "state"))
+        elif kind in ("metadata", "label"):
+            key, equals, expression = rest.partition("=")
+            if not equals:
+                raise ValueError(f"{pattern!r} lacks =; write {kind}:<name>=<regular expression>")
+            if kind == "metadata":
+                fact = METADATA[_one_of(key, METADATA, "metadata key")]
+            else:
+                fact = _label(_one_of(key, labels, "custom label"))
+            self._facts.append((fact, _regular_expression(expression)))
+        else:
+            raise ValueError(
+                f"unknown kind of pattern {kind + ':'!r}; kinds are uuid: state: metadata: label:, "
+                rf"and in a name the colon is written \:"
+            )
+
+
+def _label(name: str) -> Fact:
+    return lambda info: dict(info.custom_labels).get(name, "")
+
+
+def _one_of(name: str, known: Collection[str], what: str) -> str:
+    if name not in known:
+        raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known) or 'none'}")
+    return name
+
+
+def _regular_expression(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from None

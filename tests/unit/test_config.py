@@ -1,0 +1,512 @@
+"""The configuration: what is read from a file, and how every mistake in it is reported."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from msgspec import Struct, structs
+
+from libvirt_exporter.catalogue import GROUPS, METRICS
+from libvirt_exporter.config import (
+    FLAGS,
+    Config,
+    ConfigError,
+    CustomLabel,
+    Domains,
+    Fields,
+    Groups,
+    Labels,
+    Libvirt,
+    Limits,
+    Log,
+    Problem,
+    Scrape,
+    Vocabulary,
+    Web,
+    load,
+    override,
+    read_yaml,
+)
+from libvirt_exporter.config.durations import format_duration, parse_duration
+from libvirt_exporter.config.schema import DURATION_PATTERN
+from libvirt_exporter.config_docs import configuration_markdown, configuration_schema
+
+FIXTURES = Path(__file__).parent / "fixtures" / "config"
+SHIPPED = Path(__file__).parents[2] / "config"
+EXAMPLES = sorted((SHIPPED / "examples").glob("*.yml"))
+
+VOCABULARY = Vocabulary(
+    groups={"state": True, "vcpu": True, "dirtyrate": False},
+    fields=("libvirt_domain_state", "block.<num>.rd.times"),
+    labels=("device", "state"),
+)
+CATALOGUE = Vocabulary(
+    groups={group.name: group.default for group in GROUPS},
+    fields=[name for metric in METRICS for name in (metric.name, metric.source)],
+    labels=[label for metric in METRICS for label in metric.labels],
+)
+
+
+def problems(source: str | Path, vocabulary: Vocabulary = VOCABULARY) -> tuple[Problem, ...]:
+    """Load what must be refused, and return why."""
+    with pytest.raises(ConfigError) as caught:
+        load(source, vocabulary=vocabulary)
+    return caught.value.problems
+
+
+def messages(source: str | Path) -> list[str]:
+    """Load what must be refused, and return the messages alone."""
+    return [problem.message for problem in problems(source)]
+
+
+def option_paths(kind: type[Struct], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every option of the schema."""
+    for field in structs.fields(kind):
+        path = (*prefix, field.name)
+        if isinstance(field.default, Struct):
+            yield from option_paths(type(field.default), path)
+        else:
+            yield path
+
+
+def at(data: object, path: tuple[str, ...]) -> object:
+    """Return what stands at a path of nested mappings."""
+    for key in path:
+        assert isinstance(data, dict)
+        data = data[key]
+    return data
+
+
+# Reading
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n# only a comment\n", "---\n", "web:\nlabels:\n  custom:\n"]
+)
+def test_an_empty_file_section_or_list_has_its_defaults(text: str) -> None:
+    """What is only commented out changes nothing."""
+    assert load(text, vocabulary=VOCABULARY) == Config()
+
+
+def test_every_option_is_read() -> None:
+    """Each option of a file that sets them all arrives in the configuration."""
+    namespaces = {"acme": "https://acme.example/vm"}
+    assert load(FIXTURES / "every-key.yml", vocabulary=VOCABULARY) == Config(
+        libvirt=Libvirt(
+            uri="qemu+tls://node7/system",
+            name="node7",
+            timeout=90.0,
+            parallel_calls=2,
+            stuck_calls=6,
+        ),
+        groups=Groups(include=("default", "dirtyrate"), exclude=("vcpu",)),
+        fields=Fields(include=("block.<num>.rd.times",), exclude=("libvirt_domain_*",)),
+        domains=Domains(
+            include=("web-[0-9]+", "state:running"),
+            exclude=("label:tenant=test-.*", "uuid:4DEA22B3-1d52-d8f3-2516-782e98ab3fa0"),
+        ),
+        labels=Labels(
+            identity=("uuid", "tenant"),
+            custom=(
+                CustomLabel(name="tenant", xpath="metadata/acme:vm/@tenant", namespaces=namespaces),
+                CustomLabel(name="rack", xpath="metadata/acme:rack", namespaces=namespaces),
+            ),
+        ),
+        applications=structs.replace(Config().applications, state_directory="/srv/applications"),
+        limits=Limits(series=50000, label_value_length=64),
+        scrape=Scrape(timeout_offset=0.25, info_refresh=600.0),
+        web=Web(
+            listen=("127.0.0.1:9177", "[::1]:0"),
+            telemetry_path="/libvirt/metrics",
+            config_file="web.yml",
+            max_requests=7,
+        ),
+        log=Log(level="debug", format="json"),
+    )
+
+
+def test_merge_keys_and_anchors_are_followed() -> None:
+    """A mapping's own keys win over merged ones, and earlier merged ones over later ones."""
+    text = """
+web: &web {max_requests: 5}
+log: {<<: [{level: debug}, {level: error, format: json}], format: logfmt}
+limits: {<<: {series: 9}, series: 8}
+"""
+    config = load(text, vocabulary=VOCABULARY)
+    assert (config.web.max_requests, config.log, config.limits.series) == (
+        5,
+        Log(level="debug", format="logfmt"),
+        8,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("9s", 9),
+        ("500ms", 0.5),
+        ("1m30s", 90),
+        ("5m", 300),
+        ("2h", 7200),
+        ("1d", 86400),
+        ("0.25s", 0.25),
+        ("1s500ms", 1.5),
+        ("9", 9),
+        ("0.5", 0.5),
+    ],
+)
+def test_durations_are_read_as_seconds(text: str, seconds: float) -> None:
+    """All units, their combinations, and plain numbers of seconds."""
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "s", "9 s", "9S", "-1s", "1s1m", "1.5m", "1e3", "9s\n", "٣s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """Also spellings that a lenient reader would let pass."""
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(text)
+
+
+@settings(deadline=None)
+@given(st.integers(min_value=0, max_value=10**7), st.sampled_from([0.001, 0.5, 1, 60, 3600]))
+def test_a_formatted_duration_reads_back(count: int, unit: float) -> None:
+    """What documentation shows is what a file may say."""
+    seconds = round(count * unit, 3)
+    assert parse_duration(format_duration(seconds)) == pytest.approx(seconds)
+
+
+# Mistakes
+
+
+def test_every_mistake_is_reported_in_one_run_with_its_line() -> None:
+    """Exactly the mistakes that the fixture marks, each on its line, with its hint."""
+    file = FIXTURES / "mistakes.yml"
+    expected = [
+        f"{file}:{number}: {line.partition('#! ')[2]}"
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if "#! " in line
+    ]
+    assert [str(problem) for problem in problems(file)] == expected
+
+
+def test_a_problem_without_line_or_hint_says_neither() -> None:
+    """The text of a problem has no empty parts."""
+    assert str(Problem("a.yml", 0, "is bad")) == "a.yml: is bad"
+    assert str(Problem("a.yml", 3, "is bad", "mend it")) == "a.yml:3: is bad; mend it"
+
+
+def test_a_problem_is_one_printable_line() -> None:
+    """Names from the file that end up in a hint cannot break or forge lines of a log."""
+    text = 'labels: {identity: [uuid, tenan], custom: [{name: "tenant\\n\\e", xpath: a}]}'
+    with pytest.raises(ConfigError) as caught:
+        load(text, vocabulary=VOCABULARY)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(caught.value.problems) == 2
+    assert all(line.isprintable() for line in lines)
+    assert lines[1].endswith(r"did you mean tenant\n\x1b?")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("[web]", 1, "the file must be a mapping of options, not a list"),
+        ("web", 1, "the file must be a mapping of options, not 'web'"),
+        ("web: {}\n---\nlog: {}\n", 2, "a second document starts here"),
+        ("web:\n\tlisten: []\n", 2, "not valid YAML: while scanning for the next token"),
+        ("web:\n  listen: [a\n", 3, "not valid YAML: while parsing a flow sequence"),
+        ("web: *nothing\n", 1, "not valid YAML: found undefined alias 'nothing'"),
+        ("web: \x07\n", 1, "the character U+0007 is not allowed in YAML"),
+        ('libvirt:\n  name: "\\uD800"\n', 2, "'\\ud800' holds NUL or half a character"),
+        ('libvirt: {name: "\\UFFFFFFFF"}\n', 1, "not valid YAML: "),
+        ("web: !!python/object:os.system {}\n", 1, "the YAML tag "),
+        ("log: {level: !!bool maybe}\n", 1, "log.level must be one of debug, info, warn, error"),
+        ("log: {level: !mine debug}\n", 1, "the YAML tag '!mine' is not understood"),
+        ('domains: {include: ["a\\0"]}\n', 1, "'a\\x00' holds NUL or half a character"),
+        ('log: {"a\\0": 1}\n', 1, "'a\\x00' holds NUL or half a character"),
+        ("log: {<<: !mine {}}\n", 1, "the YAML tag '!mine' is not understood"),
+        ("{[a, b]: 1}\n", 1, "a key must be plain text"),
+        ("log: {<<: debug}\n", 1, "<< must be followed by a mapping"),
+        ("web: &web {x: *web}\n", 1, "nested deeper than 50 levels, or in itself"),
+        ("[" * 2000, 1, "nested too deeply"),
+        ("web: {listen: []}", 1, "web.listen must be a list of texts that is not empty"),
+        ("groups: {include: []}", 1, "no group is selected"),
+        ("groups: {include: [vcpu], exclude: [default]}", 1, "no group is selected"),
+        ("labels: {identity: []}", 1, "neither domain nor uuid is among the identity labels"),
+        ("web: {listen: ['[127.0.0.1]:1']}", 1, "'[127.0.0.1]:1' is not an address to listen on"),
+        ("web: {telemetry_path: /-/metrics}", 1, "/-/metrics is used by the exporter itself"),
+        ("domains: {include: ['']}", 1, "an empty pattern matches no name"),
+        (f"libvirt: {{stuck_calls: {'9' * 5000}}}", 1, "libvirt.stuck_calls must be a whole"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused_where_it_does_not(
+    text: str, line: int, message: str
+) -> None:
+    """Broken YAML, foreign YAML and settings that contradict each other give one problem each."""
+    (problem,) = problems(text)
+    assert problem.line == line
+    assert problem.message.startswith(message)
+
+
+def test_a_custom_label_may_not_take_the_place_of_a_metrics_own_label() -> None:
+    """On every series it would collide; on libvirt_domain_labels alone it does not."""
+    custom = "labels: {custom: [{name: device, xpath: title}]"
+    assert load(f"{custom}}}", vocabulary=VOCABULARY).labels.custom[0].name == "device"
+    assert messages(f"{custom}, identity: [domain, device]}}") == [
+        "'device' is a label of some domain metrics themselves"
+    ]
+
+
+def test_an_expression_that_cannot_be_used_is_reported_at_its_line() -> None:
+    """The mistakes of label_path arrive with the position of the xpath."""
+    (problem,) = problems("labels:\n  custom:\n  - name: a\n    xpath: metadata/x:y\n")
+    assert problem.line == 4
+    assert "x:y" in problem.message or "prefix" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("listen: []", "did you mean listen inside web?"),
+        ("log.level: debug", "did you mean level inside log?"),
+        ("scrape: {timeout: 1s}", "did you mean timeout inside libvirt?"),
+        ("log: {include: []}", "known: level, format"),
+        ("targets: {a: {uri: 'x:', name: b}}", "known: uri"),
+        ("Web: {}", "did you mean web?"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_told_its_place(text: str, hint: str) -> None:
+    """A key that one section knows is sent there; else the nearest key, or all there are."""
+    (problem,) = problems(text)
+    assert problem.hint == hint
+
+
+def test_one_mistake_is_reported_once() -> None:
+    """A label without xpath is still known to the identity labels and to domain patterns."""
+    text = """
+labels: {identity: [domain, tenant], custom: [{name: tenant}]}
+domains: {include: ["label:tenant=a"]}
+"""
+    assert messages(text) == ["'xpath' is missing in labels.custom[0]"]
+
+
+def test_a_yaml_bomb_is_refused_quickly() -> None:
+    """Aliases that would expand to billions of values stop at the limit."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    (problem,) = problems("\n".join(lines))
+    assert problem.message == "more than 100000 values, aliases written out"
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda path: None, "cannot be read: No such file or directory"),
+        (Path.mkdir, "cannot be read: Is a directory"),
+        (lambda path: path.write_bytes(b"web:\n  \xe9"), "not UTF-8 text"),
+        (lambda path: path.write_bytes(b"#" * 2**20 + b"#"), "larger than 1048576 bytes"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_problem_of_that_file(
+    tmp_path: Path, prepare: Callable[[Path], object], message: str
+) -> None:
+    """Missing, a directory, in another encoding, too large: the message names file and reason."""
+    path = tmp_path / "exporter.yml"
+    prepare(path)
+    (problem,) = problems(path)
+    assert (problem.file, problem.message) == (str(path), message)
+
+
+def test_a_path_that_cannot_exist_is_a_problem_too() -> None:
+    """NUL in a path is reported, not raised as ValueError."""
+    (message,) = messages(Path("a\0b"))
+    assert message.startswith("cannot be read")
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    """Editors on other systems write one."""
+    path = tmp_path / "exporter.yml"
+    path.write_bytes(b"\xef\xbb\xbflog: {level: debug}\n")
+    assert load(path, vocabulary=VOCABULARY).log.level == "debug"
+
+
+YAML_TEXT = st.text() | st.text(alphabet="{}[]:,-&*!|>'\"%@#?<~ \n\tab01")
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+KEYS = st.sampled_from([name for path in option_paths(Config) for name in path]) | st.text()
+YAML_DATA = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=30
+)
+
+LEAVES = SCALARS | st.lists(
+    SCALARS | st.fixed_dictionaries({"name": SCALARS, "xpath": SCALARS, "namespaces": YAML_DATA})
+)
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        section.name: st.fixed_dictionaries(
+            {}, optional=dict.fromkeys(structs.asdict(section.default), LEAVES)
+        )
+        for section in structs.fields(Config)
+        if isinstance(section.default, Struct)
+    },
+)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@settings(deadline=None)
+@given(YAML_TEXT | (YAML_DATA | OPTIONS).map(yaml.safe_dump))
+@example("? |\n")
+@example("%YAML 1.1\n%TAG ! tag:x,2000:\n--- !a\n")
+@example("domains: {include: ['a{99999999999999999999}']}")
+def test_whatever_the_text_only_config_errors_are_raised(text: str) -> None:
+    """Arbitrary text and arbitrary documents give a configuration or problems with positions."""
+    try:
+        load(text, vocabulary=VOCABULARY)
+    except ConfigError as error:
+        refused = error
+    else:
+        return
+    assert refused.problems
+    assert str(refused).encode().count(b"\n") == len(refused.problems) - 1
+
+
+# Command line
+
+
+def test_flags_replace_options_and_leave_the_rest() -> None:
+    """Values come as texts, and the file's other options stay."""
+    config = load(FIXTURES / "every-key.yml", vocabulary=VOCABULARY)
+    changes = {
+        "libvirt.uri": "test:///default",
+        "web.listen": [":1", ":2"],
+        "web.telemetry_path": "/m",
+        "web.config_file": "",
+        "web.max_requests": "3",
+        "scrape.timeout_offset": "1s",
+        "log.level": "error",
+        "log.format": "logfmt",
+    }
+    assert changes.keys() == FLAGS.keys()
+    assert override(config, changes) == structs.replace(
+        config,
+        libvirt=structs.replace(config.libvirt, uri="test:///default"),
+        web=Web(listen=(":1", ":2"), telemetry_path="/m", max_requests=3),
+        scrape=structs.replace(config.scrape, timeout_offset=1.0),
+        log=Log(level="error", format="logfmt"),
+    )
+
+
+def test_a_bad_flag_is_reported_under_its_own_name() -> None:
+    """The operator reads the flag that was given, not a file."""
+    with pytest.raises(ConfigError) as caught:
+        override(Config(), {"web.listen": ["9177"], "log.level": "inf", "libvirt.bad": None})
+    assert sorted(map(str, caught.value.problems)) == [
+        (
+            "--libvirt.bad: unknown key 'bad' in libvirt; "
+            "known: uri, name, timeout, parallel_calls, stuck_calls"
+        ),
+        (
+            "--log.level: log.level must be one of debug, info, warn, error, not 'inf'; "
+            "did you mean info?"
+        ),
+        (
+            "--web.listen-address: '9177' is not an address to listen on; "
+            "write :9177, 127.0.0.1:9177 or [::1]:9177"
+        ),
+    ]
+
+
+def test_overridden_groups_are_checked_against_a_vocabulary() -> None:
+    """With a vocabulary the names count as they do in a file."""
+    changes = {"groups.include": ["nonsense"]}
+    assert override(Config(), changes).groups.include == ("nonsense",)
+    with pytest.raises(ConfigError, match=r"--groups\.include: unknown group 'nonsense'"):
+        override(Config(), changes, vocabulary=VOCABULARY)
+
+
+# Other YAML files
+
+
+def test_read_yaml_gives_plain_data(tmp_path: Path) -> None:
+    """Lists, numbers and texts as Python has them; keys and dates stay texts."""
+    path = tmp_path / "web.yml"
+    path.write_text("users: {1: a, on: b}\nhttp: [true, 2, 2026-01-01, null]\n")
+    assert read_yaml(path) == {
+        "users": {"1": "a", "on": "b"},
+        "http": [True, 2, "2026-01-01", None],
+    }
+    path.write_text("")
+    assert read_yaml(path) is None
+
+
+def test_read_yaml_refuses_duplicate_keys_with_their_line(tmp_path: Path) -> None:
+    """A second user of the same name never silently replaces the first."""
+    path = tmp_path / "web.yml"
+    path.write_text("users:\n  a: 1\n  a: 2\n")
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(path)
+    assert str(caught.value) == (
+        f"{path}:3: the key 'a' is given twice; the first one is in line 2"
+    )
+
+
+# What is shipped
+
+
+def test_the_shipped_file_holds_every_option_with_its_default() -> None:
+    """It loads cleanly, equals the defaults, and leaves no option out."""
+    file = SHIPPED / "exporter.yml"
+    assert load(file, vocabulary=CATALOGUE) == Config()
+    data = read_yaml(file)
+    for path in option_paths(Config):
+        at(data, path)
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_an_example_loads_with_the_catalogue_and_changes_something(file: Path) -> None:
+    """Every example is a working configuration."""
+    assert load(file, vocabulary=CATALOGUE) != Config()
+
+
+def test_the_schema_is_valid_and_accepts_what_the_reader_accepts() -> None:
+    """The shipped files and one that sets every option pass."""
+    Draft202012Validator.check_schema(configuration_schema())
+    validator = Draft202012Validator(configuration_schema())
+    for file in (SHIPPED / "exporter.yml", FIXTURES / "every-key.yml", *EXAMPLES):
+        validator.validate(read_yaml(file))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"wbe": {}},
+        {"web": {"listen": "x"}},
+        {"scrape": {"info_refresh": "5 m"}},
+        {"log": {"level": "warning"}},
+        {"labels": {"custom": [{"name": "a"}]}},
+    ],
+)
+def test_the_schema_refuses_what_has_the_wrong_form(data: object) -> None:
+    """Editors show these mistakes while they are made."""
+    assert not Draft202012Validator(configuration_schema()).is_valid(data)
+
+
+@settings(deadline=None)
+@given(st.from_regex(DURATION_PATTERN, fullmatch=True))
+def test_the_schema_and_the_reader_agree_on_durations(text: str) -> None:
+    """Whatever matches the pattern of the schema is a duration."""
+    assert parse_duration(text.removesuffix("\n")) >= 0
+
+
+def test_the_reference_names_every_option_and_flag() -> None:
+    """The generated document leaves nothing out and ends in one newline."""
+    text = configuration_markdown()
+    for path in option_paths(Config):
+        assert f"`{'.'.join(path)}`" in text or f"## {path[0]}\n" in text
+    for flag in FLAGS.values():
+        assert f"`{flag}`" in text
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")

@@ -1,0 +1,127 @@
+"""Which domains the configuration shows."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libvirt_exporter.domain_filter import METADATA, DomainFilter
+from libvirt_exporter.model import STATES, DomainInfo, OpenStackInfo, OvirtInfo
+
+UUID = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
+INFO = DomainInfo(
+    uuid=UUID,
+    name="web-1",
+    openstack=OpenStackInfo(
+        instance_name="shop", flavor="m1.small", project_id="42", project_name="prod-shop"
+    ),
+    ovirt=OvirtInfo(cluster_version="4.7"),
+    custom_labels=(("tenant", "acme"), ("rack", "")),
+)
+BARE = DomainInfo(uuid=UUID, name="web-1")
+LABELS = ("tenant", "rack")
+
+
+def matched(pattern: str, info: DomainInfo | None = INFO) -> bool:
+    """Return whether the pattern, as the only one included, shows the running domain web-1."""
+    domains = DomainFilter([pattern], labels=LABELS)
+    return domains.matches("web-1", UUID, "running", info)
+
+
+def test_without_patterns_every_domain_is_shown() -> None:
+    """An empty include means all."""
+    assert DomainFilter().matches("x", UUID, "shutoff", None)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("web-1", True),
+        ("web-[0-9]", True),
+        ("web", False),
+        ("eb-1", False),
+        ("(?i:WEB-1)", True),
+        (f"uuid:{UUID}", True),
+        (f"uuid:{UUID.upper()}", True),
+        (f"uuid:{UUID[:-1]}1", False),
+        ("state:running", True),
+        ("state:paused", False),
+        ("metadata:openstack.project=prod-.*", True),
+        ("metadata:openstack.project=prod", False),
+        ("metadata:openstack.project_id=42", True),
+        ("metadata:openstack.flavor=m1\\.small|m1\\.large", True),
+        ("metadata:openstack.instance_name=shop", True),
+        ("metadata:ovirt.cluster_version=4\\.[0-9]", True),
+        ("label:tenant=acme|other", True),
+        ("label:tenant=other", False),
+    ],
+)
+def test_a_pattern_matches_the_whole_of_what_it_names(pattern: str, expected: bool) -> None:
+    """Each kind of pattern, on a domain that has all facts."""
+    assert matched(pattern) is expected
+
+
+FACTS = [f"metadata:{key}=.*" for key in METADATA] + ["label:tenant=.*", "label:rack=.*"]
+
+
+@pytest.mark.parametrize("pattern", FACTS)
+@pytest.mark.parametrize("info", [None, BARE], ids=["unread", "bare"])
+def test_a_fact_that_is_not_known_neither_includes_nor_excludes(
+    pattern: str, info: DomainInfo | None
+) -> None:
+    """Absent is not empty: even .* does not match it."""
+    assert not matched(pattern, info)
+    assert DomainFilter(exclude=[pattern], labels=LABELS).matches("a", UUID, "running", info)
+
+
+def test_exclude_wins_over_include() -> None:
+    """A domain on both lists is not shown, one on the first alone is."""
+    domains = DomainFilter(["web-.*"], ["web-1", "state:paused"])
+    assert domains.matches("web-2", UUID, "running", None)
+    assert not domains.matches("web-1", UUID, "running", None)
+    assert not domains.matches("web-2", UUID, "paused", None)
+    assert not domains.matches("db", UUID, "running", None)
+
+
+def test_any_pattern_of_a_list_is_enough() -> None:
+    """Patterns of different kinds are alternatives."""
+    domains = DomainFilter(["db", "state:paused", f"uuid:{UUID}", "label:tenant=x"], labels=LABELS)
+    assert domains.matches("web-1", UUID, "running", None)
+
+
+def test_a_colon_in_a_name_is_written_with_a_backslash() -> None:
+    """Names that look like another kind of pattern can still be named."""
+    assert DomainFilter([r"state\:running"]).matches("state:running", UUID, "paused", None)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("", "an empty pattern"),
+        ("(", "is not a regular expression"),
+        ("a{99999999999999999999}", "is not a regular expression"),
+        ("uuid:", "'' is not a UUID"),
+        ("state:Running", "unknown state 'Running'; known: nostate, running"),
+        ("metadata:name=x", "unknown metadata key 'name'; known: openstack.project"),
+        ("metadata:openstack.flavor", "lacks ="),
+        ("metadata:openstack.flavor=[", "is not a regular expression"),
+        ("label:owner=x", "unknown custom label 'owner'; known: tenant, rack"),
+        ("name:web", "unknown kind of pattern 'name:'"),
+    ],
+)
+def test_what_is_no_pattern_is_refused(pattern: str, message: str) -> None:
+    """The message says what is wrong and what there is."""
+    with pytest.raises(ValueError, match=re.escape(message)):
+        DomainFilter(exclude=[pattern], labels=LABELS)
+
+
+@settings(deadline=None)
+@given(st.text(), st.sampled_from(STATES))
+def test_an_escaped_name_matches_itself_and_nothing_else(name: str, state: str) -> None:
+    """Hostile names can be named exactly; a colon needs its backslash."""
+    pattern = re.escape(name).replace(":", r"\:")
+    if pattern:
+        domains = DomainFilter([pattern])
+        assert domains.matches(name, UUID, state, None)
+        assert not domains.matches(f"{name}x", UUID, state, None)
