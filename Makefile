@@ -1,0 +1,49 @@
+# For work on the code; ./run and ./test need none of this.
+# Every target expects the virtual environment that ./test makes.
+
+bin := .venv/bin
+
+.PHONY: help fmt lint type test golden docs dashboards bench faults soak check lab-up lab-down
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
+
+fmt: ## format the code
+	$(bin)/ruff format .
+
+lint: ## format and style, changing nothing
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+
+type: ## types
+	$(bin)/mypy
+
+test: ## everything that ./test runs, after installing what it needs
+	./test
+
+golden: ## write the recorded hosts' expositions anew
+	$(bin)/python -m tests.contract.golden
+
+docs: ## write the generated documentation anew
+	$(bin)/python docs/build.py
+
+dashboards: ## write the Grafana dashboards anew
+	$(bin)/python dashboards/build.py
+
+bench: ## cost of a scrape, beside a raw bulk call
+	$(bin)/python -m tests.bench
+
+faults: ## what happens when things go wrong
+	$(bin)/pytest tests/faults
+
+soak: ## many scrapes beside many changes, for leaks
+	$(bin)/python -m tests.faults.soak
+
+check: lint type ## all that needs no libvirt daemon: the quick round before a commit
+	$(bin)/pytest tests/unit tests/contract
+
+lab-up: ## start a private libvirtd with guests, to look at
+	$(bin)/python -m tests.lab up
+
+lab-down: ## stop it
+	$(bin)/python -m tests.lab down

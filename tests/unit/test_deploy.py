@@ -1,0 +1,103 @@
+"""What is shipped to run the exporter: judged by the tools of those who will run it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "deploy" / "systemd" / "libvirt-exporter.service"
+SCRAPE = ROOT / "deploy" / "prometheus" / "scrape.yml"
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command's outcome, its errors among its output."""
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+
+
+def shell_scripts() -> list[Path]:
+    """Every shell script of the tree, known by its first line."""
+    skipped = {".git", ".venv", "__pycache__"}
+    scripts = []
+    for directory, directories, files in os.walk(ROOT):
+        directories[:] = [name for name in directories if name not in skipped]
+        for path in (Path(directory, name) for name in files):
+            with path.open("rb") as file:
+                if re.match(rb"#!.*\b(sh|bash)\b|# shellcheck shell=", file.readline(80)):
+                    scripts.append(path)
+    return sorted(scripts)
+
+
+def verify(directory: Path, text: str) -> str:
+    """What `systemd-analyze verify` says of a unit, its program taken to be installed."""
+    unit = directory / UNIT.name
+    unit.write_text(text.replace("ExecStart=/usr/bin/libvirt-exporter", "ExecStart=/bin/true"))
+    return run("systemd-analyze", "verify", unit).stdout
+
+
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    """systemd has no word to say against the unit."""
+    assert verify(tmp_path, UNIT.read_text()) == ""
+
+
+def test_systemd_names_a_setting_it_does_not_know(tmp_path: Path) -> None:
+    """The check above sees a slip in the unit."""
+    assert "ProtectHoem" in verify(tmp_path, UNIT.read_text().replace("ProtectHome", "ProtectHoem"))
+
+
+def test_unit_is_confined() -> None:
+    """systemd rates the unit's exposure 1.5 or less, of 10."""
+    verdict = run("systemd-analyze", "security", "--offline=true", "--threshold=15", UNIT)
+
+    assert verdict.returncode == 0, verdict.stdout
+
+
+def test_unit_leaves_visible_what_the_exporter_reads() -> None:
+    """QEMU's /proc entries and libvirt's read-only socket stay in reach, without any group."""
+    settings = dict(
+        line.split("=", 1) for line in UNIT.read_text().splitlines() if re.match(r"\w+=", line)
+    )
+
+    assert settings["ProtectProc"] == "default"
+    assert "PrivatePIDs" not in settings
+    assert "AF_UNIX" in settings["RestrictAddressFamilies"].split()
+    assert settings["DynamicUser"] == "yes"
+    assert not {"User", "Group", "SupplementaryGroups"} & settings.keys()
+
+
+def test_promtool_accepts_the_scrape_configuration() -> None:
+    """Prometheus' own checker takes the file as it is."""
+    verdict = run("promtool", "check", "config", SCRAPE)
+
+    assert verdict.returncode == 0, verdict.stdout
+
+
+def test_scrape_configuration_fits_the_exporter() -> None:
+    """It asks the default port under the job name that the dashboards expect."""
+    configuration = yaml.safe_load(SCRAPE.read_text())
+    [job] = configuration["scrape_configs"]
+
+    assert job["job_name"] == "libvirt"
+    assert job["static_configs"] == [{"targets": ["localhost:9177"]}]
+
+
+@pytest.mark.parametrize("path", shell_scripts(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_shell_script_is_clean(path: Path) -> None:
+    """shellcheck finds nothing in any shell script."""
+    verdict = run("shellcheck", "--external-sources", "--source-path", ROOT, path)
+
+    assert verdict.returncode == 0, verdict.stdout
+
+
+def test_shell_scripts_of_the_house_are_found() -> None:
+    """The search by first line sees the scripts that have no suffix, too."""
+    found = {str(path.relative_to(ROOT)) for path in shell_scripts()}
+
+    assert found >= {"run", "test", "deploy/setup.sh", ".ci/run"}

@@ -1,0 +1,198 @@
+"""`./run`: what it tells its user, what it installs, and what it hands to the exporter.
+
+Each test runs the real script in a checkout of its own, whose virtual environment and system
+commands are stand-ins.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NEEDED = ("cat", "dirname", "env", "sh", "sha256sum", "timeout")
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A checkout in a directory whose name has a space, and the commands it finds."""
+
+    root: Path
+    commands: Path
+
+    def script(self, path: Path, text: str) -> None:
+        """Writes an executable shell script."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def command(self, name: str, text: str) -> None:
+        """Puts a command in reach of `./run`."""
+        self.script(self.commands / name, text)
+
+    def prepare(self) -> None:
+        """Marks the environment as made from this pyproject.toml with this interpreter."""
+        steps = f"root='{self.root}'; . '{self.root}/deploy/setup.sh'; find_python; "
+        subprocess.run(["sh", "-c", steps + "mark_prepared runtime"], check=True)
+
+    def libvirt(self, *, answers: bool) -> None:
+        """Makes the environment's interpreter find a libvirt that answers, or none."""
+        outcome = "exit 0" if answers else "echo no such socket >&2; exit 1"
+        self.script(
+            self.root / ".venv/bin/python",
+            f'case $3 in *openReadOnly*) {outcome} ;; esac\nexec "{sys.executable}" "$@"',
+        )
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs `./run` from another directory; the exporter prints an argument per line."""
+        return subprocess.run(
+            [self.root / "run", *arguments],
+            cwd="/",
+            env={"PATH": str(self.commands)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A prepared checkout on a host without libvirt, used by somebody who is not root."""
+    root = tmp_path / "a checkout"
+    checkout = Checkout(root=root, commands=tmp_path / "bin")
+    (root / "deploy").mkdir(parents=True)
+    for name in ("run", "deploy/setup.sh", "pyproject.toml"):
+        shutil.copy(ROOT / name, root / name)
+    checkout.script(root / ".venv/bin/libvirt-exporter", "printf '%s\\n' \"$@\"")
+    checkout.libvirt(answers=False)
+    checkout.command("id", "echo 1000")
+    for name in NEEDED:
+        (checkout.commands / name).symlink_to(str(shutil.which(name)))
+    checkout.prepare()
+    return checkout
+
+
+def test_demo_host_is_shown_where_no_libvirt_answers(checkout: Checkout) -> None:
+    """Without a libvirt the exporter gets the demo host, and the user is told why."""
+    outcome = checkout.run("--log.level", "debug")
+
+    place = str(checkout.root).replace(" ", "%20")
+    assert outcome.stdout.splitlines() == [
+        "--log.level",
+        "debug",
+        f"--libvirt.uri=test://{place}/deploy/demo/node.xml",
+    ]
+    assert "demo host: qemu:///system does not answer (no such socket)" in outcome.stderr
+
+
+def test_libvirt_of_this_host_is_shown_where_it_answers(checkout: Checkout) -> None:
+    """A libvirt that answers is preferred to the demo host."""
+    checkout.libvirt(answers=True)
+
+    outcome = checkout.run()
+
+    assert outcome.stdout.splitlines() == ["--libvirt.uri=qemu:///system"]
+    assert "this host's libvirt" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--libvirt.uri=xen:///system"],
+        ["--libvirt.uri", "xen:///system"],
+        ["--config.file=my exporter.yml"],
+        ["check-config", "exporter.yml"],
+        ["metrics", "--format", "json"],
+        ["--version"],
+    ],
+    ids=" ".join,
+)
+def test_no_host_is_chosen_where_the_user_did_or_none_is_needed(
+    checkout: Checkout, arguments: list[str]
+) -> None:
+    """Arguments that name a host, or ask for none, reach the exporter unchanged."""
+    outcome = checkout.run(*arguments)
+
+    assert outcome.stdout.splitlines() == arguments
+    assert "Showing" not in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url"),
+    [
+        ([], "http://localhost:9177/"),
+        (["--web.listen-address=:9200"], "http://localhost:9200/"),
+        (["--web.listen-address", "0.0.0.0:9200"], "http://localhost:9200/"),
+        (["--web.listen-address", "[::]:9200"], "http://localhost:9200/"),
+        (["--web.listen-address=[::1]:9200"], "http://[::1]:9200/"),
+        (["--web.listen-address=192.0.2.7:9200"], "http://192.0.2.7:9200/"),
+    ],
+)
+def test_address_to_open_is_printed(checkout: Checkout, arguments: list[str], url: str) -> None:
+    """The user is told an address that a browser on this machine can open."""
+    assert f"Open {url}\n" in checkout.run(*arguments).stderr
+
+
+@pytest.mark.parametrize("subcommand", ["scrape", "vms", "doctor"])
+def test_no_address_is_printed_where_nothing_is_served(checkout: Checkout, subcommand: str) -> None:
+    """Subcommands that look at a host once have a host chosen, but no address to open."""
+    outcome = checkout.run(subcommand)
+
+    assert outcome.stdout.splitlines()[0] == subcommand
+    assert "--libvirt.uri=test://" in outcome.stdout
+    assert "Open" not in outcome.stderr
+
+
+def test_missing_packages_are_named_to_who_may_not_install_them(checkout: Checkout) -> None:
+    """Without root and sudo the user reads which command an administrator has to run."""
+    (checkout.root / ".venv/runtime.stamp").unlink()
+    checkout.command("apt-get", "echo called")
+
+    outcome = checkout.run()
+
+    assert outcome.returncode == 1
+    assert (
+        "apt-get update && apt-get install --no-install-recommends gcc pkg-config libvirt-dev\n"
+        in outcome.stderr
+    )
+    assert "called" not in outcome.stdout
+
+
+def test_missing_packages_are_named_where_there_is_no_apt(checkout: Checkout) -> None:
+    """On another distribution the user reads what to look for."""
+    (checkout.root / ".venv/runtime.stamp").unlink()
+
+    outcome = checkout.run()
+
+    assert outcome.returncode == 1
+    assert "by their Debian names: gcc pkg-config libvirt-dev\n" in outcome.stderr
+
+
+def test_missing_packages_are_installed_with_sudo(checkout: Checkout, tmp_path: Path) -> None:
+    """With sudo the lists are fetched, then just what is missing is installed."""
+    (checkout.root / ".venv/runtime.stamp").unlink()
+    calls = tmp_path / "calls"
+    checkout.command("sudo", '[ "$1" = -n ] || exec "$@"')
+    checkout.command("apt-get", f'echo "$@" >>"{calls}"; exit 100')
+
+    outcome = checkout.run()
+
+    update, install = calls.read_text().splitlines()
+    assert update.endswith(" update")
+    assert install.endswith(" install gcc pkg-config libvirt-dev")
+    assert outcome.returncode == 1
+    assert "Could not be installed: gcc pkg-config libvirt-dev\n" in outcome.stderr
+
+
+def test_environment_is_made_anew_when_pyproject_changed(checkout: Checkout) -> None:
+    """Whoever pulls a new version gets an environment that fits it."""
+    with (checkout.root / "pyproject.toml").open("a") as file:
+        file.write("# another version\n")
+
+    assert "Missing on this system" in checkout.run().stderr
