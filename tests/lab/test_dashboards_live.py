@@ -84,19 +84,19 @@ class Prometheus:
 
     def query(self, expression: str) -> list[Json]:
         """The series at this moment; urllib's HTTPError for a query that is wrong."""
-        expression = all_chosen(expression).replace("$__rate_interval", "8s")
+        expression = all_chosen(expression).replace("$__rate_interval", "12s")
         result: list[Json] = self._get("query", query=expression)["result"]
         return result
 
     def query_until_shown(self, expression: str, what: str) -> list[Json]:
-        """The series as soon as there are any; AssertionError after 20 s."""
+        """The series as soon as there are any; AssertionError after 30 s."""
         result: list[Json] = []
 
         def found() -> bool:
             result[:] = self.query(expression)
             return bool(result)
 
-        wait_until(found, what, 20)
+        wait_until(found, what, 30)
         return result
 
     def label_values(self, selector: str, label: str) -> set[str]:
@@ -115,13 +115,13 @@ def prometheus(
     libvirtd: PrivateLibvirtd,
     guests: dict[str, libvirt.virDomain],
 ) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes both hosts each second."""
+    """A Prometheus that scrapes both hosts every two seconds."""
     assert guests
     directory = tmp_path_factory.mktemp("prometheus")
     exporters = {free_address(): uri for uri in (libvirtd.read_only_uri, DEMO)}
     address = free_address()
     configuration = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
         "scrape_configs": [
             {"job_name": "libvirt", "static_configs": [{"targets": list(exporters)}]}
         ],

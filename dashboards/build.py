@@ -1,0 +1,833 @@
+"""Writes the Grafana dashboards beside this file: `python dashboards/build.py [--check]`.
+
+One function per dashboard, listed in `DASHBOARDS`; small constructors of Grafana's classic JSON
+(schemaVersion 39, which Grafana 10.4 and newer read) below it. The output depends on nothing but
+this file and the names of the domain states.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from libvirt_exporter.model import STATES
+
+DIRECTORY = Path(__file__).parent
+
+Json = dict[str, Any]
+
+HOST = 'job=~"$job",instance=~"$instance"'
+VM = f'{HOST},domain=~"$domain"'
+
+STATE_COLOURS = {
+    "nostate": "text",
+    "running": "green",
+    "blocked": "blue",
+    "paused": "orange",
+    "shutdown": "yellow",
+    "shutoff": "#808080",
+    "crashed": "red",
+    "pmsuspended": "purple",
+}
+
+
+# Dashboards
+
+
+def vms() -> Json:
+    """The VMs of one or more hosts: state, CPU, memory, disks, network, and the scrapes' health."""
+    return dashboard(
+        "libvirt-vms",
+        "libvirt / VMs",
+        "CPU, memory, disks and network of the VMs of libvirt hosts, as libvirt-exporter reports "
+        "them. Needs the identity label `domain`.",
+        [
+            datasource_variable(),
+            label_variable("job", "Job", "libvirt_up"),
+            label_variable("instance", "Instance", 'libvirt_up{job=~"$job"}'),
+            label_variable("domain", "VM", f"libvirt_domain_state{{{HOST}}}"),
+        ],
+        [
+            *(row("Overview"), *overview_panels()),
+            *(row("CPU"), *cpu_panels()),
+            *(row("Memory"), *memory_panels()),
+            *(row("Disk"), *disk_panels()),
+            *(row("Network"), *network_panels()),
+            *(row("Exporter"), *exporter_panels()),
+        ],
+    )
+
+
+DASHBOARDS: tuple[Callable[[], Json], ...] = (vms,)
+
+
+# Expressions
+
+
+def vm(metric: str, *matchers: str) -> str:
+    """The metric of the chosen VMs."""
+    return f"{metric}{{{','.join((VM, *matchers))}}}"
+
+
+def host(metric: str) -> str:
+    """The metric of the chosen hosts."""
+    return f"{metric}{{{HOST}}}"
+
+
+def rate(selector: str) -> str:
+    """The rate per second of a counter, over the interval that Grafana finds right."""
+    return f"rate({selector}[$__rate_interval])"
+
+
+def per_vm(operator: str, expression: str) -> str:
+    """One value per VM."""
+    return f"{operator} by (job, instance, domain, uuid) ({expression})"
+
+
+def state_number() -> str:
+    """The number of each VM's state, as a state timeline needs one series per VM."""
+    numbered = " or ".join(
+        f"{number} * " + vm("libvirt_domain_state", f'state="{state}"')
+        for number, state in enumerate(STATES)
+    )
+    return f"sum without (state) ({numbered})"
+
+
+VCPUS = vm("libvirt_domain_vcpus_current")
+CPU_USE = f"{rate(vm('libvirt_domain_cpu_seconds_total'))} / {VCPUS}"
+MEMORY_USE = (
+    f"1 - {vm('libvirt_domain_balloon_usable_bytes')}"
+    f" / {vm('libvirt_domain_balloon_available_bytes')}"
+)
+CPU_USE_MEANING = (
+    "Host CPU time of the VM, relative to its vCPUs. QEMU's own threads count too, so it can "
+    "exceed 100 %."
+)
+MEMORY_USE_MEANING = (
+    "What the guest could not free without swapping: 1 - usable / available. Reported by the "
+    "guest's balloon driver; absent unless the domain XML asks for it (`memballoon/stats`)."
+)
+
+
+# Panels by row
+
+
+def overview_panels() -> list[Json]:
+    """How many VMs are in which state, each VM's present figures, and the states over time."""
+    states = stat(
+        "VMs by state",
+        instant(f"sum by (state) ({vm('libvirt_domain_state')}) > 0", legend="{{state}}"),
+        unit="none",
+        description="At the end of the time range.",
+        overrides=[by_name(state, color=fixed(colour)) for state, colour in STATE_COLOURS.items()],
+        width=24,
+        height=4,
+    )
+    timeline = state_timeline(
+        "State",
+        series(state_number(), legend="{{domain}}"),
+        mappings={
+            str(number): (state, STATE_COLOURS[state]) for number, state in enumerate(STATES)
+        },
+        description="Each VM's lifecycle state; a gap means that nothing is known.",
+        height=10,
+    )
+    unusual = state_timeline(
+        "Paused, suspended or crashed, and why",
+        series(
+            vm("libvirt_domain_state_reason", 'state=~"paused|crashed|pmsuspended"')
+            + " or "
+            + vm("libvirt_domain_state_reason", 'state="shutoff"', 'reason=~"crashed|failed"'),
+            legend="{{domain}}: {{state}} ({{reason}})",
+        ),
+        mappings={"1": ("yes", "orange")},
+        description="A row per VM and reason, drawn while it lasts. Empty is good.",
+        height=10,
+    )
+    return [states, vm_table(), timeline, unusual]
+
+
+def vm_table() -> Json:
+    """A line per VM; the state's query brings the labels, every other one a column."""
+    reason = "max by (job, instance, domain, uuid, state, reason)"
+    columns = [
+        column("vCPUs", "none", per_vm("max", VCPUS)),
+        column(
+            "CPU", "percentunit", per_vm("max", CPU_USE), gauge=True, description=CPU_USE_MEANING
+        ),
+        column(
+            "Memory",
+            "bytes",
+            per_vm("max", vm("libvirt_domain_balloon_current_bytes")),
+            description="Given to the guest, not used by it.",
+        ),
+        column(
+            "Memory used",
+            "percentunit",
+            per_vm("max", MEMORY_USE),
+            gauge=True,
+            description=MEMORY_USE_MEANING,
+        ),
+        *(
+            column(
+                f"Disk {verb}",
+                "Bps",
+                per_vm("sum", rate(vm(f"libvirt_domain_block_{participle}_bytes_total"))),
+            )
+            for verb, participle in (("read", "read"), ("write", "written"))
+        ),
+        *(
+            column(
+                f"Net {direction}",
+                "Bps",
+                per_vm("sum", rate(vm(f"libvirt_domain_interface_{direction}_bytes_total"))),
+            )
+            for direction in ("receive", "transmit")
+        ),
+    ]
+    return table(
+        "VMs",
+        instant(f"{reason} ({vm('libvirt_domain_state_reason')})", ref="state"),
+        columns,
+        labels={
+            "domain": "VM",
+            "instance": "Instance",
+            "state": "State",
+            "reason": "Reason",
+            "uuid": "UUID",
+        },
+        hidden=["Time", "job", "Value #state"],
+        overrides=[
+            by_name("VM", links=[link_to_vm()], **{"custom.width": 180}),
+            by_name("State", mappings=[state_name_colours()], **cell("color-text")),
+            by_name("UUID", **{"custom.width": 310}),
+        ],
+        sort_by="CPU",
+        description="At the end of the time range. VMs that are not active have little more than "
+        "a state.",
+    )
+
+
+def cpu_panels() -> list[Json]:
+    """CPU time, relative and absolute, and the time that vCPUs had to wait."""
+    delay = rate(vm("libvirt_domain_vcpu_delay_seconds_total"))
+    return [
+        graph(
+            "CPU use of vCPUs",
+            series(CPU_USE, legend="{{domain}}"),
+            unit="percentunit",
+            description=CPU_USE_MEANING,
+            width=8,
+        ),
+        graph(
+            "Host CPUs in use",
+            series(rate(vm("libvirt_domain_cpu_seconds_total")), legend="{{domain}}"),
+            unit="none",
+            description="CPU seconds per second: 2 is two of the host's CPUs kept busy.",
+            stacked=True,
+            width=8,
+        ),
+        graph(
+            "Steal time",
+            series(f"sum without (vcpu) ({delay}) / {VCPUS}", legend="{{domain}}"),
+            unit="percentunit",
+            description="Share of time that vCPUs were ready to run but waited for a host CPU, "
+            "as a mean over the VM's vCPUs. Above 10 % guests feel it.",
+            width=8,
+        ),
+    ]
+
+
+def memory_panels() -> list[Json]:
+    """What the guest says of its memory, and what the host spends on it."""
+    swap = "libvirt_domain_balloon_swap_{}_bytes_total"
+    return [
+        graph(
+            "Guest memory in use",
+            series(MEMORY_USE, legend="{{domain}}"),
+            unit="percentunit",
+            description=MEMORY_USE_MEANING,
+        ),
+        graph(
+            "Guest memory usable and available",
+            series(vm("libvirt_domain_balloon_usable_bytes"), legend="{{domain}} usable"),
+            series(vm("libvirt_domain_balloon_available_bytes"), legend="{{domain}} available"),
+            unit="bytes",
+            description="Usable: could be reclaimed without swapping, caches included "
+            "(MemAvailable). Available: all that the guest sees (MemTotal). libvirt's names.",
+        ),
+        graph(
+            "Balloon and resident memory",
+            series(vm("libvirt_domain_balloon_current_bytes"), legend="{{domain}} balloon"),
+            series(vm("libvirt_domain_balloon_rss_bytes"), legend="{{domain}} resident"),
+            unit="bytes",
+            description="Balloon: given to the guest, not used by it. Resident: the QEMU process "
+            "on the host, its overhead included, pages of hugetlbfs not.",
+        ),
+        graph(
+            "Guest swap traffic",
+            series(rate(vm(swap.format("in"))), legend="{{domain}} swap in"),
+            series(rate(vm(swap.format("out"))), legend="{{domain}} swap out"),
+            unit="Bps",
+            description="Swapping by the guest's own system. Reported by its balloon driver.",
+        ),
+    ]
+
+
+def disk_panels() -> list[Json]:
+    """Requests, throughput and latency per disk."""
+    operations = {"Read": "reads", "Write": "writes", "Flush": "flushes"}
+    completed = "libvirt_domain_block_{}_completed_total"
+    times = {
+        title: rate(vm(f"libvirt_domain_block_{title.lower()}_time_seconds_total"))
+        for title in operations
+    }
+    return [
+        *(
+            device_graph(
+                f"{title} requests",
+                rate(vm(completed.format(plural))),
+                unit="iops",
+                description="Requests of the guest that completed.",
+            )
+            for title, plural in operations.items()
+        ),
+        *(
+            device_graph(
+                f"{title} throughput",
+                rate(vm(f"libvirt_domain_block_{participle}_bytes_total")),
+                unit="Bps",
+                description="Data of the guest's requests; what its storage moves may differ.",
+            )
+            for title, participle in (("Read", "read"), ("Write", "written"))
+        ),
+        device_graph(
+            "Requests in flight: read, write and flush",
+            " + ".join(times.values()),
+            unit="none",
+            description="Mean number of requests under way (Little's law: seconds that requests "
+            "took, per second).",
+        ),
+        *(
+            device_graph(
+                f"{title} latency",
+                # No quotient where no request completed, instead of 0 / 0.
+                f"{times[title]} / ({rate(vm(completed.format(plural)))} > 0)",
+                unit="s",
+                description="Mean over the requests that completed; a gap means there were none.",
+            )
+            for title, plural in operations.items()
+        ),
+    ]
+
+
+def network_panels() -> list[Json]:
+    """Traffic, drops and errors per interface, for each direction."""
+    kinds = (
+        ("throughput", "bytes", "Bps"),
+        ("packets", "packets", "pps"),
+        ("drops", "drop", "pps"),
+        ("errors", "errors", "cps"),
+    )
+    ways = {"Receive": "on the way to the guest", "Transmit": "on the way from the guest"}
+    return [
+        device_graph(
+            f"{title} {kind}",
+            rate(vm(f"libvirt_domain_interface_{title.lower()}_{what}_total")),
+            unit=unit,
+            description=f"As the guest sees it: {way}.",
+            width=12,
+        )
+        for kind, what, unit in kinds
+        for title, way in ways.items()
+    ]
+
+
+def device_graph(
+    title: str, expression: str, *, unit: str, description: str, width: int = 8
+) -> Json:
+    """A line per disk or interface."""
+    return graph(
+        title,
+        series(expression, legend="{{domain}} {{device}}"),
+        unit=unit,
+        description=description,
+        width=width,
+    )
+
+
+def exporter_panels() -> list[Json]:
+    """Whether the figures above can be trusted; the VM variable has no say here."""
+    return [
+        state_timeline(
+            "libvirt answers",
+            series(host("libvirt_up"), legend="{{instance}}"),
+            mappings={"0": ("no", "red"), "1": ("yes", "green")},
+            description="A gap means that the exporter itself was not scraped.",
+            width=8,
+        ),
+        graph(
+            "Scrape duration",
+            series(host("libvirt_scrape_duration_seconds"), legend="{{instance}}"),
+            unit="s",
+            description="Time that the sample took; must stay below Prometheus' scrape timeout.",
+            width=8,
+        ),
+        graph(
+            "Incomplete domains",
+            series(host("libvirt_scrape_incomplete_domains"), legend="{{instance}} {{group}}"),
+            unit="none",
+            description="Domains that did not answer a field group: their series have gaps.",
+            width=8,
+        ),
+        graph(
+            "Stuck domains",
+            series(host("libvirt_exporter_stuck_domains"), legend="{{instance}}"),
+            unit="none",
+            description="Domains whose QEMU does not answer: they are not asked for what needs it.",
+            width=8,
+        ),
+        graph(
+            "Failed and abandoned libvirt calls",
+            series(
+                rate(host("libvirt_exporter_libvirt_errors_total")),
+                legend="{{instance}} {{call}}: {{class}}",
+            ),
+            series(
+                rate(host("libvirt_exporter_abandoned_calls_total")),
+                legend="{{instance}} {{call}}: abandoned",
+            ),
+            unit="cps",
+            description="By call and class of error; abandoned calls did not return in time.",
+            width=8,
+        ),
+        graph(
+            "Series of domains",
+            series(host("libvirt_exporter_series"), legend="{{instance}} {{group}}"),
+            unit="short",
+            description="Series of VMs in a scrape, by field group: what they cost Prometheus.",
+            stacked=True,
+            width=8,
+        ),
+    ]
+
+
+# Queries
+
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+
+def series(expression: str, *, legend: str) -> Json:
+    """A query over the dashboard's time range."""
+    return {
+        "datasource": DATASOURCE,
+        "editorMode": "code",
+        "expr": expression,
+        "legendFormat": legend,
+        "range": True,
+    }
+
+
+def instant(expression: str, *, legend: str = "", ref: str = "") -> Json:
+    """A query at the end of the time range; one for a table has a `ref`, which names its field."""
+    return {
+        "datasource": DATASOURCE,
+        "editorMode": "code",
+        "expr": expression,
+        "format": "table" if ref else "time_series",
+        "instant": True,
+        "legendFormat": legend,
+        "range": False,
+    } | ({"refId": ref} if ref else {})
+
+
+# Panels
+
+
+def panel(
+    kind: str,
+    title: str,
+    targets: Iterable[Json],
+    *,
+    width: int,
+    height: int,
+    defaults: Json,
+    options: Json,
+    overrides: Iterable[Json] = (),
+    description: str,
+) -> Json:
+    """A panel of any kind, not placed yet; ids follow from titles, so that links to it last."""
+    return {
+        "id": panel_id(title),
+        "type": kind,
+        "title": title,
+        "description": description,
+        "datasource": DATASOURCE,
+        "gridPos": {"h": height, "w": width},
+        "targets": [
+            {"refId": chr(ord("A") + position)} | target for position, target in enumerate(targets)
+        ],
+        "fieldConfig": {"defaults": defaults, "overrides": list(overrides)},
+        "options": options,
+    }
+
+
+def panel_id(title: str) -> int:
+    """A number that depends on the title only; a test sees to it that no two are equal."""
+    return zlib.crc32(title.encode()) % 1_000_000 + 1
+
+
+def row(title: str) -> Json:
+    """The heading of the panels up to the next row."""
+    return {
+        "id": panel_id(f"row {title}"),
+        "type": "row",
+        "title": title,
+        "collapsed": False,
+        "gridPos": {"h": 1, "w": 24},
+        "panels": [],
+    }
+
+
+def graph(
+    title: str, *targets: Json, unit: str, description: str, stacked: bool = False, width: int = 12
+) -> Json:
+    """Lines over time, the highest first in legend and tooltip."""
+    return panel(
+        "timeseries",
+        title,
+        targets,
+        width=width,
+        height=8,
+        description=description,
+        defaults={
+            "unit": unit,
+            "min": 0,
+            "color": {"mode": "palette-classic"},
+            "custom": {
+                "drawStyle": "line",
+                "fillOpacity": 30 if stacked else 5,
+                "lineWidth": 1,
+                "showPoints": "never",
+                "stacking": {"group": "A", "mode": "normal" if stacked else "none"},
+            },
+        },
+        options={
+            "legend": {
+                "calcs": ["mean", "max"],
+                "displayMode": "table",
+                "placement": "bottom",
+                "showLegend": True,
+                "sortBy": "Max",
+                "sortDesc": True,
+            },
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        },
+    )
+
+
+def stat(
+    title: str,
+    *targets: Json,
+    unit: str,
+    description: str,
+    overrides: Iterable[Json],
+    width: int,
+    height: int,
+) -> Json:
+    """Big figures of the present."""
+    return panel(
+        "stat",
+        title,
+        targets,
+        width=width,
+        height=height,
+        description=description,
+        overrides=overrides,
+        defaults={"unit": unit, "color": fixed("text")},
+        options={
+            "colorMode": "value",
+            "graphMode": "none",
+            "justifyMode": "auto",
+            "orientation": "auto",
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            "textMode": "value_and_name",
+        },
+    )
+
+
+def state_timeline(
+    title: str,
+    *targets: Json,
+    mappings: Mapping[str, tuple[str, str]],
+    description: str,
+    width: int = 12,
+    height: int = 8,
+) -> Json:
+    """Bars over time; `mappings` has the text and colour of each value."""
+    return panel(
+        "state-timeline",
+        title,
+        targets,
+        width=width,
+        height=height,
+        description=description,
+        defaults={
+            "unit": "none",
+            "mappings": [value_mapping(mappings)],
+            "custom": {"fillOpacity": 80, "lineWidth": 0},
+        },
+        options={
+            "alignValue": "left",
+            "legend": {
+                "calcs": [],
+                "displayMode": "list",
+                "placement": "bottom",
+                "showLegend": False,
+            },
+            "mergeValues": True,
+            "perPage": 20,
+            "rowHeight": 0.85,
+            "showValue": "auto",
+            "tooltip": {"mode": "single", "sort": "none"},
+        },
+    )
+
+
+def table(
+    title: str,
+    first: Json,
+    columns: Iterable[Column],
+    *,
+    labels: Mapping[str, str],
+    hidden: Iterable[str],
+    overrides: Iterable[Json],
+    sort_by: str,
+    description: str,
+) -> Json:
+    """Lines joined over the labels that all queries have.
+
+    The fields are the labels, named and in the order as given, then the columns; `first` is a
+    query for labels only.
+    """
+    columns = list(columns)
+    names = {**labels} | {f"Value #{ref['refId']}": name for name, ref, _ in columns}
+    return panel(
+        "table",
+        title,
+        [first, *(target for _, target, _ in columns)],
+        width=24,
+        height=10,
+        description=description,
+        defaults={"unit": "none", "custom": {"align": "auto", "filterable": True}},
+        overrides=[*overrides, *(look for _, _, look in columns)],
+        options={
+            "cellHeight": "sm",
+            "showHeader": True,
+            "sortBy": [{"desc": True, "displayName": sort_by}],
+        },
+    ) | {
+        "transformations": [
+            {"id": "merge", "options": {}},
+            {
+                "id": "organize",
+                "options": {
+                    "excludeByName": dict.fromkeys(hidden, True),
+                    "indexByName": {name: position for position, name in enumerate(names)},
+                    "renameByName": names,
+                },
+            },
+        ]
+    }
+
+
+class Column(NamedTuple):
+    """A column of a table: its query and how it looks."""
+
+    name: str
+    target: Json
+    look: Json
+
+
+def column(
+    name: str, unit: str, expression: str, *, gauge: bool = False, description: str = ""
+) -> Column:
+    """A column of numbers; a gauge is for shares of 1."""
+    look: Json = {"unit": unit}
+    if description:
+        look["description"] = description
+    if gauge:
+        look |= {"min": 0, "max": 1, "color": {"mode": "continuous-GrYlRd"}, **cell("gauge")}
+    ref = name.lower().replace(" ", "_")
+    return Column(name, instant(expression, ref=ref), by_name(name, **look))
+
+
+# Parts of panels
+
+
+def by_name(name: str, **properties: object) -> Json:
+    """An override for the field of that name."""
+    return {
+        "matcher": {"id": "byName", "options": name},
+        "properties": [{"id": key, "value": value} for key, value in properties.items()],
+    }
+
+
+def cell(kind: str) -> Json:
+    """How a table draws a field's cells."""
+    options = {"type": kind, "mode": "basic"} if kind == "gauge" else {"type": kind}
+    return {"custom.cellOptions": options}
+
+
+def fixed(colour: str) -> Json:
+    """One colour, whatever the value."""
+    return {"mode": "fixed", "fixedColor": colour}
+
+
+def value_mapping(mappings: Mapping[str, tuple[str, str]]) -> Json:
+    """Text and colour for each value."""
+    return {
+        "type": "value",
+        "options": {
+            value: {"color": colour, "index": index, "text": text}
+            for index, (value, (text, colour)) in enumerate(mappings.items())
+        },
+    }
+
+
+def state_name_colours() -> Json:
+    """Colours for the names of states."""
+    return value_mapping({state: (state, colour) for state, colour in STATE_COLOURS.items()})
+
+
+def link_to_vm() -> Json:
+    """A link from a VM's name to the same dashboard with nothing but this VM."""
+    return {
+        "title": "Only this VM",
+        "url": "/d/libvirt-vms?${datasource:queryparam}&${job:queryparam}&${instance:queryparam}"
+        "&var-domain=${__value.raw:percentencode}&${__url_time_range}",
+    }
+
+
+# Dashboard
+
+
+def datasource_variable() -> Json:
+    """The Prometheus to ask."""
+    return {
+        "type": "datasource",
+        "name": "datasource",
+        "label": "Data source",
+        "query": "prometheus",
+        "current": {},
+        "hide": 0,
+        "includeAll": False,
+        "multi": False,
+        "options": [],
+        "refresh": 1,
+        "regex": "",
+        "skipUrlSync": False,
+    }
+
+
+def label_variable(name: str, label: str, selector: str) -> Json:
+    """Some or all values that the label `name` has on a metric within the time range."""
+    query = f"label_values({selector}, {name})"
+    return {
+        "type": "query",
+        "name": name,
+        "label": label,
+        "datasource": DATASOURCE,
+        "definition": query,
+        "query": {
+            "qryType": 1,
+            "query": query,
+            "refId": "PrometheusVariableQueryEditor-VariableQuery",
+        },
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "allValue": ".+",
+        "hide": 0,
+        "includeAll": True,
+        "multi": True,
+        "options": [],
+        "refresh": 2,
+        "regex": "",
+        "skipUrlSync": False,
+        "sort": 1,
+    }
+
+
+def place(panels: Iterable[Json]) -> list[Json]:
+    """Give each panel its place: from left to right, as many as fit, then the next line."""
+    placed = []
+    x = y = line_height = 0
+    for item in panels:
+        size = item["gridPos"]
+        if x + size["w"] > 24:
+            x, y, line_height = 0, y + line_height, 0
+        placed.append({**item, "gridPos": {**size, "x": x, "y": y}})
+        x += size["w"]
+        line_height = max(line_height, size["h"])
+    return placed
+
+
+def dashboard(
+    uid: str, title: str, description: str, variables: Iterable[Json], panels: Iterable[Json]
+) -> Json:
+    """A whole dashboard."""
+    return {
+        "uid": uid,
+        "title": title,
+        "description": description,
+        "tags": ["libvirt"],
+        "schemaVersion": 39,
+        "version": 1,
+        "editable": False,
+        "graphTooltip": 1,
+        "refresh": "1m",
+        "time": {"from": "now-1h", "to": "now"},
+        "timepicker": {},
+        "timezone": "browser",
+        "annotations": {"list": []},
+        "links": [],
+        "templating": {"list": list(variables)},
+        "panels": place(panels),
+    }
+
+
+# Files
+
+
+def files() -> dict[str, str]:
+    """What each generated file must hold, by its name."""
+    dashboards = (build() for build in DASHBOARDS)
+    return {
+        f"{built['uid']}.json": json.dumps(built, indent=2, ensure_ascii=False) + "\n"
+        for built in dashboards
+    }
+
+
+def main(argv: Sequence[str] | None = None, directory: Path = DIRECTORY) -> int:
+    """Write, or check; 1 when a checked file differs."""
+    parser = argparse.ArgumentParser(description="Write the Grafana dashboards.")
+    parser.add_argument("--check", action="store_true", help="write nothing, exit 1 on differences")
+    check = parser.parse_args(argv).check
+    differs = False
+    for name, text in files().items():
+        path = directory / name
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        differs = True
+        print(f"{name}: {'differs from the code; run dashboards/build.py' if check else 'written'}")
+        if not check:
+            path.write_text(text, encoding="utf-8")
+    return int(check and differs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
