@@ -5,7 +5,13 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from libvirt_exporter import __version__
 from libvirt_exporter.catalogue import exporter
@@ -15,9 +21,13 @@ from libvirt_exporter.catalogue.metric import Metric
 class Telemetry:
     """Counts what happens; the `hypervisor` package's Observer. Thread-safe, never blocks."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, process: bool = True) -> None:
+        """`process`: whether `process_*`, the resources of this process, are among the metrics."""
+        # Otherwise every counter has a second, undocumented series in the text format.
+        disable_created_metrics()
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        if process:
+            ProcessCollector(registry=self.registry)
         self._gauge(exporter.BUILD_INFO).labels(
             __version__, platform.python_version(), metadata.version("libvirt-python")
         ).set(1)

@@ -1,0 +1,237 @@
+"""What a host does not show, in plain words, and the command that mends it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from libvirt_exporter.catalogue import DOMAIN_METRICS
+from libvirt_exporter.model import DomainInfo, DomainSample, HostSample
+from libvirt_exporter.render.selection import Selection
+from libvirt_exporter.render.text import TextRenderer
+
+SCHEDSTATS: Final = Path("/proc/sys/kernel/sched_schedstats")
+
+_NAMED: Final = 3
+"""VMs that a finding names before it only counts."""
+_ALWAYS_THERE: Final = frozenset(
+    {"cpu-total", "balloon", "vcpu", "interface", "block", "dirtyrate"}
+)
+"""Groups of which the QEMU driver has a key for every active domain."""
+_PREFIXES: Final = {
+    metric.group: metric.source.partition(".")[0] + "." for metric in reversed(DOMAIN_METRICS)
+}
+"""Field group → how its stats keys begin."""
+
+
+class Finding(NamedTuple):
+    """Something that this host does not show."""
+
+    severity: Literal["problem", "hint"]
+    """`problem`: something does not work. `hint`: something could be shown that is not."""
+    what: str
+    remedy: str
+
+
+def findings(sample: HostSample, *, uri: str, schedstats: bool | None = None) -> list[Finding]:
+    """Return what is missing from a sample of all domains, problems first.
+
+    `uri` is what commands for the person name; `schedstats` whether the kernel of the domains'
+    host keeps scheduler statistics, None when that is not known.
+    """
+    if not sample.up:
+        return [Finding("problem", sample.error, f"`{_virsh(uri)} -r list --all` must work first")]
+    found = [*_problems(sample, uri), *_host_hints(sample, uri)]
+    if _is_qemu(sample):
+        found += [*_schedstats_hint(sample, schedstats), *_guest_hints(sample, uri)]
+    return sorted(found, key=lambda finding: finding.severity != "problem")
+
+
+def keeps_schedstats(uri: str, path: Path = SCHEDSTATS) -> bool | None:
+    """Return whether the domains' kernel keeps scheduler statistics.
+
+    None when that is not known: the domains run elsewhere, or this kernel does not say.
+    """
+    scheme, _, rest = uri.partition("://")
+    if "+" in scheme.replace("+unix", "") or not rest.startswith("/"):
+        return None
+    try:
+        return path.read_text().strip() != "0"
+    except OSError:
+        return None
+
+
+def report(sample: HostSample, found: Collection[Finding], *, uri: str) -> list[str]:
+    """Return the lines that a person reads: the host, then the findings with their remedies."""
+    lines = []
+    if sample.up:
+        active = sum(domain.active for domain in sample.domains)
+        host = sample.host
+        versions = f"{host.driver}, libvirt {host.libvirt_version}: " if host else ""
+        lines.append(f"{uri}: {versions}{_vms(len(sample.domains))}, {active} of them active")
+    for finding in found:
+        lines += [f"{finding.severity}: {finding.what}", f"    {finding.remedy}"]
+    if not found:
+        lines.append("Nothing is missing.")
+    return lines
+
+
+def _problems(sample: HostSample, uri: str) -> Iterator[Finding]:
+    qemu = _is_qemu(sample)
+    if silent := [domain for domain in sample.domains if qemu and domain.missing_groups]:
+        groups = sorted({group for domain in silent for group in domain.missing_groups})
+        yield Finding(
+            "problem",
+            f"{_named(silent)} did not answer {', '.join(groups)}: QEMU hangs, or another program "
+            "keeps the VM busy",
+            f"`{_virsh(uri)} -r domcontrol {_name(silent[0])}` tells for how long its monitor has "
+            "been occupied; look at the storage first, a QEMU in state D waits for it",
+        )
+    if sample.unparsable:
+        yield Finding(
+            "problem",
+            f"the XML of {_vms(len(sample.unparsable))} cannot be read: no info series for them",
+            f"`{_virsh(uri)} -r dumpxml {sample.unparsable[0]}` shows it; report it together with "
+            "the exporter's log",
+        )
+
+
+def _host_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
+    if not sample.domains:
+        yield Finding(
+            "hint",
+            f"libvirt lists no VMs at {uri}",
+            f"`{_virsh(uri)} -r list --all` must show them to the exporter's user; qemu:///system "
+            "and qemu:///session have different VMs, access_drivers of libvirtd.conf may hide some",
+        )
+    if lacking := _lacking_groups(sample):
+        yield Finding(
+            "hint",
+            f"no VM has statistics of {', '.join(lacking)}: this driver or version of libvirt does "
+            "not know them, or no VM has such devices",
+            f"to have them asked no more, write `exclude: [{', '.join(lacking)}]` under `groups:` "
+            "in the configuration",
+        )
+    # A rendering of no group still tells which keys no row of the catalogue takes.
+    unmapped = TextRenderer(Selection(())).render(sample.domains).tally.unmapped()
+    if unmapped:
+        yield Finding(
+            "hint",
+            f"libvirt has statistics that this exporter does not know: {', '.join(unmapped)}",
+            "a newer exporter may know them; if it does not, report their names",
+        )
+
+
+def _schedstats_hint(sample: HostSample, schedstats: bool | None) -> Iterator[Finding]:
+    asked = any(outcome.group == "vcpu" for outcome in sample.groups)
+    if schedstats is False and asked and any(domain.active for domain in sample.domains):
+        yield Finding(
+            "hint",
+            "kernel.sched_schedstats is off: libvirt_domain_vcpu_wait_seconds_total stays 0",
+            "`sysctl kernel.sched_schedstats=1`; it costs the scheduler a little",
+        )
+
+
+def _lacking_groups(sample: HostSample) -> list[str]:
+    """The groups that were asked for, and that no active domain answered."""
+    active = [domain for domain in sample.domains if domain.active]
+    if not active:
+        return []
+    groups = {outcome.group for outcome in sample.groups}
+    if _is_qemu(sample):
+        groups &= _ALWAYS_THERE
+        groups -= {group for domain in active for group in domain.missing_groups}
+    return sorted(
+        group
+        for group in groups
+        if not any(key.startswith(_PREFIXES[group]) for domain in active for key in domain.stats)
+    )
+
+
+def _guest_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
+    def having(wanted: Callable[[DomainSample, DomainInfo], bool]) -> list[DomainSample]:
+        return [
+            domain
+            for domain in sorted(sample.domains, key=lambda domain: domain.name)
+            if domain.state == "running" and domain.info and wanted(domain, domain.info)
+        ]
+
+    balloon = any(outcome.group == "balloon" for outcome in sample.groups)
+    if balloon and (found := having(lambda _, info: info.balloon_model in ("", "none"))):
+        yield Finding(
+            "hint",
+            f"{_named(found)} without a memory balloon: no memory figures from the guest",
+            f"`{_virsh(uri)} edit {_name(found[0])}`: put <memballoon model='virtio'>"
+            "<stats period='10'/></memballoon> among the devices, then start the VM anew",
+        )
+    if balloon and (found := having(_has_no_period)):
+        info = found[0].info
+        config = "" if info and info.persistent is False else " --config"
+        yield Finding(
+            "hint",
+            f"{_named(found)} without a period for balloon statistics: the guest is never asked "
+            "for its memory figures",
+            f"`{_virsh(uri)} dommemstat {_name(found[0])} --period 10 --live{config}`",
+        )
+    if balloon and (found := having(_is_not_reported)):
+        yield Finding(
+            "hint",
+            f"{_named(found)} asked for memory figures that the guest does not report",
+            "its balloon driver is not loaded: `modprobe virtio_balloon` in a Linux guest, "
+            "virtio-win's balloon driver in a Windows guest; a guest that boots needs a moment",
+        )
+    if found := having(lambda _, info: info.agent_channel == "disconnected"):
+        yield Finding(
+            "hint",
+            f"{_named(found)} with a channel for the guest agent, and no agent at its other end",
+            "in the guest install qemu-guest-agent and start it: "
+            "`systemctl enable --now qemu-guest-agent`",
+        )
+    if found := having(lambda _, info: not info.agent_channel):
+        yield Finding(
+            "hint",
+            f"{_named(found)} without a channel for the guest agent: nothing can be learnt from "
+            "inside the guest",
+            f"`{_virsh(uri)} edit {_name(found[0])}`: put <channel type='unix'><target "
+            "type='virtio' name='org.qemu.guest_agent.0'/></channel> among the devices, then start "
+            "the VM anew",
+        )
+
+
+def _is_qemu(sample: HostSample) -> bool:
+    return sample.host is not None and sample.host.driver == "QEMU"
+
+
+def _has_no_period(_: DomainSample, info: DomainInfo) -> bool:
+    return info.balloon_model not in ("", "none") and not info.balloon_period
+
+
+def _is_not_reported(domain: DomainSample, info: DomainInfo) -> bool:
+    return (
+        bool(info.balloon_period)
+        and "balloon" not in domain.missing_groups
+        and not domain.stats.get("balloon.last-update")
+    )
+
+
+def _named(domains: Iterable[DomainSample]) -> str:
+    names = sorted(_name(domain) for domain in domains)
+    rest = len(names) - _NAMED
+    listed = ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    return f"{_vms(len(names))} ({listed})"
+
+
+def _name(domain: DomainSample) -> str:
+    """What names the domain to virsh: its UUID where its name would not survive a shell."""
+    name = domain.name
+    return shlex.quote(name) if name.isprintable() and not name.startswith("-") else domain.uuid
+
+
+def _vms(count: int) -> str:
+    return f"{count} VM" if count == 1 else f"{count} VMs"
+
+
+def _virsh(uri: str) -> str:
+    return f"virsh -c {shlex.quote(uri)}"

@@ -1,0 +1,183 @@
+"""The catalogue as a list: for people at a terminal, for programs, and as docs/metrics.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from libvirt_exporter.catalogue import (
+    DOMAIN_METRICS,
+    GROUPS,
+    METRICS,
+    WITHHELD,
+    WITHHELD_VALUES,
+)
+from libvirt_exporter.catalogue.exporter import PROCESS_METRICS, SCRAPE_METRICS
+from libvirt_exporter.catalogue.metric import Fact, Group, Metric, StatEnum, Withheld
+
+IDENTITY: Final = ("domain", "uuid")
+"""Labels of every domain series, unless `labels.identity` says otherwise."""
+
+_INTRODUCTION: Final = """\
+# Metrics
+
+Every metric of the exporter, by field group: groups are what `groups.include`, `collect[]` and
+`exclude[]` name. This file is made from the catalogue by `docs/build.py`.
+
+- Every series of a domain has the labels `domain` and `uuid` (option `labels.identity`); the tables
+  list the others.
+- Times are seconds, sizes bytes, whatever unit libvirt has. A value that libvirt did not return is
+  absent, never 0.
+- Counters are libvirt's own and start again at 0 when it says so below; `rate()` and `increase()`
+  allow for that.
+- `<num>` and the like stand for the part of a key that differs; keys are those of libvirt's
+  virConnectGetAllDomainStats.
+- "off" beside a name: not shown unless `fields.include` names the metric or its key.
+- "experimental" beside a name: the series may still change in a minor release.
+- "since" is the first libvirt that has the source; nothing there: every supported one.
+"""
+
+_ALWAYS: Final = {
+    "scrape": ("Of the host and of the scrape, always there.", SCRAPE_METRICS),
+    "exporter": (
+        "Of the exporter since its start, always there; prometheus_client's `process_*` besides.",
+        PROCESS_METRICS,
+    ),
+}
+
+
+def rows(metrics: Iterable[Metric] = METRICS) -> list[dict[str, Any]]:
+    """Return a row of plain data for each metric; `default` says whether it is on by default."""
+    off = {group.name for group in GROUPS if not group.default}
+    of_domains = frozenset(DOMAIN_METRICS)
+    return [
+        {
+            "name": metric.name,
+            "type": metric.type,
+            "unit": metric.unit,
+            "help": metric.help,
+            "labels": [*(IDENTITY if metric in of_domains else ()), *_labels(metric)],
+            "group": metric.group,
+            "source": metric.source,
+            "since": metric.since,
+            "default": metric.default and metric.group not in off,
+            "stability": metric.stability,
+        }
+        for metric in metrics
+    ]
+
+
+def _labels(metric: Metric) -> tuple[str, ...]:
+    """The labels of a metric besides the identity, in the order of exposition."""
+    own = tuple(metric.labels)
+    if isinstance(metric, StatEnum):
+        return (*own, *((metric.within.label,) if metric.within else ()), metric.label)
+    return own
+
+
+def as_json() -> str:
+    """Return the rows as a JSON array."""
+    return json.dumps(rows(), indent=2, ensure_ascii=False) + "\n"
+
+
+def table() -> str:
+    """Return name, type, group, labels and source in columns; `-` marks what is off by default."""
+    lines = [("", "NAME", "TYPE", "GROUP", "LABELS", "SOURCE")]
+    for row in rows():
+        labels = [label for label in row["labels"] if label not in IDENTITY]
+        mark = "" if row["default"] else "-"
+        lines.append(
+            (mark, row["name"], row["type"], row["group"], ",".join(labels), row["source"])
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    text.append("\n-: off by default. Domain metrics have the labels domain and uuid besides.")
+    return "\n".join(text) + "\n"
+
+
+def markdown() -> str:
+    """Return `docs/metrics.md`."""
+    parts = [_INTRODUCTION]
+    for name, (text, metrics) in _ALWAYS.items():
+        parts += [f"## {name}\n", f"{text}\n", _metrics_table(metrics), _resets(metrics)]
+    for group in GROUPS:
+        metrics = tuple(metric for metric in DOMAIN_METRICS if metric.group == group.name)
+        parts += [f"## {group.name}\n", f"{group.text}\n", _about(group)]
+        parts += [_metrics_table(metrics), _resets(metrics)]
+    parts += [
+        "## Withheld\n",
+        "Keys that are structure, not values:\n",
+        _withheld(WITHHELD, code=True),
+        "Values that are not shown although their key is mapped:\n",
+        _withheld(WITHHELD_VALUES, code=False),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _about(group: Group) -> str:
+    facts = ["On by default." if group.default else "Off by default."]
+    if group.asks:
+        facts.append(f"Asks libvirt for: {', '.join(group.asks)}.")
+    if group.backing:
+        facts.append("Asks for the whole backing chain of every disk.")
+    if group.implies:
+        facts.append(f"Brings with it: {', '.join(group.implies)}.")
+    return " ".join(facts) + "\n"
+
+
+def _metrics_table(metrics: Iterable[Metric]) -> str:
+    lines = [
+        "| metric | type | labels | meaning | source | since |",
+        "|---|---|---|---|---|---|",
+    ]
+    for metric in metrics:
+        marks = ["" if metric.default else "off"]
+        marks.append("" if metric.stability == "stable" else metric.stability)
+        note = ", ".join(filter(None, marks))
+        labels = ", ".join(f"`{label}`" for label in _labels(metric))
+        if isinstance(metric, Fact) and metric.operator_labels:
+            labels = "those of `labels.custom`"
+        cells = (
+            f"`{metric.name}`" + (f" ({note})" if note else ""),
+            metric.type,
+            labels,
+            _escape(metric.text),
+            _code(metric.source),
+            metric.since,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _resets(metrics: Iterable[Metric]) -> str:
+    """When counters start again, said once for all of a group that do so at the same time."""
+    counters = [metric for metric in metrics if metric.resets]
+    reasons: dict[str, list[str]] = {}
+    for metric in counters:
+        reasons.setdefault(metric.resets, []).append(f"`{metric.name}`")
+    lines = [
+        f"- {'All counters' if len(names) == len(counters) else ', '.join(names)}: {reason}."
+        for reason, names in reasons.items()
+    ]
+    return "Counters start again at 0:\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _withheld(entries: Iterable[Withheld], *, code: bool) -> str:
+    lines = ["| what | why |", "|---|---|"]
+    lines += [
+        f"| {_code(entry.source) if code else _escape(entry.source)} | {_escape(entry.reason)} |"
+        for entry in entries
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _code(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|")

@@ -1,0 +1,256 @@
+"""The composition root: configuration, host and renderers as one thing that answers scrapes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from libvirt_exporter.catalogue import DOMAIN_METRICS, GROUPS
+from libvirt_exporter.config import Config, ConfigError, Vocabulary
+from libvirt_exporter.domain_filter import DomainFilter
+from libvirt_exporter.exchange import Exposition, RequestError, ScrapeRequest
+from libvirt_exporter.exposition import expose
+from libvirt_exporter.hypervisor.host import Host, HostSettings
+from libvirt_exporter.hypervisor.sampler import SampleRequest
+from libvirt_exporter.label_path import compile_label
+from libvirt_exporter.model import DomainSample, HostSample
+from libvirt_exporter.render.plan import Identity
+from libvirt_exporter.render.selection import Selection, UnknownGroupError, groups_named
+from libvirt_exporter.render.text import DomainText, TextRenderer
+from libvirt_exporter.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+VOCABULARY = Vocabulary(
+    groups={group.name: group.default for group in GROUPS},
+    fields=frozenset(name for row in DOMAIN_METRICS for name in (row.name, row.source)),
+    labels=frozenset(label for row in DOMAIN_METRICS for label in row.labels),
+)
+"""What a configuration may name."""
+
+_OVERVIEW_AGE = 2.0
+_RENDERERS = 8
+
+
+class View(NamedTuple):
+    """One way of looking at the host: which groups, and how they are rendered."""
+
+    selection: Selection
+    renderer: TextRenderer
+
+
+class Active:
+    """A configuration in force, with what was built from it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.groups = groups_named(config.groups.include, config.groups.exclude)
+        self.filter = DomainFilter(
+            config.domains.include,
+            config.domains.exclude,
+            [label.name for label in config.labels.custom],
+        )
+        self.identity = Identity(config.labels.identity, config.limits.label_value_length)
+        self._views: dict[Hashable, View] = {}
+
+    def host_settings(self) -> HostSettings:
+        """What the host needs of the configuration."""
+        libvirt, scrape = self.config.libvirt, self.config.scrape
+        return HostSettings(
+            uri=libvirt.uri,
+            name=libvirt.name,
+            parallel_calls=libvirt.parallel_calls,
+            stuck_calls=libvirt.stuck_calls,
+            info_refresh=scrape.info_refresh,
+            labels=tuple(
+                compile_label(label.name, label.xpath, label.namespaces)
+                for label in self.config.labels.custom
+            ),
+        )
+
+    def view(self, request: ScrapeRequest) -> View:
+        """The selection that a request asks for; RequestError when it asks for what is not."""
+        if request.collect and request.exclude:
+            raise RequestError(
+                "collect[] and exclude[] together",
+                "use one of them: name what you want, or what not",
+            )
+        collect = self._expand("collect[]", request.collect)
+        exclude = self._expand("exclude[]", request.exclude)
+        if disabled := collect - self.groups:
+            raise RequestError(
+                f"collect[]: not enabled: {', '.join(sorted(disabled))}",
+                "add it to groups.include of the configuration",
+            )
+        chosen = (collect or self.groups) - exclude
+        narrowed = bool(collect or exclude)
+        if (chosen, narrowed) not in self._views:
+            if len(self._views) >= _RENDERERS:
+                del self._views[next(iter(self._views))]
+            fields = self.config.fields
+            selection = Selection(
+                chosen,
+                fields.include,
+                fields.exclude,
+                added_to=chosen if narrowed else None,
+            )
+            self._views[chosen, narrowed] = View(selection, self._renderer(selection))
+        return self._views[chosen, narrowed]
+
+    def _renderer(self, selection: Selection) -> TextRenderer:
+        return TextRenderer(selection, self.identity, series_limit=self.config.limits.series)
+
+    def rendered(self, view: View, sample: HostSample, wanted: Sequence[str]) -> DomainText:
+        """The text of the sample's domains that the configuration and `domain[]` let through."""
+        # A view's renderer forgets the domains it is not shown, so a few get one of their own.
+        renderer = self._renderer(view.selection) if wanted else view.renderer
+        return renderer.render(self.shown(sample, wanted))
+
+    def _expand(self, parameter: str, names: Iterable[str]) -> frozenset[str]:
+        try:
+            return groups_named(names)
+        except UnknownGroupError as error:
+            known = ", ".join(group.name for group in GROUPS)
+            raise RequestError(
+                f"{parameter}: unknown group {error}", f"groups are: {known}"
+            ) from None
+
+    def timeout(self, request: ScrapeRequest) -> float:
+        """Seconds for one sample: the scraper's own time less the way back, else configured."""
+        if request.timeout is None:
+            return self.config.libvirt.timeout
+        return max(request.timeout - self.config.scrape.timeout_offset, request.timeout / 2)
+
+    def shown(self, sample: HostSample, wanted: Iterable[str] = ()) -> list[DomainSample]:
+        """The sample's domains that the configuration and `domain[]` let through."""
+        names = frozenset(wanted)
+        return [
+            domain
+            for domain in sample.domains
+            if (not names or domain.name in names or domain.uuid in names)
+            and self.filter.matches(domain.name, domain.uuid, domain.state, domain.info)
+        ]
+
+
+class Exporter:
+    """Answers scrapes of one host; the `Service` of `web`. Lives on one event loop."""
+
+    def __init__(self, load: Callable[[], Config], telemetry: Telemetry) -> None:
+        """`load` reads the configuration, now and at every reload; it raises ConfigError."""
+        self._load = load
+        self._telemetry = telemetry
+        self._active = Active(load())
+        telemetry.configuration_loaded()
+        self._host = self._start_host()
+        # Renderers keep state, so one thread renders; it never waits for libvirt.
+        self._render = ThreadPoolExecutor(1, "render")
+        self._bodies: dict[Hashable, asyncio.Task[Exposition]] = {}
+        self._latest: HostSample | None = None
+        self._latest_at = 0.0
+
+    def _start_host(self) -> Host:
+        host = Host(self._active.host_settings(), observer=self._telemetry)
+        host.start()
+        return host
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._active.config
+
+    def ready(self) -> bool:
+        """Whether a first sample has been taken, libvirt answering or not."""
+        return self._latest is not None
+
+    @property
+    def latest(self) -> HostSample | None:
+        """The last sample that was taken, of all domains; None before the first."""
+        return self._latest
+
+    async def sample(self) -> HostSample:
+        """Take a sample of all domains now, with the groups and the time that are configured.
+
+        The first one makes the exporter ready, and waits for what the domains' XML says.
+        """
+        return await self._sample(self._active.view(ScrapeRequest()), self.config.libvirt.timeout)
+
+    def shown(self, sample: HostSample) -> HostSample:
+        """The sample with those domains only that the configuration lets through."""
+        return replace(sample, domains=tuple(self._active.shown(sample)))
+
+    async def scrape(self, request: ScrapeRequest) -> Exposition:
+        """Sample the host and render it; RequestError for what the client got wrong."""
+        active = self._active
+        try:
+            view = active.view(request)
+        except RequestError:
+            self._telemetry.scraped("refused")
+            raise
+        sample = await self._sample(view, active.timeout(request))
+        self._telemetry.scraped("ok" if sample.up else "down")
+        # Those who share a sample get it at the same moment, and share its rendering too.
+        key = (id(sample), id(view), request.domains, request.openmetrics, request.gzip)
+        if key not in self._bodies:
+            body = asyncio.ensure_future(self._body(active, view, sample, request))
+            body.add_done_callback(lambda _: self._bodies.pop(key))
+            self._bodies[key] = body
+        # Shielded: others may wait for the same body when this client goes away.
+        return await asyncio.shield(self._bodies[key])
+
+    async def _body(
+        self, active: Active, view: View, sample: HostSample, request: ScrapeRequest
+    ) -> Exposition:
+        def render() -> Exposition:
+            return expose(
+                sample,
+                active.rendered(view, sample, request.domains),
+                self._telemetry.registry,
+                series_limit=active.config.limits.series,
+                as_openmetrics=request.openmetrics,
+                compress=request.gzip,
+            )
+
+        return await asyncio.get_running_loop().run_in_executor(self._render, render)
+
+    async def _sample(self, view: View, seconds: float) -> HostSample:
+        request = SampleRequest(groups=view.selection.asks, backing=view.selection.backing)
+        sample = await asyncio.wrap_future(self._host.sample(request, timeout=seconds))
+        self._latest, self._latest_at = sample, time.monotonic()
+        return sample
+
+    async def overview(self) -> HostSample:
+        """The host's visible domains, two seconds ago at most, for the page for people."""
+        if self._latest is None or time.monotonic() - self._latest_at > _OVERVIEW_AGE:
+            return self.shown(await self.sample())
+        return self.shown(self._latest)
+
+    async def reload(self) -> None:
+        """Read the configuration again; ConfigError leaves the old one in force.
+
+        Listening addresses and the web configuration file's name need a restart.
+        """
+        try:
+            active = Active(self._load())
+        except ConfigError as error:
+            self._telemetry.configuration_refused()
+            log.error("configuration not reloaded, the old one stays:\n%s", error)
+            raise
+        before, self._active = self._active, active
+        if active.config.web != before.config.web:
+            log.warning("web.* changed: listening addresses and paths need a restart")
+        if active.host_settings() != before.host_settings():
+            old, self._host = self._host, self._start_host()
+            old.close()
+        self._telemetry.configuration_loaded()
+        log.info("configuration reloaded")
+
+    def close(self) -> None:
+        """Stop sampling; never waits for libvirt."""
+        self._host.close()
+        self._render.shutdown(wait=False, cancel_futures=True)

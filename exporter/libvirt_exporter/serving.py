@@ -1,0 +1,77 @@
+"""The long-running process: what happens from the first signal handler to the last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from socket import socket
+from typing import Any
+
+from libvirt_exporter import __version__
+from libvirt_exporter.config import Config, ConfigError
+from libvirt_exporter.service import Exporter
+from libvirt_exporter.telemetry import Telemetry
+from libvirt_exporter.web.app import create_app
+from libvirt_exporter.web.security import Security
+from libvirt_exporter.web.server import serve, urls
+
+log = logging.getLogger(__name__)
+
+
+async def run(load: Callable[[], Config], sockets: Sequence[socket], security: Security) -> None:
+    """Serve on `sockets` until SIGTERM or SIGINT; SIGHUP reloads what `load` reads.
+
+    A libvirt that cannot be reached is no error. Raises ConfigError. Threads that are stuck in
+    libvirt may be left behind, so the process has to be ended without waiting for them.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with contextlib.closing(Exporter(load, Telemetry())) as exporter:
+        tasks = _Background()
+        loop.add_signal_handler(signal.SIGHUP, lambda: tasks.start(_reload(exporter)))
+        tasks.start(_warm_up(exporter))
+        web = exporter.config.web
+        addresses = ", ".join(urls(sockets, tls=security.config.tls_server_config is not None))
+        uri = exporter.config.libvirt.uri
+        log.info("libvirt-exporter %s shows %s on %s", __version__, uri, addresses)
+        app = create_app(
+            exporter,
+            telemetry_path=web.telemetry_path,
+            web_config=security,
+            max_requests=web.max_requests,
+        )
+        await serve(app, sockets, stop=stop, security=security)
+    log.info("stopped")
+
+
+class _Background:
+    """Tasks that nobody waits for; what they fail with is logged."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        # The loop itself keeps only a weak reference.
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background work failed", exc_info=error)
+
+
+async def _warm_up(exporter: Exporter) -> None:
+    await exporter.sample()
+
+
+async def _reload(exporter: Exporter) -> None:
+    # The exporter has logged and counted what is wrong; it stays as it was.
+    with contextlib.suppress(ConfigError):
+        await exporter.reload()

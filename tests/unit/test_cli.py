@@ -1,0 +1,630 @@
+"""The command, run as its users run it: libvirt's test driver behind it, sockets in front."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import httpx
+import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from libvirt_exporter import __version__, cli
+from libvirt_exporter.catalogue import METRICS
+from libvirt_exporter.config import FLAGS
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parents[2]
+DEMO = f"test://{quote(str(ROOT))}/deploy/demo/node.xml"
+AWAY = "qemu+unix:///system?socket=/nonexistent/socket"
+OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
+
+COMMAND = [sys.executable, "-m", "libvirt_exporter"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "exporter")}
+
+
+def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command's outcome."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=ENVIRONMENT | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@dataclass
+class Server:
+    """A running exporter."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    address: str = ""
+
+    def lines(self) -> list[dict[str, str]]:
+        """What has been logged so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def logged(self, text: str, *, after: int = 0) -> str:
+        """Wait for a message that holds the text, beyond the first `after` lines."""
+
+        def found() -> str:
+            return next((line["msg"] for line in self.lines()[after:] if text in line["msg"]), "")
+
+        return eventually(found)
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        """The answer to a request."""
+        return httpx.get(self.address + path, headers=headers, timeout=10)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
+        """Exit status after a signal, and the seconds it took."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        return self.process.wait(10), time.monotonic() - started
+
+
+def eventually(condition: Callable[[], T], seconds: float = 10.0) -> T:
+    """The first true value of the condition."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts exporters on free ports; what still runs afterwards is killed."""
+    servers: list[Server] = []
+
+    def start(*arguments: str | Path) -> Server:
+        log = tmp_path / f"log-{len(servers)}"
+        flags = ("--web.listen-address=127.0.0.1:0", "--log.format=json")
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(
+                [*COMMAND, *flags, *arguments], env=ENVIRONMENT, stderr=stderr
+            )
+        server = Server(process, log)
+        servers.append(server)
+        message = server.logged(" on http")
+        server.address = message.rpartition(" ")[2].rstrip("/")
+        return server
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.process.wait()
+
+
+# serve
+
+
+@pytest.mark.parametrize("uri", ["test:///default", DEMO], ids=["default", "demo"])
+def test_metrics_are_read_by_prometheus_parsers_in_both_formats(
+    start: Callable[..., Server], uri: str
+) -> None:
+    """Either format parses, says that libvirt is up, and has the series of every running VM."""
+    server = start(f"--libvirt.uri={uri}")
+
+    text = server.get("/metrics")
+    openmetrics = server.get("/metrics", **OPENMETRICS)
+
+    for families in (
+        {family.name: family for family in parse_text(text.text)},
+        {
+            family.name: family
+            for family in parse_openmetrics(openmetrics.text)  # type: ignore[no-untyped-call]
+        },
+    ):
+        assert [sample.value for sample in families["libvirt_up"].samples] == [1.0]
+        running = {
+            sample.labels["domain"]
+            for sample in families["libvirt_domain_state"].samples
+            if sample.labels["state"] == "running" and sample.value == 1
+        }
+        cpu = {sample.labels["domain"] for sample in families["libvirt_domain_cpu_seconds"].samples}
+        assert running
+        assert running <= cpu
+        assert "libvirt_domain_info" in families
+        assert "process_cpu_seconds" in families
+
+
+def test_ready_after_the_first_sample_without_a_scrape(start: Callable[..., Server]) -> None:
+    """The exporter samples once by itself; then it is ready."""
+    server = start(f"--libvirt.uri={DEMO}")
+
+    eventually(lambda: server.get("/-/ready").status_code == 200)
+
+
+def test_page_lists_the_vms(start: Callable[..., Server]) -> None:
+    """A person who opens the address finds the VMs."""
+    page = start(f"--libvirt.uri={DEMO}").get("/")
+
+    assert page.status_code == 200
+    assert "db-primary" in page.text
+
+
+def test_bad_request_is_told_what_is_wrong(start: Callable[..., Server]) -> None:
+    """An unknown group and a contradiction are the client's mistake: 400, in words."""
+    server = start(f"--libvirt.uri={DEMO}")
+
+    unknown = server.get("/metrics?collect[]=blok")
+    both = server.get("/metrics?collect[]=block&exclude[]=vcpu")
+
+    assert (unknown.status_code, both.status_code) == (400, 400)
+    assert "blok" in unknown.text
+
+
+def test_start_is_logged_with_version_uri_and_address(start: Callable[..., Server]) -> None:
+    """The first line says what runs, what it shows, and where."""
+    server = start(f"--libvirt.uri={DEMO}")
+
+    assert server.lines()[0]["msg"] == (
+        f"libvirt-exporter {__version__} shows {DEMO} on {server.address}/"
+    )
+
+
+def test_flags_override_the_configuration_file(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    """What the file says holds, unless a flag says otherwise."""
+    file = tmp_path / "exporter.yml"
+    file.write_text("libvirt: {uri: 'test:///absent'}\nweb: {telemetry_path: /other}\n")
+
+    server = start("--config.file", file, "--libvirt.uri=test:///default")
+
+    assert "libvirt_up 1.0" in server.get("/other").text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_it_with_success_at_once(
+    start: Callable[..., Server], number: signal.Signals
+) -> None:
+    """A service manager sees status 0 within two seconds."""
+    server = start(f"--libvirt.uri={DEMO}")
+
+    status, seconds = server.stop(number)
+
+    assert status == 0
+    assert seconds < 2
+    assert server.lines()[-1]["msg"] == "stopped"
+
+
+def test_signal_ends_it_while_libvirt_hangs(start: Callable[..., Server], tmp_path: Path) -> None:
+    """A daemon that never answers delays neither a scrape beyond its time nor the end."""
+    path = tmp_path / "frozen"
+    with socket.socket(socket.AF_UNIX) as frozen:
+        frozen.bind(str(path))
+        frozen.listen()
+        server = start(f"--libvirt.uri=qemu+unix:///system?socket={path}")
+        answer = server.get("/metrics", **{"X-Prometheus-Scrape-Timeout-Seconds": "2"})
+        status, seconds = server.stop()
+
+    assert "libvirt_up 0.0" in answer.text
+    assert status == 0
+    assert seconds < 2
+
+
+def test_signal_ends_it_while_a_request_waits(start: Callable[..., Server], tmp_path: Path) -> None:
+    """A scrape in flight does not keep the process."""
+    path = tmp_path / "frozen"
+    with socket.socket(socket.AF_UNIX) as frozen:
+        frozen.bind(str(path))
+        frozen.listen()
+        server = start(f"--libvirt.uri=qemu+unix:///system?socket={path}")
+        host, _, port = server.address.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert not select.select([client], [], [], 0.3)[0]
+            status, seconds = server.stop()
+
+    assert status == 0
+    assert seconds < 2
+
+
+def test_reload_takes_over_a_good_file_and_keeps_out_a_bad_one(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    """SIGHUP reads the file again; a file with mistakes is logged, and the old one stays."""
+    file = tmp_path / "exporter.yml"
+    file.write_text("domains: {include: [web-1]}\n")
+    server = start("--config.file", file, f"--libvirt.uri={DEMO}")
+    successful = "libvirt_exporter_config_last_reload_successful"
+
+    def domains() -> set[str]:
+        return set(
+            re.findall(r'libvirt_domain_state{domain="([^"]*)"', server.get("/metrics").text)
+        )
+
+    assert domains() == {"web-1"}
+
+    file.write_text("domains: {include: [web-2]}\n")
+    server.process.send_signal(signal.SIGHUP)
+    server.logged("configuration reloaded")
+    assert domains() == {"web-2"}
+
+    file.write_text("domains: {inclode: [web-1]}\n")
+    server.process.send_signal(signal.SIGHUP)
+    assert "inclode" in server.logged("not reloaded")
+    assert domains() == {"web-2"}
+    assert f"{successful} 0.0" in server.get("/metrics").text
+
+    file.write_text("domains: {include: [web-1]}\nlog: {level: error}\n")
+    assert httpx.post(f"{server.address}/-/reload").status_code == 200
+    assert domains() == {"web-1"}
+    assert f"{successful} 1.0" in server.get("/metrics").text
+
+
+def test_reload_changes_the_log_level(start: Callable[..., Server], tmp_path: Path) -> None:
+    """What is logged follows the configuration, too."""
+    file = tmp_path / "exporter.yml"
+    file.write_text("log: {level: info}\n")
+    server = start("--config.file", file, f"--libvirt.uri={DEMO}")
+    assert not any(line["level"] == "debug" for line in server.lines())
+
+    file.write_text("log: {level: debug}\n")
+    server.process.send_signal(signal.SIGHUP)
+    server.logged("configuration reloaded")
+    server.get("/-/healthy")
+
+    eventually(lambda: any(line["level"] == "debug" for line in server.lines()))
+
+
+def test_libvirt_away_is_served_as_down(start: Callable[..., Server]) -> None:
+    """An unreachable libvirt is no failure of the exporter: it logs why, and says 0."""
+    server = start(f"--libvirt.uri={AWAY}")
+
+    answer = server.get("/metrics")
+
+    assert answer.status_code == 200
+    assert "\nlibvirt_up 0.0\n" in answer.text
+    assert "/nonexistent/socket" in server.logged("libvirt is lost")
+    assert server.get("/-/healthy").status_code == 200
+
+
+def test_port_in_use_is_a_failure_before_anything_starts() -> None:
+    """One line says which address, why, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        outcome = run("--web.listen-address", address, "--libvirt.uri", DEMO)
+
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith(f"libvirt-exporter: cannot listen on {address}: in use")
+    assert outcome.stderr.count("\n") == 1
+
+
+def test_every_mistake_of_the_configuration_is_one_line(tmp_path: Path) -> None:
+    """serve refuses a file with mistakes, and names all of them with their lines."""
+    file = tmp_path / "exporter.yml"
+    file.write_text("groups:\n  include: [blok]\nweb: {listen: 7}\n")
+
+    outcome = run("--config.file", file)
+
+    assert outcome.returncode == 1
+    assert outcome.stdout == ""
+    assert [line.split(": ")[1] for line in outcome.stderr.splitlines()] == [
+        f"{file}:2",
+        f"{file}:3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--config.file", "/nonexistent/exporter.yml"),
+        ("--web.config.file", "/nonexistent/web.yml"),
+        ("--web.max-requests", "many"),
+        ("--scrape.timeout-offset", "soon"),
+        ("--log.level", "loud"),
+        ("--web.listen-address", "9177"),
+        ("--libvirt.uri", "libvirt"),
+    ],
+)
+def test_value_that_cannot_be_used_is_named(flag: str, value: str) -> None:
+    """A flag's value is checked as the file's is: exit status 1, in one line."""
+    outcome = run(flag, value)
+
+    assert outcome.returncode == 1
+    assert value in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+
+
+# scrape
+
+
+def test_scrape_writes_one_exposition_with_the_xml_facts() -> None:
+    """What node_exporter's textfile collector would read: no process_*, infos included."""
+    outcome = run("scrape", "--libvirt.uri", DEMO)
+
+    families = {family.name: family for family in parse_text(outcome.stdout)}
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert len(families["libvirt_domain_info"].samples) == 8
+    assert not any(name.startswith("process_") for name in families)
+
+
+def test_scrape_replaces_the_file_in_one_step(tmp_path: Path) -> None:
+    """The file is readable by others, whole, and nothing is left beside it."""
+    file = tmp_path / "libvirt.prom"
+    file.write_text("old")
+    before = file.stat().st_ino
+
+    outcome = run("scrape", f"--output={file}", "--libvirt.uri", DEMO)
+
+    assert (outcome.returncode, outcome.stdout) == (0, "")
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert file.stat().st_ino != before
+    assert list(tmp_path.iterdir()) == [file]
+    assert any(family.name == "libvirt_up" for family in parse_text(file.read_text()))
+
+
+def test_scrape_into_a_directory_that_is_not_there_fails(tmp_path: Path) -> None:
+    """The file is named, and the reason."""
+    outcome = run("scrape", "--output", tmp_path / "absent" / "x.prom", "--libvirt.uri", DEMO)
+
+    assert outcome.returncode == 1
+    assert outcome.stderr == (
+        f"libvirt-exporter: {tmp_path}/absent/x.prom: cannot be written: "
+        "No such file or directory\n"
+    )
+
+
+def test_scrape_of_a_libvirt_away_says_so_in_the_output_too(tmp_path: Path) -> None:
+    """The textfile collector gets libvirt_up 0 instead of yesterday's figures."""
+    file = tmp_path / "libvirt.prom"
+
+    outcome = run("scrape", "--output", file, "--libvirt.uri", AWAY)
+
+    assert outcome.returncode == 1
+    assert "cannot connect to libvirt" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+    assert "\nlibvirt_up 0.0\n" in file.read_text()
+
+
+# vms, doctor, metrics, check-config
+
+
+def test_vms_shows_each_vm_with_its_rates() -> None:
+    """Every VM of the host is a line; running ones have CPU and throughput."""
+    outcome = run("vms", "--libvirt.uri", DEMO)
+
+    header, *lines = outcome.stdout.splitlines()
+    assert outcome.returncode == 0
+    assert header.split()[:2] == ["NAME", "STATE"]
+    assert len(lines) == 8
+    busy = next(line for line in lines if line.startswith("db-primary"))
+    assert re.search(r"running +unknown +4 +\d+\.\d% ", busy)
+
+
+def test_vms_of_a_libvirt_away_fails() -> None:
+    """The reason is on stderr, stdout stays empty."""
+    outcome = run("vms", "--libvirt.uri", AWAY)
+
+    assert (outcome.returncode, outcome.stdout) == (1, "")
+    assert "cannot connect to libvirt" in outcome.stderr
+
+
+def test_vms_watched_are_shown_again_until_interrupted() -> None:
+    """--watch goes on; Ctrl-C ends it without a traceback."""
+    process = subprocess.Popen(
+        [*COMMAND, "vms", "--watch", "0.1", "--libvirt.uri", DEMO],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    headers = (line for line in process.stdout if line.startswith("NAME"))
+    shown = list(itertools.islice(headers, 3))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+
+    assert len(shown) == 3
+    assert process.returncode == 130
+    assert errors == ""
+
+
+def test_output_fits_the_encoding_of_the_terminal() -> None:
+    """Where stdout is ASCII, what does not fit is replaced, and nothing fails."""
+    outcome = run("metrics", "--format=markdown", PYTHONIOENCODING="ascii", LC_ALL="C")
+
+    assert outcome.returncode == 0
+    assert outcome.stdout.isascii()
+
+
+def test_doctor_of_the_demo_host_has_hints_only() -> None:
+    """The test driver lacks groups, which is no failure."""
+    outcome = run("doctor", "--libvirt.uri", DEMO)
+
+    assert outcome.returncode == 0
+    assert "hint: no VM has statistics of memory, perf" in outcome.stdout
+
+
+def test_doctor_of_a_libvirt_away_fails_and_explains() -> None:
+    """What cannot be reached is a problem, with what to do about it."""
+    outcome = run("doctor", "--libvirt.uri", AWAY)
+
+    assert outcome.returncode == 1
+    assert "problem: cannot connect to libvirt" in outcome.stdout
+
+
+def test_metrics_as_json_lists_the_catalogue() -> None:
+    """A program reads every metric."""
+    outcome = run("metrics", "--format", "json")
+
+    assert [row["name"] for row in json.loads(outcome.stdout)] == [row.name for row in METRICS]
+
+
+def test_output_to_a_full_disk_fails_in_one_line() -> None:
+    """What could not be written is no success, and no traceback either."""
+    with Path("/dev/full").open("w") as full:
+        outcome = subprocess.run(
+            [*COMMAND, "metrics"],
+            env=ENVIRONMENT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert outcome.returncode == 1
+    assert outcome.stderr == (
+        "libvirt-exporter: stdout: cannot be written: No space left on device\n"
+    )
+
+
+@pytest.mark.parametrize("command", [["metrics"], ["scrape", "--libvirt.uri", DEMO]])
+def test_output_to_a_closed_pipe_ends_quietly(command: list[str]) -> None:
+    """`| head` has seen enough; nothing is said about the rest."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    outcome = subprocess.run(
+        [*COMMAND, *command],
+        env=ENVIRONMENT,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+
+    assert (outcome.returncode, outcome.stderr) == (1, "")
+
+
+def test_check_config_accepts_the_shipped_file() -> None:
+    """The documented configuration has no mistakes."""
+    outcome = run("check-config", ROOT / "config" / "exporter.yml")
+
+    assert outcome.returncode == 0
+    assert outcome.stdout.endswith("config/exporter.yml: no mistakes\n")
+
+
+def test_check_config_reports_every_mistake_with_its_line() -> None:
+    """All mistakes of a file in one run."""
+    file = ROOT / "tests/unit/fixtures/config/mistakes.yml"
+
+    outcome = run("check-config", file)
+
+    assert outcome.returncode == 1
+    assert len(outcome.stderr.splitlines()) > 30
+    assert all(f"{file}:" in line for line in outcome.stderr.splitlines())
+
+
+def test_check_config_looks_into_the_web_configuration(tmp_path: Path) -> None:
+    """A mistake in the file that web.config_file names is found as well."""
+    web = tmp_path / "web.yml"
+    web.write_text("basic_auth_user: {}\n")
+    file = tmp_path / "exporter.yml"
+    file.write_text(f"web: {{config_file: {web}}}\n")
+
+    outcome = run("check-config", file)
+
+    assert outcome.returncode == 1
+    assert "basic_auth_user" in outcome.stderr
+
+
+# The command line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--libvirt.uri", DEMO, "doctor"),
+        ("doctor", "--libvirt.uri", DEMO),
+        ("--libvirt.uri=test:///absent", "doctor", f"--libvirt.uri={DEMO}"),
+    ],
+    ids=["before", "after", "both"],
+)
+def test_flags_stand_before_or_after_the_command(arguments: tuple[str, ...]) -> None:
+    """Either place will do; the later one wins."""
+    assert run(*arguments).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--libvirt.url", "x"], "unknown flag --libvirt.url, did you mean --libvirt.uri?"),
+        (["vms", "--wach=3"], "unknown flag --wach, did you mean --watch?"),
+        (["-config.file", "x"], "unknown flag -config.file, did you mean --config.file?"),
+        (["--zzz"], "unknown flag --zzz;"),
+        (["vms", "--web.listen-address", ":1"], "--web.listen-address means nothing to vms"),
+        (["--web.listen-address", ":1", "vms"], "--web.listen-address means nothing to vms"),
+        (["--config.file", "x", "metrics"], "--config.file means nothing to metrics"),
+        (["metrics", "--watch", "1"], "--watch means nothing to metrics"),
+        (["vms", "--watch", "0"], "'0' is no number of seconds"),
+        (["vms", "--watch", "-1"], "'-1' is no number of seconds"),
+        (["vms", "--watch", "nan"], "'nan' is no number of seconds"),
+        (["metrics", "--format", "xml"], "invalid choice: 'xml'"),
+        (["check-config"], "FILE"),
+        (["sreve"], "invalid choice: 'sreve'"),
+        (["--libvirt.uri"], "expected one argument"),
+    ],
+)
+def test_command_line_that_makes_no_sense_has_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line says what is wrong, what was probably meant, and where there is help."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+
+    output = capsys.readouterr()
+    assert end.value.code == 2
+    assert output.out == ""
+    assert message in output.err
+    assert output.err.endswith("--help\n")
+    assert output.err.count("\n") == 1
+
+
+def test_environment_chooses_nothing() -> None:
+    """Not even libvirt's own variable for the URI."""
+    outcome = run("doctor", LIBVIRT_DEFAULT_URI="test:///default", VIRSH_DEFAULT_CONNECT_URI=DEMO)
+
+    assert "qemu:///system" in outcome.stdout
+
+
+def test_version_is_that_of_the_package() -> None:
+    """--version names the exporter's version, and those it runs with."""
+    outcome = run("--version")
+
+    assert outcome.returncode == 0
+    assert outcome.stdout.startswith(f"libvirt-exporter {__version__} (Python 3.")
+
+
+@pytest.mark.parametrize(
+    "command", ["", "serve", "scrape", "metrics", "vms", "check-config", "doctor"]
+)
+def test_each_help_says_what_the_command_does(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--help works everywhere; where serve's flags are taken, all of them are explained."""
+    with pytest.raises(SystemExit) as end:
+        cli.main([*filter(None, [command]), "--help"])
+
+    output = capsys.readouterr()
+    assert end.value.code == 0
+    assert output.err == ""
+    assert output.out.startswith(f"usage: libvirt-exporter {command}".rstrip())
+    if command in ("", "serve"):
+        for flag in (*FLAGS.values(), "--config.file", "--version"):
+            assert re.search(rf"\n  {flag}\s", output.out), flag

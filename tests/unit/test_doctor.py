@@ -1,0 +1,277 @@
+"""The doctor: what a host does not show, and what mends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from libvirt_exporter import doctor
+from libvirt_exporter.model import (
+    DomainInfo,
+    DomainSample,
+    GroupOutcome,
+    HostInfo,
+    HostSample,
+    StatValue,
+)
+
+URI = "qemu:///system"
+HEALTHY = DomainInfo(
+    uuid="u",
+    name="vm",
+    balloon_model="virtio",
+    balloon_period=10,
+    agent_channel="connected",
+)
+STATS: dict[str, StatValue] = {
+    "state.state": 1,
+    "cpu.time": 1,
+    "balloon.last-update": 1_700_000_000,
+    "vcpu.current": 1,
+    "net.count": 0,
+    "block.count": 0,
+}
+GROUPS = ("state", "cpu-total", "balloon", "vcpu", "interface", "block", "iothread", "perf")
+
+
+def vm(
+    name: str = "vm",
+    info: DomainInfo | None = HEALTHY,
+    *,
+    uuid: str = "uuid-vm",
+    missing: tuple[str, ...] = (),
+    stats: dict[str, StatValue] | None = None,
+) -> DomainSample:
+    """A running VM, healthy in what is not said."""
+    return DomainSample(
+        uuid=uuid,
+        name=name,
+        active=True,
+        stats=STATS if stats is None else stats,
+        timestamp=1.0,
+        info=info,
+        missing_groups=missing,
+    )
+
+
+def host(
+    *domains: DomainSample, driver: str = "QEMU", unparsable: tuple[str, ...] = ()
+) -> HostSample:
+    """A host that answered."""
+    return HostSample(
+        timestamp=1.0,
+        duration=0.1,
+        up=True,
+        host=HostInfo(name="", driver=driver, libvirt_version="9.0.0"),
+        domains=domains,
+        groups=tuple(GroupOutcome(group=name, success=True, duration=0.1) for name in GROUPS),
+        unparsable=unparsable,
+    )
+
+
+def only(sample: HostSample, *, schedstats: bool | None = True) -> doctor.Finding:
+    """The one finding on a sample."""
+    (finding,) = doctor.findings(sample, uri=URI, schedstats=schedstats)
+    return finding
+
+
+def with_info(**changes: object) -> DomainInfo:
+    """A healthy VM's configuration with something changed."""
+    return structs.replace(HEALTHY, **changes)
+
+
+def test_healthy_host_has_no_findings() -> None:
+    """Nothing is said where nothing is missing."""
+    sample = host(vm())
+
+    assert doctor.findings(sample, uri=URI, schedstats=True) == []
+    assert doctor.report(sample, [], uri=URI) == [
+        "qemu:///system: QEMU, libvirt 9.0.0: 1 VM, 1 of them active",
+        "Nothing is missing.",
+    ]
+
+
+def test_libvirt_away_is_the_only_problem_named() -> None:
+    """Where libvirt does not answer, its reason is all there is to say."""
+    sample = HostSample(timestamp=1.0, duration=0.1, up=False, error="cannot connect: denied")
+
+    finding = only(sample)
+
+    assert finding.severity == "problem"
+    assert finding.what == "cannot connect: denied"
+    assert "virsh -c qemu:///system -r list --all" in finding.remedy
+
+
+def test_silent_vms_are_a_problem_with_their_groups() -> None:
+    """A VM that did not answer is named with what is missing and how to look at it."""
+    finding = only(host(vm("a b", missing=("block", "balloon")), vm()))
+
+    assert finding.severity == "problem"
+    assert "1 VM ('a b') did not answer balloon, block" in finding.what
+    assert "virsh -c qemu:///system -r domcontrol 'a b'" in finding.remedy
+
+
+def test_unparsable_xml_is_a_problem() -> None:
+    """A VM without info series is named by its UUID."""
+    finding = only(host(vm(info=None), unparsable=("uuid-vm",)))
+
+    assert finding.severity == "problem"
+    assert "dumpxml uuid-vm" in finding.remedy
+
+
+def test_host_without_vms_is_a_hint() -> None:
+    """An empty list often means another URI, or rights."""
+    assert "lists no VMs at qemu:///system" in only(host()).what
+
+
+def test_period_unset_gives_the_command_that_sets_it() -> None:
+    """VMs whose guests are never asked are counted, three are named, one is in the command."""
+    unset = with_info(balloon_period=None)
+    finding = only(host(*(vm(name, unset) for name in "edcba")))
+
+    assert finding.severity == "hint"
+    assert "5 VMs (a, b, c and 2 more) without a period" in finding.what
+    assert finding.remedy == ("`virsh -c qemu:///system dommemstat a --period 10 --live --config`")
+
+
+def test_period_of_a_transient_vm_is_set_live_only() -> None:
+    """libvirt refuses --config for a VM that has no configuration."""
+    finding = only(host(vm(info=with_info(balloon_period=0, persistent=False))))
+
+    assert finding.remedy.endswith("--period 10 --live`")
+
+
+def test_guest_that_does_not_report_lacks_its_driver() -> None:
+    """The period is set, and still the guest has never answered."""
+    finding = only(host(vm(stats=STATS | {"balloon.last-update": 0})))
+
+    assert "that the guest does not report" in finding.what
+    assert "virtio_balloon" in finding.remedy
+
+
+@pytest.mark.parametrize("model", ["", "none"])
+def test_vm_without_balloon_gets_one(model: str) -> None:
+    """Without the device there is nothing to set a period on."""
+    finding = only(host(vm(info=with_info(balloon_model=model, balloon_period=None))))
+
+    assert "without a memory balloon" in finding.what
+    assert "<memballoon model='virtio'>" in finding.remedy
+
+
+def test_agent_channel_without_agent_and_without_channel_differ() -> None:
+    """One needs a package in the guest, the other a device."""
+    disconnected = only(host(vm(info=with_info(agent_channel="disconnected"))))
+    absent = only(host(vm(info=with_info(agent_channel=""))))
+
+    assert "qemu-guest-agent" in disconnected.remedy
+    assert "org.qemu.guest_agent.0" in absent.remedy
+
+
+def test_schedstats_off_names_the_metric_that_stays_zero() -> None:
+    """The kernel's switch is named with the sysctl that turns it on."""
+    finding = only(host(vm()), schedstats=False)
+
+    assert "libvirt_domain_vcpu_wait_seconds_total" in finding.what
+    assert "sysctl kernel.sched_schedstats=1" in finding.remedy
+
+
+def test_schedstats_unknown_is_not_mentioned() -> None:
+    """Of another host nothing is known."""
+    assert doctor.findings(host(vm()), uri=URI, schedstats=None) == []
+
+
+def test_group_without_any_key_is_lacking() -> None:
+    """A driver that answers a group for no VM does not have it."""
+    stats = {key: value for key, value in STATS.items() if not key.startswith("block.")}
+
+    finding = only(host(vm(stats=stats)))
+
+    assert "no VM has statistics of block:" in finding.what
+    assert "exclude: [block]" in finding.remedy
+
+
+def test_group_missing_because_a_vm_hangs_is_not_lacking() -> None:
+    """A hung VM on its own does not look like an old libvirt."""
+    stats = {key: value for key, value in STATS.items() if not key.startswith("block.")}
+
+    assert only(host(vm(stats=stats, missing=("block",)))).severity == "problem"
+
+
+def test_drivers_without_qemu_are_not_asked_for_what_only_qemu_has() -> None:
+    """No balloon period, agent or scheduler statistics are missed in a container."""
+    bare = DomainInfo(uuid="u", name="vm")
+    stats: dict[str, StatValue] = {**STATS, "iothread.count": 0, "perf.cmt": 1}
+
+    sample = host(vm(info=bare, stats=stats), driver="LXC")
+
+    assert doctor.findings(sample, uri="lxc:///system", schedstats=False) == []
+
+
+def test_unmapped_keys_are_named() -> None:
+    """A key that no metric takes is shown, its number generalised."""
+    finding = only(host(vm(stats={**STATS, "novel.3.thing": 1})))
+
+    assert "novel.<n>.thing" in finding.what
+
+
+def test_problems_come_before_hints() -> None:
+    """What does not work is read first."""
+    sample = host(vm("a", with_info(agent_channel="")), vm("b", missing=("block",)))
+
+    found = doctor.findings(sample, uri=URI, schedstats=False)
+
+    assert [finding.severity for finding in found] == ["problem", "hint", "hint"]
+
+
+def test_name_that_a_terminal_must_not_see_is_replaced_by_the_uuid() -> None:
+    """A control sequence in a name does not reach the terminal or a command."""
+    sample = host(
+        vm("\x1b[2J", uuid="uuid-1", missing=("block",)),
+        vm("--help", uuid="uuid-2", missing=("block",)),
+    )
+
+    text = str(doctor.report(sample, doctor.findings(sample, uri=URI), uri=URI))
+
+    assert "\\x1b" not in text
+    assert "2 VMs (uuid-1, uuid-2)" in text
+    assert "domcontrol uuid-1" in text
+
+
+@pytest.mark.parametrize(
+    ("uri", "known"),
+    [
+        ("qemu:///system", False),
+        ("qemu+unix:///system?socket=/run/other", False),
+        ("qemu://far/system", None),
+        ("qemu+ssh://far/system", None),
+        ("qemu+tls:///system", None),
+    ],
+)
+def test_schedstats_are_read_for_local_hosts_only(
+    uri: str, known: bool | None, tmp_path: Path
+) -> None:
+    """This kernel's switch says nothing of another host's."""
+    switch = tmp_path / "sched_schedstats"
+    switch.write_text("0\n")
+
+    assert doctor.keeps_schedstats(uri, switch) is known
+
+
+def test_schedstats_are_on_or_unknown(tmp_path: Path) -> None:
+    """1 is on; a kernel without the switch does not say."""
+    switch = tmp_path / "sched_schedstats"
+    assert doctor.keeps_schedstats(URI, switch) is None
+    switch.write_text("1\n")
+    assert doctor.keeps_schedstats(URI, switch) is True
+
+
+def test_report_puts_the_remedy_below_its_finding() -> None:
+    """Two lines each: what is wrong, and what to do."""
+    found = [doctor.Finding("hint", "something is off", "`mend it`")]
+
+    assert doctor.report(host(vm()), found, uri=URI)[1:] == [
+        "hint: something is off",
+        "    `mend it`",
+    ]

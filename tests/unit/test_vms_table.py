@@ -1,0 +1,188 @@
+"""The table of VMs for a person at a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libvirt_exporter import vms_table
+from libvirt_exporter.model import DomainInfo, DomainSample, HostSample, StatValue
+
+RUNNING: dict[str, StatValue] = {"state.state": 1, "state.reason": 1}
+
+
+def host(*domains: DomainSample) -> HostSample:
+    """A sample of a host that answered."""
+    return HostSample(timestamp=0.0, duration=0.1, up=True, domains=domains)
+
+
+def vm(
+    name: str, stats: dict[str, StatValue], at: float = 100.0, info: DomainInfo | None = None
+) -> DomainSample:
+    """A VM known by its name, sampled at a time."""
+    return DomainSample(
+        uuid=f"uuid of {name}", name=name, active=True, stats=stats, timestamp=at, info=info
+    )
+
+
+def row(before: dict[str, StatValue], now: dict[str, StatValue]) -> vms_table.Row:
+    """The row of a VM sampled twice, two seconds apart."""
+    rows = vms_table.rows(host(vm("a", before)), host(vm("a", now, at=102.0)))
+    return rows[0]
+
+
+def width(line: str) -> int:
+    """Columns on a terminal."""
+    return sum(
+        1 + (unicodedata.east_asian_width(one) in "WF")
+        for one in line
+        if not unicodedata.combining(one)
+    )
+
+
+def test_state_reason_vcpus_and_memory_come_from_the_statistics() -> None:
+    """libvirt's numbers become names, and KiB become bytes."""
+    stats = RUNNING | {
+        "vcpu.current": 2,
+        "balloon.rss": 10,
+        "balloon.current": 20,
+        "balloon.maximum": 30,
+    }
+
+    found = row({}, stats)
+
+    assert (found.state, found.reason, found.vcpus) == ("running", "booted", 2)
+    assert (found.rss, found.memory, found.memory_maximum) == (10240, 20480, 30720)
+
+
+def test_reason_newer_than_this_exporter_keeps_its_number() -> None:
+    """What has no name yet is not hidden."""
+    assert row({}, {"state.state": 1, "state.reason": 99}).reason == "unknown_99"
+
+
+def test_what_an_inactive_vm_would_have_comes_from_its_xml() -> None:
+    """Without statistics vCPUs and memory are those of the configuration; usage is unknown."""
+    info = DomainInfo(uuid="u", name="a", vcpus_current=3, memory_current=4096, memory_maximum=8192)
+    off = vm("a", {"state.state": 5, "state.reason": 1}, info=info)
+
+    found = vms_table.rows(host(off), host(off))[0]
+
+    assert (found.vcpus, found.memory, found.memory_maximum) == (3, 4096, 8192)
+    assert (found.cpu, found.rss, found.disk, found.net) == (None, None, None, None)
+
+
+def test_rates_are_differences_over_the_time_between_the_samples() -> None:
+    """CPU is in CPUs, disks and interfaces in bytes per second over all devices."""
+    found = row(
+        {
+            "cpu.time": 1_000_000_000,
+            "block.0.name": "vda",
+            "block.0.rd.bytes": 0,
+            "block.0.wr.bytes": 100,
+            "block.1.name": "vdb",
+            "block.1.rd.bytes": 7,
+            "net.0.name": "vnet0",
+            "net.0.rx.bytes": 10,
+            "net.0.tx.bytes": 10,
+        },
+        {
+            "cpu.time": 4_000_000_000,
+            "block.0.name": "vda",
+            "block.0.rd.bytes": 200,
+            "block.0.wr.bytes": 300,
+            "block.1.name": "vdb",
+            "block.1.rd.bytes": 17,
+            "net.0.name": "vnet0",
+            "net.0.rx.bytes": 14,
+            "net.0.tx.bytes": 12,
+        },
+    )
+
+    assert (found.cpu, found.disk, found.net) == (1.5, 205.0, 3.0)
+
+
+def test_lower_images_of_a_chain_are_not_counted() -> None:
+    """Images below the top one have their disk's name, and what they do the top one did not."""
+    before: dict[str, StatValue] = {
+        "block.0.name": "vda",
+        "block.0.rd.bytes": 0,
+        "block.1.name": "vda",
+        "block.1.backingIndex": 2,
+        "block.1.rd.bytes": 0,
+    }
+
+    assert row(before, before | {"block.0.rd.bytes": 20, "block.1.rd.bytes": 40}).disk == 10.0
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [({}, {"cpu.time": 5}), ({"cpu.time": 5}, {}), ({"cpu.time": 5}, {"cpu.time": 4})],
+    ids=["new", "gone", "restarted"],
+)
+def test_rate_is_unknown_without_two_values_of_one_counter(
+    before: dict[str, StatValue], now: dict[str, StatValue]
+) -> None:
+    """A counter that came, went or started again gives no rate."""
+    assert row(before, now).cpu is None
+
+
+def test_sample_shared_by_both_gives_no_rate() -> None:
+    """Two samples of the same moment are no division by zero."""
+    same = host(vm("a", {"cpu.time": 5}))
+
+    assert vms_table.rows(same, same)[0].cpu is None
+
+
+def test_rows_are_sorted_by_name() -> None:
+    """A VM has its place whatever order libvirt lists in."""
+    now = host(vm("b", RUNNING), vm("c", RUNNING), vm("a", RUNNING))
+
+    assert [found.name for found in vms_table.rows(now, now)] == ["a", "b", "c"]
+
+
+def test_table_shows_human_units_and_nothing_for_the_unknown() -> None:
+    """Sizes are short, CPU is a percentage of one CPU, gaps are empty."""
+    table = [
+        vms_table.Row("a", "running", "booted", 2, 1.5, 2**31, 2**32, 2**42, 1023.0, 0.0),
+        vms_table.Row("b", "shutoff", "", *[None] * 7),
+    ]
+
+    assert vms_table.render(table, None).splitlines() == [
+        "NAME  STATE    REASON  VCPUS     CPU  RSS  MEM  MAX  DISK/s  NET/s",
+        "a     running  booted      2  150.0%   2G   4G   4T  0.999K      0",
+        "b     shutoff",
+    ]
+
+
+@given(st.text(min_size=1, max_size=300), st.integers(min_value=50, max_value=300))
+def test_no_name_breaks_the_table_or_commands_the_terminal(name: str, columns: int) -> None:
+    """Whatever a VM is called, it has one visible line that fits the terminal."""
+    found = vms_table.Row(name, "running", "booted", 2, 1.5, 2**31, 2**32, 2**42, 1.0, 1.0)
+
+    text = vms_table.render([found], columns)
+
+    lines = text.removesuffix("\n").split("\n")
+    assert len(lines) == 2
+    for line in lines:
+        assert line.isprintable()
+        assert width(line) <= columns
+
+
+def test_narrow_terminal_leaves_columns_out_and_keeps_names_readable() -> None:
+    """Name, state and CPU are kept to the last."""
+    found = vms_table.Row("a-long-name-of-a-vm", "running", "booted", 2, 0.5, 1, 1, 1, 1.0, 1.0)
+
+    header, line = vms_table.render([found], 40).splitlines()
+
+    assert header.split() == ["NAME", "STATE", "CPU", "MEM"]
+    assert line.startswith("a-long-name-of-a")
+
+
+def test_name_is_whole_where_no_terminal_limits_it() -> None:
+    """In a pipe a name is there to be found."""
+    found = vms_table.Row("n" * 100, "running", "", *[None] * 7)
+
+    assert "n" * 100 in vms_table.render([found], None)
