@@ -1,0 +1,362 @@
+"""Connections to one libvirt: opened read-only, kept open, replaced when lost or stuck.
+
+libvirt's client can lose a wake-up when several threads use one connection and one of them is
+stuck, and the server stops reading a connection with five calls in flight. So a connection
+belongs to one thread and runs one call at a time, and what must not wait for each other uses
+different connections ("lanes").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import itertools
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
+
+import libvirt
+
+from libvirt_exporter.hypervisor.calls import CallThread
+from libvirt_exporter.hypervisor.errors import (
+    CallError,
+    ErrorClass,
+    NoAnswerError,
+    OpenError,
+    classify,
+    explain_open_failure,
+)
+from libvirt_exporter.hypervisor.facts import Facts
+from libvirt_exporter.hypervisor.observer import Observer
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Connect = Callable[[str], libvirt.virConnect]
+
+KEEPALIVE_INTERVAL: Final = 5
+"""Seconds between keepalive messages; the connection ends after KEEPALIVE_COUNT unanswered."""
+KEEPALIVE_COUNT: Final = 3
+RETRY_PAUSE: Final = 20
+"""After a failed attempt nobody tries again for this many times as long as it took …"""
+LONGEST_RETRY_PAUSE: Final = 1.0
+"""… but for at most these seconds. A socket without a daemon costs next to nothing to try."""
+BACKOFF_LIMIT: Final = 30.0
+
+_event_loop_lock = threading.Lock()
+
+
+def open_read_only(uri: str) -> libvirt.virConnect:
+    """Open `uri`, with keepalive where the driver has it.
+
+    May block for ever when the daemon is frozen. Raises libvirt.libvirtError.
+    """
+    with _event_loop_lock:
+        _start_event_loop()
+    conn = libvirt.openReadOnly(uri)
+    # In-process drivers (test, embed) have no keepalive: NO_SUPPORT.
+    with contextlib.suppress(libvirt.libvirtError):
+        conn.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
+    return conn
+
+
+@functools.cache
+def _start_event_loop() -> None:
+    """Run libvirt's event loop, of which a process has one, before the first connection."""
+    # Without a handler of ours libvirt prints every error to stderr.
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    libvirt.virEventRegisterDefaultImpl()
+    threading.Thread(target=_run_event_loop, name="libvirt-event-loop", daemon=True).start()
+
+
+def _run_event_loop() -> None:
+    while True:
+        try:
+            libvirt.virEventRunDefaultImpl()
+        except libvirt.libvirtError:
+            log.exception("libvirt's event loop failed; going on")
+            time.sleep(1.0)
+
+
+def backoff() -> Iterator[float]:
+    """Seconds to wait after each failure in a row: 1 to 30, doubling, with jitter."""
+    delay = 1.0
+    while True:
+        yield delay * random.uniform(0.75, 1.25)
+        delay = min(delay * 2, BACKOFF_LIMIT)
+
+
+class Session:
+    """An open connection and its domain handles; only its own thread touches it.
+
+    A virDomain keeps its connection open, and dropping the last one closes it, which blocks
+    when the daemon is frozen: handles therefore never leave this thread.
+    """
+
+    def __init__(self, conn: libvirt.virConnect) -> None:
+        self.conn = conn
+        self.handles: dict[str, libvirt.virDomain] = {}
+        self.event_callbacks: list[int] = []
+        self.has_close_callback = False
+        self.facts: Facts | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the client side knows of no end of the connection. Never blocks."""
+        try:
+            return bool(self.conn.isAlive())
+        except libvirt.libvirtError:
+            return False
+
+    def domain(self, uuid: str) -> libvirt.virDomain:
+        """This connection's handle of a domain. Raises libvirt.libvirtError."""
+        handle = self.handles.get(uuid)
+        if handle is None:
+            handle = self.handles[uuid] = self.conn.lookupByUUIDString(uuid)
+        return handle
+
+    def domains(self, uuids: Iterable[str]) -> list[libvirt.virDomain]:
+        """Handles of those domains that exist. Raises libvirt.libvirtError."""
+        found = []
+        for uuid in uuids:
+            try:
+                found.append(self.domain(uuid))
+            except libvirt.libvirtError as error:
+                if classify(error) is not ErrorClass.GONE:
+                    raise
+        return found
+
+    def close(self) -> None:
+        """Close the connection for good. May block as any call may."""
+        # A callback left registered keeps the connection open behind libvirt-python's back.
+        for callback in self.event_callbacks:
+            with contextlib.suppress(libvirt.libvirtError):
+                self.conn.domainEventDeregisterAny(callback)
+        if self.has_close_callback:
+            with contextlib.suppress(libvirt.libvirtError):
+                self.conn.unregisterCloseCallback()
+        self.handles.clear()
+        with contextlib.suppress(libvirt.libvirtError):
+            self.conn.close()
+
+
+class Connection:
+    """One connection and its thread; opens itself for the next call whenever it is not open."""
+
+    def __init__(self, lane: str, pool: Connections) -> None:
+        self.lane = lane
+        self.waiting_for_open = False
+        """The daemon has not answered an attempt to connect yet."""
+        self._pool = pool
+        self._thread = CallThread(f"libvirt-{lane}", self._finish)
+        self._session: Session | None = None
+        self._latest: asyncio.Future[Any] | None = None
+        self._forgotten: deque[str] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call has not come back yet."""
+        return self._latest is not None and not self._latest.done()
+
+    async def free(self, until: float) -> bool:
+        """Wait until no call is running; whether that came true before `until` (loop time)."""
+        loop = asyncio.get_running_loop()
+        while self._latest is not None and not self._latest.done():
+            rest = until - loop.time()
+            if rest <= 0:
+                return False
+            await asyncio.wait({self._latest}, timeout=rest)
+        return True
+
+    def call(self, name: str, function: Callable[[Session], T]) -> asyncio.Future[T]:
+        """Run `function` on this connection's thread.
+
+        The future raises CallError for anything that libvirt or its binding answers badly, and
+        OpenError when there is no connection to run it on.
+        """
+        future = self._thread.run(functools.partial(self._execute, name, function))
+        self._latest = future
+        return future
+
+    def forget(self, uuids: Iterable[str]) -> None:
+        """Drop the handles of domains that no longer exist, before the next call."""
+        self._forgotten.extend(uuids)
+
+    def stop(self) -> None:
+        """Close after the calls that are queued. Never blocks."""
+        self._thread.stop()
+
+    def _execute(self, name: str, function: Callable[[Session], T]) -> T:
+        session = self._open_session()
+        while self._forgotten:
+            session.handles.pop(self._forgotten.popleft(), None)
+        error_class: ErrorClass | None = None
+        started = time.monotonic()
+        try:
+            return function(session)
+        except libvirt.libvirtError as error:
+            error_class = classify(error) if session.alive else ErrorClass.DISCONNECTED
+            raise CallError(str(error), error_class) from error
+        except (UnicodeDecodeError, LookupError) as error:
+            # libvirt-python fails the whole call for one string that is not UTF-8, or one
+            # parameter of a type that it does not know.
+            error_class = ErrorClass.OTHER
+            raise CallError(str(error), error_class) from error
+        finally:
+            self._pool.observer.call_finished(name, time.monotonic() - started, error_class)
+            if error_class is ErrorClass.DISCONNECTED:
+                self._close_session()
+
+    def _open_session(self) -> Session:
+        if self._session is not None and not self._session.alive:
+            self._close_session()
+        if self._session is None:
+            self.waiting_for_open = True
+            try:
+                self._session = Session(self._pool.open())
+            finally:
+                self.waiting_for_open = False
+        return self._session
+
+    def _close_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def _finish(self) -> None:
+        self._close_session()
+        self._pool.finished(self)
+
+
+class Connections:
+    """All connections to one host: one for each lane; a stuck one is replaced by a fresh one.
+
+    Used from one asyncio loop; `open` and `finished` are called by the connections' threads.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        observer: Observer,
+        connect: Connect = open_read_only,
+        *,
+        stuck_limit: int = 12,
+    ) -> None:
+        """`stuck_limit`: stuck calls from which on nothing is asked that could add another."""
+        self.uri = uri
+        self.observer = observer
+        self.stuck_limit = stuck_limit
+        self._connect = connect
+        # The test driver lives in this process and never blocks; one connection spares the
+        # memory and the state that each connection would have of its own.
+        self._shared = uri.startswith("test:")
+        self._lanes: dict[str, Connection] = {}
+        self._abandoned: set[Connection] = set()
+        self._failure: tuple[float, OpenError] | None = None
+
+    @property
+    def stuck(self) -> int:
+        """Calls that were abandoned and have not come back: each may hold a daemon's worker."""
+        return len(self._abandoned)
+
+    def is_stuck(self, connection: Connection) -> bool:
+        """Whether this connection was abandoned and its call has not come back."""
+        return connection in self._abandoned
+
+    def lane(self, name: str) -> Connection:
+        """The connection of a lane."""
+        key = "all" if self._shared else name
+        connection = self._lanes.get(key)
+        if connection is None:
+            connection = self._lanes[key] = Connection(key, self)
+        return connection
+
+    def idle(self, name: str, width: int) -> Connection | None:
+        """One of at most `width` connections of a lane that runs no call now."""
+        if self._shared:
+            connection = self.lane(name)
+            return None if connection.busy else connection
+        lanes = (self.lane(f"{name}-{number}") for number in range(width))
+        return next(itertools.filterfalse(lambda lane: lane.busy, lanes), None)
+
+    def abandon(self, connection: Connection, call: str) -> None:
+        """Stop using a connection whose call does not come back; its lane gets a fresh one."""
+        if self._lanes.get(connection.lane) is connection:
+            del self._lanes[connection.lane]
+            self._abandoned.add(connection)
+            connection.stop()
+            self.observer.call_abandoned(call)
+
+    async def ask(self, lane: str, call: str, function: Callable[[Session], T], until: float) -> T:
+        """Run `function` on a lane's connection and wait for it until `until` (loop time).
+
+        Raises NoAnswerError when that is not enough, and what `Connection.call` raises.
+        """
+        connection = self.lane(lane)
+        if await connection.free(until):
+            answer = connection.call(call, function)
+            await asyncio.wait({answer}, timeout=until - asyncio.get_running_loop().time())
+            if answer.done():
+                return answer.result()
+        self.give_up(connection, call)
+        raise NoAnswerError(call)
+
+    def replaceable(self, connection: Connection) -> bool:
+        """Whether a fresh connection could fare better than this one.
+
+        Not while the daemon has not even accepted this one, nor where libvirt runs in this
+        process: a call that takes long there is at work.
+        """
+        return not (connection.waiting_for_open or self._shared)
+
+    def give_up(self, connection: Connection, call: str) -> None:
+        """Abandon a connection whose call did not come back in time, if that can help."""
+        if self.replaceable(connection):
+            self.abandon(connection, call)
+
+    def forget(self, uuids: Iterable[str]) -> None:
+        """Let every connection drop its handles of domains that no longer exist."""
+        gone = tuple(uuids)
+        for connection in self._lanes.values():
+            connection.forget(gone)
+
+    def close(self) -> None:
+        """Let every connection close itself when it can. Never blocks."""
+        for connection in self._lanes.values():
+            connection.stop()
+        self._lanes.clear()
+
+    def open(self) -> libvirt.virConnect:
+        """A new connection, on the calling thread. Raises OpenError.
+
+        An attempt that follows too soon after a failed one fails with the same words.
+        """
+        failure = self._failure
+        if failure is not None and time.monotonic() < failure[0]:
+            raise OpenError(str(failure[1]), failure[1].error_class)
+        started = time.monotonic()
+        error_class: ErrorClass | None = None
+        try:
+            conn = self._connect(self.uri)
+        except libvirt.libvirtError as error:
+            error_class = classify(error)
+            if error_class is not ErrorClass.DENIED:
+                error_class = ErrorClass.DISCONNECTED
+            failed = OpenError(explain_open_failure(self.uri, error), error_class)
+            now = time.monotonic()
+            pause = min(RETRY_PAUSE * (now - started), LONGEST_RETRY_PAUSE)
+            self._failure = (now + pause, failed)
+            raise failed from error
+        finally:
+            self.observer.call_finished("open", time.monotonic() - started, error_class)
+        self._failure = None
+        return conn
+
+    def finished(self, connection: Connection) -> None:
+        """A connection's thread has ended."""
+        self._abandoned.discard(connection)

@@ -1,0 +1,146 @@
+"""A sample while it is being taken."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from libvirt_exporter.hypervisor.facts import Facts
+from libvirt_exporter.hypervisor.inventory import Inventory
+from libvirt_exporter.model import DomainSample, GroupOutcome, HostInfo, HostSample, Stats
+
+_NOTHING: Final[Stats] = {}
+
+
+class DomainDraft:
+    """One domain's answers, kept apart by where they came from.
+
+    They are merged in the same order in every sample, whichever came first, because the order
+    of keys belongs to the shape that a rendering plan is made for.
+    """
+
+    __slots__ = (
+        "active",
+        "excused",
+        "fallback",
+        "missing",
+        "monitor",
+        "name",
+        "no_monitor",
+        "state",
+        "timestamp",
+        "uuid",
+    )
+
+    def __init__(self, uuid: str, name: str, *, active: bool, state: Stats, timestamp: float):
+        self.uuid = uuid
+        self.name = name
+        self.active = active
+        self.timestamp = timestamp
+        self.state = state
+        self.no_monitor = _NOTHING
+        self.monitor = _NOTHING
+        self.fallback = _NOTHING
+        self.missing: frozenset[str] = frozenset()
+        self.excused = False
+        """What is missing is the domain's own doing: it hangs, is busy for long, or is gone."""
+
+    def stats(self) -> Stats:
+        """Everything answered so far."""
+        return {**self.state, **self.no_monitor, **self.monitor, **self.fallback}
+
+
+class HostDraft:
+    """One sample in the making; lives on the host's asyncio loop."""
+
+    def __init__(self, groups: frozenset[str], *, backing: bool, until: float) -> None:
+        """`until`: the loop time at which the sample is handed over as it is."""
+        self.groups = groups
+        self.backing = backing
+        self.until = until
+        self.up = False
+        self.error = ""
+        self.facts: Facts | None = None
+        self.domains: dict[str, DomainDraft] = {}
+        self.failed: set[str] = set()
+        """Groups that failed for more than single domains."""
+        self.seconds = dict.fromkeys(sorted(groups), 0.0)
+        self.phases: dict[str, float] = {}
+        self.timestamp = time.time()
+        self._started = asyncio.get_running_loop().time()
+        self.budget = until - self._started
+        """Seconds that the sample may take."""
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time one phase of sampling."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - started
+
+    @property
+    def duration(self) -> float:
+        """Seconds since the sample was begun."""
+        return asyncio.get_running_loop().time() - self._started
+
+    def spent(self, groups: Iterable[str], seconds: float) -> None:
+        """Book one call's time on each of its groups."""
+        for group in groups:
+            self.seconds[group] += seconds
+
+    def active(self) -> list[DomainDraft]:
+        """The domains that run."""
+        return [domain for domain in self.domains.values() if domain.active]
+
+    def freeze(
+        self, inventory: Inventory, groups: frozenset[str], host: HostInfo | None
+    ) -> HostSample:
+        """The sample as it stands; `groups` are those of the request that it answers."""
+        error = self.error
+        if not (self.up or error):
+            error = f"libvirt did not answer within {self.duration:.1f} s"
+        order = sorted(groups | self.groups)
+        failed = self.failed | (groups - self.groups)
+        domains = []
+        for domain in self.domains.values():
+            if domain.missing and not domain.excused:
+                failed |= domain.missing
+            domains.append(
+                DomainSample(
+                    uuid=domain.uuid,
+                    name=domain.name,
+                    active=domain.active,
+                    stats=domain.stats(),
+                    timestamp=domain.timestamp,
+                    info=inventory.get(domain.uuid),
+                    missing_groups=tuple(sorted(domain.missing)) if domain.missing else (),
+                )
+            )
+        return HostSample(
+            timestamp=self.timestamp,
+            duration=self.duration,
+            up=self.up,
+            host=host,
+            domains=tuple(domains),
+            groups=tuple(
+                GroupOutcome(
+                    group=group,
+                    success=self.up and group not in failed,
+                    duration=self.seconds.get(group, 0.0),
+                )
+                for group in order
+            ),
+            phases=dict(self.phases),
+            error=error,
+            unparsable=inventory.unparsable,
+        )
+
+
+def merged(old: Stats, new: Mapping[str, int | float | bool | str]) -> Stats:
+    """Two answers for the same domain, the newer one winning."""
+    return {**old, **new} if old else new

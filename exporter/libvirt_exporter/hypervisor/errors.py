@@ -1,0 +1,94 @@
+"""libvirt's errors sorted by what they mean for a sample, and put into words for a person."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import libvirt
+
+
+class ErrorClass(StrEnum):
+    """What an error of a libvirt call means for whoever asked."""
+
+    GONE = "gone"
+    """The domain no longer exists."""
+    NOT_RUNNING = "not_running"
+    """The domain exists and is not active."""
+    UNSUPPORTED = "unsupported"
+    """This driver, or this version of libvirt, lacks the call or the group."""
+    DENIED = "denied"
+    DISCONNECTED = "disconnected"
+    """The connection is lost, or could not be opened."""
+    TIMEOUT = "timeout"
+    """The daemon gave up waiting for a domain's job or agent."""
+    OTHER = "other"
+
+
+class CallError(Exception):
+    """A libvirt call that did not succeed."""
+
+    def __init__(self, message: str, error_class: ErrorClass) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+
+
+class OpenError(CallError):
+    """No connection could be opened; the message is for a person."""
+
+
+class NoAnswerError(Exception):
+    """A libvirt call did not come back in the time it was given."""
+
+
+_CODES: Final = {
+    libvirt.VIR_ERR_NO_DOMAIN: ErrorClass.GONE,
+    libvirt.VIR_ERR_OPERATION_INVALID: ErrorClass.NOT_RUNNING,
+    libvirt.VIR_ERR_NO_SUPPORT: ErrorClass.UNSUPPORTED,
+    libvirt.VIR_ERR_CONFIG_UNSUPPORTED: ErrorClass.UNSUPPORTED,
+    libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED: ErrorClass.UNSUPPORTED,
+    libvirt.VIR_ERR_OPERATION_UNSUPPORTED: ErrorClass.UNSUPPORTED,
+    libvirt.VIR_ERR_OPERATION_DENIED: ErrorClass.DENIED,
+    libvirt.VIR_ERR_ACCESS_DENIED: ErrorClass.DENIED,
+    libvirt.VIR_ERR_AUTH_FAILED: ErrorClass.DENIED,
+    libvirt.VIR_ERR_AUTH_CANCELLED: ErrorClass.DENIED,
+    libvirt.VIR_ERR_AUTH_UNAVAILABLE: ErrorClass.DENIED,
+    libvirt.VIR_ERR_NO_CONNECT: ErrorClass.DISCONNECTED,
+    libvirt.VIR_ERR_INVALID_CONN: ErrorClass.DISCONNECTED,
+    libvirt.VIR_ERR_OPERATION_TIMEOUT: ErrorClass.TIMEOUT,
+    libvirt.VIR_ERR_AGENT_UNRESPONSIVE: ErrorClass.TIMEOUT,
+}
+
+
+def classify(error: libvirt.libvirtError) -> ErrorClass:
+    """The class of an error by its code.
+
+    A lost connection comes under codes that also mean other things (1, 38, 39): whoever holds
+    the connection asks it whether it is alive.
+    """
+    code = error.get_error_code()
+    return ErrorClass.OTHER if code is None else _CODES.get(code, ErrorClass.OTHER)
+
+
+def explain_open_failure(uri: str, error: libvirt.libvirtError) -> str:
+    """One line for a person: what failed, where, and what to do about it."""
+    text = str(error).strip()
+    return f"cannot connect to libvirt at {uri}: {text}. {_advice(uri, error, text)}"
+
+
+def _advice(uri: str, error: libvirt.libvirtError, text: str) -> str:
+    if classify(error) is ErrorClass.DENIED or "Permission denied" in text:
+        return (
+            "The read-only socket (libvirt-sock-ro, virtqemud-sock-ro) is open to every user by "
+            "default; check its mode, its directory and the polkit rule org.libvirt.unix.monitor"
+        )
+    if "No such file or directory" in text or "Connection refused" in text:
+        return (
+            "Check that libvirtd or virtqemud runs there (systemctl status libvirtd virtqemud), "
+            "that its socket is where this URI looks, and that the URI is right"
+        )
+    if error.get_error_code() == libvirt.VIR_ERR_NO_CONNECT or "unable to parse" in text.lower():
+        return "Check the URI, for example qemu:///system; `virsh uri` prints the usual one"
+    if error.get_error_code() in {libvirt.VIR_ERR_XML_ERROR, libvirt.VIR_ERR_XML_DETAIL}:
+        return "Check the file that the URI names"
+    return f"`virsh -r -c '{uri}' list` must work as the user that runs the exporter"

@@ -1,0 +1,55 @@
+"""What a connection says about its host once, when it is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import libvirt
+
+from libvirt_exporter.hypervisor.drivers import DriverFallback, needs_fallback
+from libvirt_exporter.model import HostInfo
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The constants of one connection."""
+
+    host: HostInfo
+    """Without the hypervisor's version, which `read_hypervisor_version` tells."""
+    fallback: DriverFallback
+    """Answers the groups that the driver does not answer in bulk."""
+
+    @property
+    def has_monitors(self) -> bool:
+        """Whether statistics come from a monitor process of each domain, which may hang."""
+        return self.host.driver == "QEMU"
+
+
+def read_facts(conn: libvirt.virConnect, name: str) -> Facts:
+    """Ask the connection for its facts; `name` is the operator's alias of the host.
+
+    Raises libvirt.libvirtError.
+    """
+    driver = conn.getType()
+    host = HostInfo(
+        name=name,
+        driver=driver,
+        libvirt_version=version_text(conn.getLibVersion()),
+    )
+    return Facts(host=host, fallback=DriverFallback(needs_fallback(conn)))
+
+
+def read_hypervisor_version(conn: libvirt.virConnect) -> str:
+    """The hypervisor's version, '' where the driver has none.
+
+    Seldom, this takes many seconds: the QEMU driver (9.0) starts QEMU to ask it when its cache
+    of capabilities is cold. Raises libvirt.libvirtError.
+    """
+    return version_text(conn.getVersion())
+
+
+def version_text(number: int) -> str:
+    """libvirt's `major * 1,000,000 + minor * 1,000 + release` as text; '' for 0, unknown."""
+    if not number:
+        return ""
+    return f"{number // 1_000_000}.{number // 1_000 % 1_000}.{number % 1_000}"

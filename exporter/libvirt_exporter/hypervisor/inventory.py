@@ -1,0 +1,253 @@
+"""What is known about each domain from its XML: read once, again on change, never per scrape.
+
+Reading has its own connection and runs beside the samples: since libvirt 11.0 XMLDesc waits for
+the domain's job, so it may take long for a domain that is busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import libvirt
+
+from libvirt_exporter.hypervisor.connection import Connection, Connections, Session
+from libvirt_exporter.hypervisor.domain_xml import DomainXmlError, parse_domain
+from libvirt_exporter.hypervisor.errors import CallError, ErrorClass, NoAnswerError
+from libvirt_exporter.hypervisor.observer import Observer
+from libvirt_exporter.hypervisor.walk import BLOCKED_LIMIT, Walk, walk
+from libvirt_exporter.label_path import LabelPath
+from libvirt_exporter.model import DomainInfo
+
+log = logging.getLogger(__name__)
+
+LANE: Final = "xml"
+PATIENCE: Final = 1.0
+"""Seconds without an answer after which a domain's XML is put off."""
+READING_TIME: Final = 10.0
+"""Seconds that one round of reading may take."""
+RETRY: Final = 30.0
+"""Seconds until a domain is read again whose XML could not be read."""
+SHORTEST_PAUSE: Final = 1.0
+"""Seconds between two rounds that only the timer asked for."""
+
+_LIFECYCLE_CHANGES: Final = frozenset(
+    {
+        libvirt.VIR_DOMAIN_EVENT_DEFINED,
+        libvirt.VIR_DOMAIN_EVENT_UNDEFINED,
+        libvirt.VIR_DOMAIN_EVENT_STARTED,
+        libvirt.VIR_DOMAIN_EVENT_STOPPED,
+    }
+)
+_CHANGES: Final = (
+    "DEVICE_ADDED",
+    "DEVICE_REMOVED",
+    "DISK_CHANGE",
+    "TRAY_CHANGE",
+    "BLOCK_JOB_2",
+    "METADATA_CHANGE",
+    "TUNABLE",
+    "AGENT_LIFECYCLE",
+    "MEMORY_DEVICE_SIZE_CHANGE",
+    "NIC_MAC_CHANGE",
+    "VCPU_REMOVED",
+)
+"""Events after which a domain's XML differs; libvirts that lack one are asked without it."""
+
+
+def subscribe(session: Session, changed: Callable[[str], None], lost: Callable[[], None]) -> None:
+    """Have `changed(uuid)` called for every event that changes a domain's XML.
+
+    `lost` is called when the connection ends. Both run on libvirt's event thread, so they may
+    only hand over. Raises libvirt.libvirtError when not even lifecycle events can be had.
+    """
+
+    def on_lifecycle(
+        _conn: libvirt.virConnect, domain: libvirt.virDomain, event: int, _detail: int, _: None
+    ) -> None:
+        if event in _LIFECYCLE_CHANGES:
+            changed(domain.UUIDString())
+
+    def on_change(_conn: libvirt.virConnect, domain: libvirt.virDomain, *_details: Any) -> None:
+        changed(domain.UUIDString())
+
+    # Drivers inside this process have no connection that could be lost: NO_SUPPORT in some.
+    with contextlib.suppress(libvirt.libvirtError):
+        session.conn.registerCloseCallback(lambda _conn, _reason, _: lost(), None)
+        session.has_close_callback = True
+    register = session.conn.domainEventRegisterAny
+    session.event_callbacks.append(
+        register(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_lifecycle, None)
+    )
+    for name in _CHANGES:
+        event_id = getattr(libvirt, f"VIR_DOMAIN_EVENT_ID_{name}", None)
+        if event_id is not None:
+            with contextlib.suppress(libvirt.libvirtError):
+                session.event_callbacks.append(register(None, event_id, on_change, None))
+
+
+class Inventory:
+    """DomainInfo by UUID; lives on the host's asyncio loop."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        *,
+        labels: Sequence[LabelPath] = (),
+        refresh: float = 300.0,
+        observer: Observer,
+    ) -> None:
+        """`refresh`: seconds after which a domain's XML is read again without any event."""
+        self._connections = connections
+        self._labels = labels
+        self._refresh = refresh
+        self._observer = observer
+        self._infos: dict[str, DomainInfo] = {}
+        self._unparsable: set[str] = set()
+        self._due: dict[str, float] = {}
+        self._blocked: dict[str, Connection] = {}
+        self._names: Mapping[str, str] = {}
+        self._changed = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    @property
+    def unparsable(self) -> tuple[str, ...]:
+        """UUIDs of the domains whose XML cannot be used."""
+        return tuple(self._unparsable)
+
+    def get(self, uuid: str) -> DomainInfo | None:
+        """What is known; None while the XML has not been read or cannot be parsed."""
+        return self._infos.get(uuid)
+
+    def reconcile(self, names: Mapping[str, str]) -> None:
+        """Take over a listing, UUID to name: read the new and the renamed, forget the gone."""
+        before, self._names = self._names, names
+        if before == names:
+            return
+        for uuid in before.keys() - names.keys():
+            self._forget(uuid)
+        for uuid, name in names.items():
+            info = self._infos.get(uuid)
+            if before.get(uuid) != name and (info is None or info.name != name):
+                self.mark(uuid)
+
+    def mark(self, uuid: str) -> None:
+        """Have a domain's XML read again soon."""
+        self._due[uuid] = 0.0
+        self._settled.clear()
+        self._changed.set()
+
+    def mark_all(self) -> None:
+        """Have every domain's XML read again: events may have been missed."""
+        for uuid in self._names:
+            self.mark(uuid)
+
+    async def settled(self, until: float) -> None:
+        """Wait until no reading is due, or `until` (loop time)."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._settled.wait()
+
+    async def run(self) -> None:
+        """Read what is due, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._changed.clear()
+            now = loop.time()
+            self._put_off_blocked(now)
+            due = [uuid for uuid, moment in self._due.items() if moment <= now]
+            if due:
+                await self._read(due)
+                continue
+            self._settled.set()
+            pause = max(min(self._due.values(), default=now + RETRY) - now, SHORTEST_PAUSE)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._changed.wait()
+
+    def _put_off_blocked(self, now: float) -> None:
+        """Leave those alone at which a connection is stuck; everybody, when several are."""
+        self._blocked = {
+            uuid: connection
+            for uuid, connection in self._blocked.items()
+            if self._connections.is_stuck(connection)
+        }
+        put_off = self._due if len(self._blocked) >= BLOCKED_LIMIT else self._blocked
+        for uuid in put_off:
+            if self._due.get(uuid, now) <= now:
+                self._due[uuid] = now + RETRY
+
+    async def _read(self, uuids: list[str]) -> None:
+        loop = asyncio.get_running_loop()
+        for uuid in uuids:
+            del self._due[uuid]
+        result: Walk[DomainInfo] = Walk()
+        try:
+            result = await walk(
+                self._connections,
+                LANE,
+                "XMLDesc",
+                uuids,
+                self._visit,
+                until=loop.time() + READING_TIME,
+                patience=PATIENCE,
+            )
+        except (CallError, NoAnswerError) as error:
+            log.debug("domain XML not read: %s", error)
+        for uuid, info in result.answers.items():
+            self._infos[uuid] = info
+            self._unparsable.discard(uuid)
+            self._again(uuid, self._refresh * random.uniform(0.75, 1.25))
+        for uuid, failure in result.failures.items():
+            self._failed(uuid, failure)
+        self._blocked.update(result.blocked)
+        for uuid in uuids:
+            if uuid not in result.answers and uuid not in result.failures:
+                self._again(uuid, RETRY if uuid in result.blocked else SHORTEST_PAUSE)
+
+    def _again(self, uuid: str, seconds: float) -> None:
+        # A mark that came during the reading stands: the XML may have been read before it.
+        self._due.setdefault(uuid, asyncio.get_running_loop().time() + seconds)
+
+    def _failed(self, uuid: str, failure: Exception) -> None:
+        if isinstance(failure, DomainXmlError):
+            self._infos.pop(uuid, None)
+            if uuid not in self._unparsable:
+                self._unparsable.add(uuid)
+                self._observer.xml_unparsable(uuid)
+                log.warning(
+                    "the XML of domain %s cannot be used, its info is left out: %s", uuid, failure
+                )
+        elif isinstance(failure, CallError) and failure.error_class is ErrorClass.GONE:
+            self._forget(uuid)
+            return
+        else:
+            log.debug("XML of domain %s not read: %s", uuid, failure)
+        self._again(uuid, RETRY)
+
+    def _forget(self, uuid: str) -> None:
+        self._infos.pop(uuid, None)
+        self._due.pop(uuid, None)
+        self._unparsable.discard(uuid)
+
+    def _visit(self, session: Session, uuid: str) -> DomainInfo:
+        domain = session.domain(uuid)
+        return parse_domain(
+            domain.XMLDesc(0),
+            labels=self._labels,
+            autostart=_flag(domain.autostart),
+            persistent=_flag(domain.isPersistent),
+        )
+
+
+def _flag(call: Callable[[], int]) -> bool | None:
+    """A yes or no of libvirt; None where this domain or driver has no answer."""
+    try:
+        return bool(call())
+    except libvirt.libvirtError:
+        return None

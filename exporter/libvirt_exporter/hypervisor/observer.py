@@ -1,0 +1,69 @@
+"""What a host reports about its own work, for whoever keeps the exporter's own metrics."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from libvirt_exporter.hypervisor.errors import ErrorClass
+
+
+class Observer(Protocol):
+    """Receives one call per occurrence, from several threads; must neither block nor raise."""
+
+    def call_finished(self, call: str, seconds: float, error: ErrorClass | None) -> None:
+        """A libvirt call ended after `seconds`; `error` is None when it succeeded."""
+
+    def call_abandoned(self, call: str) -> None:
+        """A call is no longer waited for; it stays in libvirt until it answers."""
+
+    def connection_lost(self, reason: str) -> None:
+        """The host cannot be reached; once until `connection_regained`."""
+
+    def connection_regained(self) -> None:
+        """The host answers again."""
+
+    def domain_stuck(self, uuid: str, name: str) -> None:
+        """A domain's monitor does not answer; once until `domain_healed`."""
+
+    def domain_healed(self, uuid: str, name: str, seconds: float) -> None:
+        """It answers again, is gone or was shut off, after `seconds`."""
+
+    def sample_taken(self, seconds: float) -> None:
+        """One sample of the host was finished."""
+
+    def sample_shared(self) -> None:
+        """A request was answered by a sample already in flight."""
+
+    def xml_unparsable(self, uuid: str) -> None:
+        """A domain's XML could not be used."""
+
+
+class Unobserved:
+    """An Observer that keeps nothing."""
+
+    def call_finished(self, call: str, seconds: float, error: ErrorClass | None) -> None:
+        pass
+
+    def call_abandoned(self, call: str) -> None:
+        pass
+
+    def connection_lost(self, reason: str) -> None:
+        pass
+
+    def connection_regained(self) -> None:
+        pass
+
+    def domain_stuck(self, uuid: str, name: str) -> None:
+        pass
+
+    def domain_healed(self, uuid: str, name: str, seconds: float) -> None:
+        pass
+
+    def sample_taken(self, seconds: float) -> None:
+        pass
+
+    def sample_shared(self) -> None:
+        pass
+
+    def xml_unparsable(self, uuid: str) -> None:
+        pass

@@ -1,0 +1,289 @@
+"""Connections: opened, kept, replaced and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import libvirt
+import pytest
+
+import libvirt_exporter
+from libvirt_exporter.hypervisor.connection import (
+    BACKOFF_LIMIT,
+    Connections,
+    Session,
+    backoff,
+    open_read_only,
+)
+from libvirt_exporter.hypervisor.errors import (
+    CallError,
+    ErrorClass,
+    NoAnswerError,
+    OpenError,
+    classify,
+    explain_open_failure,
+)
+from libvirt_exporter.hypervisor.observer import Unobserved
+from tests.faults.fake_libvirt import FakeHost, libvirt_error
+
+pytestmark = pytest.mark.anyio
+
+URI = "qemu:///system"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run the coroutines under asyncio."""
+    return "asyncio"
+
+
+def soon(seconds: float = 5.0) -> float:
+    """A deadline that a working call never meets."""
+    return asyncio.get_running_loop().time() + seconds
+
+
+def hypervisor_type(session: Session) -> str:
+    return session.conn.getType()
+
+
+async def eventually(condition: Any) -> None:
+    """Wait until `condition()` holds; fails after five seconds."""
+    deadline = soon()
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("code", "error_class"),
+    [
+        (libvirt.VIR_ERR_NO_DOMAIN, ErrorClass.GONE),
+        (libvirt.VIR_ERR_OPERATION_INVALID, ErrorClass.NOT_RUNNING),
+        (libvirt.VIR_ERR_NO_SUPPORT, ErrorClass.UNSUPPORTED),
+        (libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED, ErrorClass.UNSUPPORTED),
+        (libvirt.VIR_ERR_OPERATION_UNSUPPORTED, ErrorClass.UNSUPPORTED),
+        (libvirt.VIR_ERR_OPERATION_DENIED, ErrorClass.DENIED),
+        (libvirt.VIR_ERR_ACCESS_DENIED, ErrorClass.DENIED),
+        (libvirt.VIR_ERR_AUTH_FAILED, ErrorClass.DENIED),
+        (libvirt.VIR_ERR_INVALID_CONN, ErrorClass.DISCONNECTED),
+        (libvirt.VIR_ERR_OPERATION_TIMEOUT, ErrorClass.TIMEOUT),
+        (libvirt.VIR_ERR_INTERNAL_ERROR, ErrorClass.OTHER),
+    ],
+)
+def test_errors_are_sorted_by_what_they_mean(code: int, error_class: ErrorClass) -> None:
+    """libvirt's numbers become the few classes that a sample distinguishes."""
+    assert classify(libvirt_error(code)) is error_class
+
+
+def test_an_error_without_details_is_other() -> None:
+    """libvirt-python raises some errors itself, without a number."""
+    assert classify(libvirt.libvirtError("domain list contains non-domain elements")) is (
+        ErrorClass.OTHER
+    )
+
+
+@pytest.mark.parametrize(
+    ("uri", "advice"),
+    [
+        ("qemu+unix:///system?socket=/nonexistent/libvirt-sock", "Check that libvirtd"),
+        ("qemu+tcp://127.0.0.1:1/system", "Check that libvirtd"),
+        ("::bad", "Check the URI"),
+        ("test:///nonexistent.xml", "Check the file"),
+        ("esx://127.0.0.1/", "virsh -r -c"),
+    ],
+)
+def test_a_failed_open_says_what_where_and_what_to_do(uri: str, advice: str) -> None:
+    """The words of a real failure name the URI, libvirt's reason and a remedy."""
+    with pytest.raises(libvirt.libvirtError) as raised:
+        open_read_only(uri)
+    words = explain_open_failure(uri, raised.value)
+    assert words.startswith(f"cannot connect to libvirt at {uri}: ")
+    assert advice in words
+    assert "\n" not in words
+
+
+def test_a_denied_socket_names_the_permission() -> None:
+    """Whoever lacks the right learns which one."""
+    error = libvirt_error(
+        libvirt.VIR_ERR_SYSTEM_ERROR, "Failed to connect socket to '/x': Permission denied"
+    )
+    assert "org.libvirt.unix.monitor" in explain_open_failure(URI, error)
+
+
+def test_open_is_read_only_and_tolerates_a_driver_without_keepalive() -> None:
+    """The test driver opens, and refuses to change anything."""
+    conn = open_read_only("test:///default")
+    with pytest.raises(libvirt.libvirtError) as raised:
+        conn.lookupByName("test").suspend()
+    assert classify(raised.value) is ErrorClass.DENIED
+
+
+def test_libvirt_prints_nothing_of_its_own() -> None:
+    """Errors reach the log through the exporter or not at all."""
+    program = (
+        "import libvirt\n"
+        "from libvirt_exporter.hypervisor.connection import open_read_only\n"
+        "try:\n"
+        "    open_read_only('qemu+unix:///system?socket=/nonexistent')\n"
+        "except libvirt.libvirtError:\n"
+        "    print('refused')\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        cwd=Path(libvirt_exporter.__file__).parents[1],
+    )
+    assert (ended.stdout, ended.stderr) == ("refused\n", "")
+
+
+def test_backoff_doubles_up_to_its_limit() -> None:
+    """Waiting grows from about a second to about half a minute and stays there."""
+    delays = list(itertools.islice(backoff(), 10))
+    assert 0.75 <= delays[0] <= 1.25
+    assert delays[4] > delays[0] * 4
+    assert all(delay <= BACKOFF_LIMIT * 1.25 for delay in delays)
+    assert delays[-1] >= BACKOFF_LIMIT * 0.75
+
+
+async def test_a_connection_is_opened_once_and_kept() -> None:
+    """Calls on one lane share one connection."""
+    fake = FakeHost()
+    connections = Connections(URI, Unobserved(), fake.connect)
+    for _ in range(3):
+        assert await connections.ask("state", "getType", hypervisor_type, soon()) == "QEMU"
+    assert fake.attempts == 1
+
+
+async def test_a_lost_connection_fails_its_call_and_is_reopened_by_the_next() -> None:
+    """After a daemon's restart one call fails at most, as disconnected."""
+    fake = FakeHost()
+    connections = Connections(URI, Unobserved(), fake.connect)
+    await connections.ask("state", "getType", hypervisor_type, soon())
+
+    def restart_inside_the_call(session: Session) -> str:
+        fake.drop_connections()
+        return session.conn.getType()
+
+    with pytest.raises(CallError) as raised:
+        await connections.ask("state", "getType", restart_inside_the_call, soon())
+    assert raised.value.error_class is ErrorClass.DISCONNECTED
+    assert await connections.ask("state", "getType", hypervisor_type, soon()) == "QEMU"
+    fake.drop_connections()
+    assert await connections.ask("state", "getType", hypervisor_type, soon()) == "QEMU"
+
+
+async def test_attempts_right_after_a_failed_one_share_its_words() -> None:
+    """A slow refusal is not repeated by every lane, and is forgotten after a second."""
+    fake = FakeHost()
+
+    def refuse_slowly(uri: str) -> Any:
+        time.sleep(0.05)
+        return fake.connect(uri)
+
+    fake.refusal = libvirt_error(libvirt.VIR_ERR_SYSTEM_ERROR, "Connection refused")
+    connections = Connections(URI, Unobserved(), refuse_slowly)
+    for lane in ("state", "control"):
+        with pytest.raises(OpenError, match="Connection refused"):
+            await connections.ask(lane, "getType", hypervisor_type, soon())
+    assert fake.attempts == 1
+    fake.refusal = None
+    await asyncio.sleep(1.1)
+    assert await connections.ask("state", "getType", hypervisor_type, soon()) == "QEMU"
+
+
+async def test_a_stuck_call_costs_its_connection_only() -> None:
+    """The lane goes on with a fresh one; the call counts as stuck until it comes back."""
+    fake = FakeHost()
+    connections = Connections(URI, Unobserved(), fake.connect)
+    gate = threading.Event()
+    with pytest.raises(NoAnswerError):
+        await connections.ask("state", "stuck", lambda _: gate.wait(), soon(0.05))
+    assert connections.stuck == 1
+    assert await connections.ask("state", "getType", hypervisor_type, soon()) == "QEMU"
+    stuck_connection = fake.connections[0]
+    assert not stuck_connection.closed
+    gate.set()
+    await eventually(lambda: connections.stuck == 0)
+    assert stuck_connection.closed
+
+
+async def test_a_frozen_daemon_gets_one_attempt_for_each_lane() -> None:
+    """However often somebody asks, nobody else is sent to wait beside the first."""
+    fake = FakeHost()
+    fake.thawed.clear()
+    connections = Connections(URI, Unobserved(), fake.connect)
+    for _ in range(5):
+        with pytest.raises(NoAnswerError):
+            await connections.ask("state", "getType", hypervisor_type, soon(0.02))
+    assert (fake.attempts, connections.stuck) == (1, 0)
+    fake.thawed.set()
+    assert await connections.ask("state", "getType", hypervisor_type, soon()) == "QEMU"
+
+
+async def test_callbacks_and_handles_are_let_go_before_the_connection_is_closed() -> None:
+    """Either would keep the connection open behind our back."""
+    fake = FakeHost()
+    connections = Connections(URI, Unobserved(), fake.connect)
+
+    def fill(session: Session) -> Session:
+        session.domains(fake.domains)
+        register = session.conn.domainEventRegisterAny
+        session.event_callbacks.append(register(None, 0, lambda *_: None, None))
+        session.conn.registerCloseCallback(lambda *_: None, None)
+        session.has_close_callback = True
+        return session
+
+    session = await connections.ask("events", "fill", fill, soon())
+    connections.close()
+    await eventually(lambda: fake.connections[0].closed)
+    assert fake.connections[0].callbacks == {}
+    assert fake.connections[0].close_callback is None
+    assert session.handles == {}
+
+
+async def test_handles_of_domains_that_are_gone_are_dropped() -> None:
+    """Handles do not pile up while domains come and go."""
+    fake = FakeHost(2)
+    connections = Connections(URI, Unobserved(), fake.connect)
+    first, second = fake.domains
+    await connections.ask("state", "domains", lambda s: len(s.domains(fake.domains)), soon())
+    connections.forget([first])
+    assert await connections.ask("state", "handles", lambda s: list(s.handles), soon()) == [second]
+
+
+async def test_a_domain_that_does_not_exist_has_no_handle() -> None:
+    """Asking for several domains yields those that are there."""
+    fake = FakeHost(1)
+    connections = Connections(URI, Unobserved(), fake.connect)
+    uuids = [*fake.domains, "00000000-0000-0000-0000-00000000ffff"]
+    assert await connections.ask("state", "domains", lambda s: len(s.domains(uuids)), soon()) == 1
+
+
+async def test_the_test_driver_has_one_connection_for_all_lanes() -> None:
+    """What lives in this process is not opened again for each purpose."""
+    fake = FakeHost()
+    connections = Connections("test:///default", Unobserved(), fake.connect)
+    for lane in ("state", "control", "xml"):
+        await connections.ask(lane, "getType", hypervisor_type, soon())
+    assert fake.attempts == 1
+
+
+async def test_text_that_is_not_utf8_fails_the_call_and_not_the_connection() -> None:
+    """libvirt-python decodes strictly; that must not look like a lost connection."""
+    fake = FakeHost()
+    connections = Connections(URI, Unobserved(), fake.connect)
+    with pytest.raises(CallError) as raised:
+        await connections.ask("state", "name", lambda _: b"\xff".decode(), soon())
+    assert raised.value.error_class is ErrorClass.OTHER
+    await connections.ask("state", "getType", hypervisor_type, soon())
+    assert fake.attempts == 1

@@ -1,0 +1,274 @@
+"""What is known of each domain's XML, and when it is read again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import libvirt
+import pytest
+
+from libvirt_exporter.hypervisor.connection import Connections
+from libvirt_exporter.hypervisor.host import Host, HostSettings
+from libvirt_exporter.hypervisor.inventory import Inventory, subscribe
+from libvirt_exporter.hypervisor.observer import Unobserved
+from libvirt_exporter.hypervisor.sampler import SampleRequest
+from tests.faults.fake_libvirt import FakeDomain, FakeHost
+
+pytestmark = pytest.mark.anyio
+
+STATE = SampleRequest(frozenset({"state"}))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run the coroutines under asyncio."""
+    return "asyncio"
+
+
+class Unparsable(Unobserved):
+    """Keeps which domains' XML was reported."""
+
+    def __init__(self) -> None:
+        self.uuids: list[str] = []
+
+    def xml_unparsable(self, uuid: str) -> None:
+        self.uuids.append(uuid)
+
+
+@asynccontextmanager
+async def inventory_of(
+    fake: FakeHost, observer: Unobserved | None = None, refresh: float = 300.0
+) -> AsyncIterator[Inventory]:
+    """An inventory that reads a fake host, and has heard of all its domains."""
+    observer = observer or Unobserved()
+    connections = Connections("qemu:///system", observer, fake.connect)
+    inventory = Inventory(connections, refresh=refresh, observer=observer)
+    task = asyncio.create_task(inventory.run())
+    inventory.reconcile(names(fake))
+    await settle(inventory)
+    try:
+        yield inventory
+    finally:
+        task.cancel()
+        connections.close()
+
+
+def names(fake: FakeHost) -> dict[str, str]:
+    return {uuid: domain.name for uuid, domain in fake.domains.items()}
+
+
+async def settle(inventory: Inventory) -> None:
+    await inventory.settled(asyncio.get_running_loop().time() + 5)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+async def test_each_domain_is_read_once() -> None:
+    """A listing that says nothing new reads nothing."""
+    fake = FakeHost(3)
+    async with inventory_of(fake) as inventory:
+        for _ in range(3):
+            inventory.reconcile(names(fake))
+            await settle(inventory)
+        assert [domain.xml_reads for domain in fake.domains.values()] == [1, 1, 1]
+        info = inventory.get(fake[0].uuid)
+        assert info is not None
+        assert (info.name, info.persistent, info.autostart) == ("vm0", True, None)
+
+
+async def test_a_marked_domain_is_read_again() -> None:
+    """After an event only its domain is read."""
+    fake = FakeHost(2)
+    async with inventory_of(fake) as inventory:
+        fake[0].iothreads = 4
+        inventory.mark(fake[0].uuid)
+        await settle(inventory)
+        info = inventory.get(fake[0].uuid)
+        assert info is not None
+        assert info.iothreads == 4
+        assert fake[1].xml_reads == 1
+
+
+async def test_a_renamed_domain_is_read_again() -> None:
+    """The listing shows a rename even where no event told of it."""
+    fake = FakeHost(1)
+    async with inventory_of(fake) as inventory:
+        fake[0].name = "renamed"
+        inventory.reconcile(names(fake))
+        await settle(inventory)
+        info = inventory.get(fake[0].uuid)
+        assert info is not None
+        assert info.name == "renamed"
+
+
+async def test_a_domain_that_is_gone_is_forgotten() -> None:
+    """No info outlives its domain."""
+    fake = FakeHost(2)
+    async with inventory_of(fake) as inventory:
+        gone = fake[0].uuid
+        del fake.domains[gone]
+        inventory.reconcile(names(fake))
+        assert inventory.get(gone) is None
+        assert inventory.get(fake[0].uuid) is not None
+
+
+async def test_unparsable_xml_costs_its_domain_and_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The others are known, and the log is not filled by repetition."""
+    fake = FakeHost(2)
+    fake[0].xml_broken = True
+    observer = Unparsable()
+    with caplog.at_level(logging.WARNING):
+        async with inventory_of(fake, observer) as inventory:
+            inventory.mark(fake[0].uuid)
+            await settle(inventory)
+            assert inventory.unparsable == (fake[0].uuid,)
+            assert inventory.get(fake[0].uuid) is None
+            assert inventory.get(fake[1].uuid) is not None
+            fake[0].xml_broken = False
+            inventory.mark(fake[0].uuid)
+            await settle(inventory)
+            assert not inventory.unparsable
+    assert observer.uuids == [fake[0].uuid]
+    assert len(caplog.records) == 1
+
+
+async def test_a_domain_that_blocks_holds_up_nobody_else() -> None:
+    """The others' XML is read around a domain whose lock is held."""
+    fake = FakeHost(4)
+    with fake[1].locked():
+        async with inventory_of(fake) as inventory:
+            known = [inventory.get(domain.uuid) is not None for domain in fake.domains.values()]
+            assert known == [True, False, True, True]
+
+
+async def test_a_domain_that_blocks_costs_one_connection_however_often_it_changes() -> None:
+    """Nobody is sent to wait beside the first who waits."""
+    fake = FakeHost(2)
+    with fake[1].locked():
+        async with inventory_of(fake) as inventory:
+            before = len(fake.connections)
+            for _ in range(3):
+                inventory.mark(fake[1].uuid)
+                inventory.mark(fake[0].uuid)
+                await settle(inventory)
+            assert fake[0].xml_reads == 4
+            # One more at most: the lane's fresh connection after the stuck one.
+            assert len(fake.connections) <= before + 1
+
+
+async def test_the_slow_timer_reads_without_any_event() -> None:
+    """What no event tells is known after the refresh time."""
+    fake = FakeHost(1)
+    async with inventory_of(fake, refresh=0.01):
+        await asyncio.sleep(1.3)
+        assert fake[0].xml_reads >= 2
+
+
+@pytest.mark.parametrize(
+    ("event_id", "details"),
+    [
+        (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, (libvirt.VIR_DOMAIN_EVENT_DEFINED, 0)),
+        (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, (libvirt.VIR_DOMAIN_EVENT_STARTED, 0)),
+        (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, ("net1",)),
+        (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, ("net1",)),
+        (libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, (1, None)),
+        (libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE, ({},)),
+        (libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, (1, 2)),
+        (libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, ("vda", 4, 0)),
+        (libvirt.VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, ("sda", 0)),
+    ],
+)
+def test_events_that_change_the_xml_have_it_read(event_id: int, details: tuple[object]) -> None:
+    """Each such event leads to one more reading of its domain."""
+    fake = FakeHost(2)
+    host = Host(HostSettings(uri="qemu:///system"), connect=fake.connect)
+    host.start()
+    wait_until(lambda: any(connection.callbacks for connection in fake.connections))
+    host.sample(STATE, 5).result(10)
+    wait_until(lambda: all(domain.xml_reads for domain in fake.domains.values()))
+    time.sleep(0.05)
+    before = fake[0].xml_reads
+    fake.emit(fake[0], event_id, *details)
+    wait_until(lambda: fake[0].xml_reads == before + 1)
+    host.close()
+
+
+def test_events_that_change_nothing_read_nothing() -> None:
+    """Pausing and resuming leave the XML as it is."""
+    fake = FakeHost(1)
+    changed: list[str] = []
+    connections = Connections("qemu:///system", Unobserved(), fake.connect)
+
+    async def register() -> None:
+        until = asyncio.get_running_loop().time() + 5
+        await connections.ask(
+            "events", "register", lambda s: subscribe(s, changed.append, lambda: None), until
+        )
+        fake.emit(fake[0], 0, libvirt.VIR_DOMAIN_EVENT_SUSPENDED, 0)
+        fake.emit(fake[0], 0, libvirt.VIR_DOMAIN_EVENT_STOPPED, 0)
+
+    asyncio.run(register())
+    connections.close()
+    assert changed == [fake[0].uuid]
+
+
+def test_missed_events_are_made_good_after_a_reconnect() -> None:
+    """A change while the connection was down is known soon after it is back."""
+    fake = FakeHost(1)
+    host = Host(HostSettings(uri="qemu:///system"), connect=fake.connect)
+    host.start()
+    host.sample(STATE, 5).result(10)
+    wait_until(lambda: any(connection.callbacks for connection in fake.connections))
+    time.sleep(0.05)
+    before = fake[0].xml_reads
+    fake.drop_connections()
+    wait_until(lambda: fake[0].xml_reads > before)
+    host.close()
+
+
+def test_a_domain_that_appears_is_known_in_the_next_sample() -> None:
+    """Its definition is an event, so its XML is there before anybody samples it."""
+    fake = FakeHost(1)
+    host = Host(HostSettings(uri="qemu:///system"), connect=fake.connect)
+    host.start()
+    host.sample(STATE, 5).result(10)
+    wait_until(lambda: any(connection.callbacks for connection in fake.connections))
+    added = FakeDomain(7)
+    fake.add(added)
+    fake.emit(added, 0, libvirt.VIR_DOMAIN_EVENT_DEFINED, 0)
+    wait_until(lambda: added.xml_reads == 1)
+    sample = host.sample(STATE, 5).result(10)
+    host.close()
+    assert {domain.name: domain.info is not None for domain in sample.domains}["vm7"]
+
+
+def test_a_real_metadata_event_changes_the_info() -> None:
+    """libvirt's test driver: a new title arrives through its event."""
+    host = Host(HostSettings(uri="test:///default"))
+    host.start()
+    assert host.sample(STATE, 5).result(10).domains[0].info is not None
+    # The binding does not annotate that None is allowed, which removes the title.
+    domain: Any = libvirt.open("test:///default").lookupByName("test")
+    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE, "renamed by a test", None, None, 0)
+
+    def title() -> str:
+        info = host.sample(STATE, 5).result(10).domains[0].info
+        return info.title if info else ""
+
+    try:
+        wait_until(lambda: title() == "renamed by a test")
+    finally:
+        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE, None, None, None, 0)
+        host.close()

@@ -1,0 +1,639 @@
+"""Samples of a host: whole when it is well, and as whole as can be when it is not."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+
+import libvirt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libvirt_exporter.hypervisor.errors import ErrorClass
+from libvirt_exporter.hypervisor.host import Host, HostSettings
+from libvirt_exporter.hypervisor.observer import Observer, Unobserved
+from libvirt_exporter.hypervisor.sampler import SampleRequest
+from libvirt_exporter.model import DomainSample, HostSample
+from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
+
+DEFAULT = frozenset({"state", "cpu-total", "balloon", "vcpu", "interface", "block", "iothread"})
+MONITOR = DEFAULT - {"state", "interface"}
+TIMEOUT = 2.0
+
+
+@contextlib.contextmanager
+def host_of(
+    fake: FakeHost, *, observer: Observer | None = None, stuck_calls: int = 12
+) -> Iterator[Host]:
+    """A started Host on a fake libvirt."""
+    chosen = HostSettings(uri="qemu:///system", stuck_calls=stuck_calls)
+    host = Host(chosen, observer=observer, connect=fake.connect)
+    host.start()
+    try:
+        yield host
+    finally:
+        host.close()
+
+
+def take(
+    host: Host, groups: frozenset[str] = DEFAULT, timeout: float = TIMEOUT, *, backing: bool = False
+) -> HostSample:
+    return host.sample(SampleRequest(groups, backing), timeout).result(timeout + 1)
+
+
+def by_name(sample: HostSample) -> dict[str, DomainSample]:
+    return {domain.name: domain for domain in sample.domains}
+
+
+def failed_groups(sample: HostSample) -> set[str]:
+    return {outcome.group for outcome in sample.groups if not outcome.success}
+
+
+def incomplete(sample: HostSample) -> set[str]:
+    return {domain.name for domain in sample.domains if domain.missing_groups}
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+class Recorder(Unobserved):
+    """Keeps what a host reports."""
+
+    def __init__(self) -> None:
+        self.stuck: list[str] = []
+        self.healed: list[str] = []
+        self.abandoned: list[str] = []
+        self.shared = 0
+        self.taken = 0
+        self.lost = 0
+        self.regained = 0
+        self.errors: list[tuple[str, ErrorClass]] = []
+
+    def call_finished(self, call: str, seconds: float, error: ErrorClass | None) -> None:
+        assert seconds >= 0
+        if error is not None:
+            self.errors.append((call, error))
+
+    def call_abandoned(self, call: str) -> None:
+        self.abandoned.append(call)
+
+    def connection_lost(self, reason: str) -> None:
+        self.lost += 1
+
+    def connection_regained(self) -> None:
+        self.regained += 1
+
+    def domain_stuck(self, uuid: str, name: str) -> None:
+        self.stuck.append(name)
+
+    def domain_healed(self, uuid: str, name: str, seconds: float) -> None:
+        self.healed.append(name)
+
+    def sample_taken(self, seconds: float) -> None:
+        self.taken += 1
+
+    def sample_shared(self) -> None:
+        self.shared += 1
+
+
+# A host that is well.
+
+
+def test_a_sample_merges_all_groups_of_every_domain() -> None:
+    """Each domain's keys from all calls are in one mapping, with its info and a time."""
+    before = time.time()
+    with host_of(FakeHost(3)) as host:
+        sample = take(host)
+    assert sample.up
+    assert sample.error == ""
+    assert failed_groups(sample) == set()
+    assert {group.group for group in sample.groups} == DEFAULT
+    assert set(by_name(sample)) == {"vm0", "vm1", "vm2"}
+    for domain in sample.domains:
+        assert domain.info is not None
+        assert domain.missing_groups == ()
+        assert {"state.state", "net.0.rx.bytes", "block.0.rd.reqs", "balloon.rss"} <= set(
+            domain.stats
+        )
+        assert before <= domain.timestamp <= time.time()
+    assert sample.host is not None
+    assert (sample.host.driver, sample.host.libvirt_version) == ("QEMU", "9.0.0")
+
+
+def test_the_hypervisor_version_is_known_soon_and_holds_nobody_up() -> None:
+    """A cold libvirtd takes seconds to find it out, so no sample waits for it."""
+    fake = FakeHost(1)
+    known = fake.version_known
+    known.clear()
+    with host_of(fake) as host:
+        first = take(host).host
+        known.set()
+        wait_until(lambda: take(host).host != first)
+        then = take(host).host
+    assert first is not None
+    assert then is not None
+    assert (first.hypervisor_version, then.hypervisor_version) == ("", "7.2.22")
+
+
+def test_keys_come_in_the_same_order_in_every_sample() -> None:
+    """A rendering plan is made for a domain's keys in their order."""
+    with host_of(FakeHost(6)) as host:
+        orders = {tuple(domain.stats) for _ in range(5) for domain in take(host).domains}
+    # The first sample asks for the iothread group too; there all keys of it follow the others.
+    assert len({tuple(key for key in order if "iothread" not in key) for order in orders}) == 1
+
+
+def test_an_inactive_domain_has_its_state_only() -> None:
+    """libvirt's cpu figures for it would be the daemon's own."""
+    fake = FakeHost(1)
+    fake.add(FakeDomain(5, active=False))
+    with host_of(fake) as host:
+        domain = by_name(take(host))["vm5"]
+    assert not domain.active
+    assert domain.stats == {"state.state": 5, "state.reason": 1}
+    assert domain.missing_groups == ()
+
+
+def test_groups_that_nobody_asked_for_are_not_asked_of_libvirt() -> None:
+    """A disabled group costs nothing."""
+    fake = FakeHost(2)
+    with host_of(fake) as host:
+        sample = take(host, frozenset({"block"}))
+    assert frozenset().union(*(groups for _, groups, _ in fake.calls)) == {"state", "block"}
+    assert {group.group for group in sample.groups} == {"state", "block"}
+
+
+def test_iothreads_are_asked_only_where_there_are_any() -> None:
+    """Once the XML is known, shards are cut by what a domain has."""
+    fake = FakeHost(2)
+    fake.add(FakeDomain(5, iothreads=2))
+    with host_of(fake) as host:
+        take(host)
+        fake.calls.clear()
+        sample = take(host)
+    asked = {name for _, groups, names in fake.calls if "iothread" in groups for name in names}
+    assert asked == {"vm5"}
+    assert incomplete(sample) == set()
+
+
+def test_monitors_are_asked_in_shards() -> None:
+    """No call asks more domains than a hang may cost."""
+    fake = FakeHost(50)
+    with host_of(fake) as host:
+        sample = take(host)
+    sizes = [len(names) for call, groups, names in fake.calls if groups & MONITOR]
+    assert sum(sizes) == 50
+    assert max(sizes) <= 20
+    assert incomplete(sample) == set()
+
+
+def test_the_backing_chain_is_asked_for_on_request_only() -> None:
+    """The flag goes with the block group, and such a sample is not shared with others."""
+    flags: list[int] = []
+
+    class Watched(FakeDomain):
+        def statistics(self, groups: set[str], given: int) -> dict[str, object]:
+            if "block" in groups:
+                flags.append(given & libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING)
+            return super().statistics(groups, given)
+
+    fake = FakeHost(0)
+    fake.add(Watched(0))
+    with host_of(fake) as host:
+        take(host)
+        take(host, backing=True)
+    assert flags == [0, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING]
+
+
+def test_domains_that_come_and_go_leave_nothing_behind() -> None:
+    """A new domain is in the next sample, a vanished one is not."""
+    fake = FakeHost(2)
+    with host_of(fake) as host:
+        take(host)
+        del fake.domains[fake[0].uuid]
+        fake.add(FakeDomain(9))
+        sample = take(host)
+    assert set(by_name(sample)) == {"vm1", "vm9"}
+    assert incomplete(sample) == set()
+
+
+def test_a_domain_that_ends_during_the_sample_fails_no_group() -> None:
+    """libvirt leaves it out silently; that is nobody's failure."""
+    fake = FakeHost(2)
+
+    class Ending(FakeDomain):
+        def statistics(self, groups: set[str], flags: int) -> dict[str, object]:
+            answer = super().statistics(groups, flags)
+            if "state" in groups:
+                self.active = False
+            return answer
+
+    fake.add(Ending(5))
+    with host_of(fake) as host:
+        sample = take(host)
+    assert failed_groups(sample) == set()
+    assert not incomplete(sample) & {"vm0", "vm1"}
+
+
+# Sharing.
+
+
+def test_requests_that_overlap_share_one_sample() -> None:
+    """A hundred scrapes at once cost one."""
+    fake = FakeHost(5)
+    recorder = Recorder()
+    with host_of(fake, observer=recorder) as host:
+        take(host)
+        fake.calls.clear()
+        with fake[0].hung():
+            futures = [host.sample(SampleRequest(DEFAULT), TIMEOUT) for _ in range(100)]
+            wait_until(lambda: recorder.shared == 99)
+        samples = [future.result(5) for future in futures]
+    assert [call for call, _, _ in fake.calls].count("getAllDomainStats") == 1
+    assert len({sample.timestamp for sample in samples}) == 1
+    assert recorder.taken == 2
+
+
+def test_a_narrower_request_shares_and_a_wider_one_waits_for_its_own() -> None:
+    """What is in flight answers whatever it covers."""
+    fake = FakeHost(2)
+    recorder = Recorder()
+    with host_of(fake, observer=recorder) as host:
+        take(host)
+        with fake[0].hung():
+            first = host.sample(SampleRequest(frozenset({"block"})), TIMEOUT)
+            narrower = host.sample(SampleRequest(frozenset({"state"})), TIMEOUT)
+            wider = host.sample(SampleRequest(DEFAULT), TIMEOUT)
+            wait_until(lambda: recorder.shared == 1)
+        samples = [future.result(5) for future in (first, narrower, wider)]
+    assert samples[0].timestamp == samples[1].timestamp < samples[2].timestamp
+    assert incomplete(samples[2]) == set()
+
+
+def test_each_waiter_keeps_its_own_deadline() -> None:
+    """Whoever has less time gets what is known by then, without spoiling it for the others."""
+    fake = FakeHost(3)
+    with host_of(fake) as host:
+        take(host)
+        with fake[0].hung():
+            patient = host.sample(SampleRequest(DEFAULT), 4.0)
+            started = time.monotonic()
+            hasty = take(host, timeout=0.3)
+            assert time.monotonic() - started < 0.35
+            assert hasty.up
+            assert "vm0" in incomplete(hasty)
+            assert "net.0.rx.bytes" in by_name(hasty)["vm0"].stats
+        assert incomplete(patient.result(5)) == set()
+
+
+# Monitors that hang.
+
+
+def test_a_hung_domain_costs_itself_only() -> None:
+    """The first sample is whole for all others, in time, and says what the hung one lacks."""
+    fake = FakeHost(12)
+    with host_of(fake) as host:
+        take(host)
+        with fake[3].hung():
+            started = time.monotonic()
+            sample = take(host)
+            assert time.monotonic() - started < TIMEOUT
+            assert incomplete(sample) == {"vm3"}
+            assert failed_groups(sample) == set()
+            assert set(by_name(sample)["vm3"].missing_groups) == MONITOR - {"iothread"}
+            assert "net.0.rx.bytes" in by_name(sample)["vm3"].stats
+            assert "cpu.time" in by_name(sample)["vm3"].stats
+            assert list(host.stuck_domains) == [fake[3].uuid]
+            assert host.stuck_calls == 1
+
+
+def test_a_domain_known_to_hang_costs_later_samples_nothing() -> None:
+    """No second call is lost to it, and nobody waits."""
+    fake = FakeHost(12)
+    with host_of(fake) as host:
+        take(host)
+        contacts = fake[3].monitor_contacts
+        with fake[3].hung():
+            take(host)
+            for _ in range(5):
+                started = time.monotonic()
+                sample = take(host)
+                assert time.monotonic() - started < 0.2
+                assert incomplete(sample) == {"vm3"}
+            assert host.stuck_calls == 1
+            assert fake[3].monitor_contacts == contacts + 1
+
+
+def test_a_domain_that_answers_again_is_whole_in_the_next_sample(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log has one line for its getting stuck and one for its healing."""
+    fake = FakeHost(4)
+    recorder = Recorder()
+    with host_of(fake, observer=recorder) as host, caplog.at_level(logging.INFO):
+        take(host)
+        with fake[1].hung():
+            for _ in range(3):
+                take(host)
+        wait_until(lambda: host.stuck_calls == 0)
+        assert incomplete(take(host)) == set()
+        assert host.stuck_domains == {}
+    assert (recorder.stuck, recorder.healed) == (["vm1"], ["vm1"])
+    assert len([record for record in caplog.records if "vm1" in record.getMessage()]) == 2
+
+
+def test_however_many_hang_no_more_calls_get_stuck_than_allowed() -> None:
+    """Past the cap the groups that cannot block are still answered for all."""
+    fake = FakeHost(20)
+    with contextlib.ExitStack() as hung, host_of(fake, stuck_calls=5) as host:
+        take(host)
+        for domain in fake.domains.values():
+            hung.enter_context(domain.hung())
+        for _ in range(3):
+            sample = take(host)
+            assert sample.up
+            assert host.stuck_calls <= 5
+            assert all("net.0.rx.bytes" in domain.stats for domain in sample.domains)
+        assert "block" in failed_groups(sample)
+        hung.close()
+        wait_until(lambda: host.stuck_calls == 0)
+        assert incomplete(take(host)) == set()
+
+
+def test_with_many_stuck_the_healthy_ones_are_still_served() -> None:
+    """Calls in flight shrink to what the cap leaves, not to nothing."""
+    fake = FakeHost(30)
+    with contextlib.ExitStack() as hung, host_of(fake, stuck_calls=6) as host:
+        take(host)
+        for number in range(5):
+            hung.enter_context(fake[number].hung())
+        take(host, timeout=4.0)
+        assert incomplete(take(host)) == {f"vm{number}" for number in range(5)}
+
+
+def test_domains_stuck_since_before_the_start_are_left_alone_and_counted() -> None:
+    """Restarting the exporter does not spend another worker of libvirtd on each of them."""
+    fake = FakeHost(5)
+    for number in (0, 1):
+        fake[number].job_since = time.monotonic() - 100
+    with host_of(fake) as host:
+        sample = take(host)
+        assert set(host.stuck_domains) == {fake[0].uuid, fake[1].uuid}
+    assert incomplete(sample) == {"vm0", "vm1"}
+    assert fake[0].monitor_contacts == fake[1].monitor_contacts == 0
+
+
+# Jobs held by others.
+
+
+def test_a_domain_whose_job_another_client_held_is_asked_again() -> None:
+    """NOWAIT alone would leave a hole in its series."""
+    fake = FakeHost(4)
+    with host_of(fake) as host:
+        take(host)
+        fake[2].busy_replies = 2
+        sample = take(host)
+    assert incomplete(sample) == set()
+    assert "block.0.rd.reqs" in by_name(sample)["vm2"].stats
+
+
+def test_a_domain_without_the_usual_keys_is_asked_again_in_one_sample_only() -> None:
+    """Where nobody holds its job, what it answers is all that it has."""
+    fake = FakeHost(2)
+    fake[1].markless = True
+    with host_of(fake) as host:
+        assert incomplete(take(host)) == set()
+        contacts = fake[1].monitor_contacts
+        started = time.monotonic()
+        assert incomplete(take(host)) == set()
+        assert time.monotonic() - started < 0.1
+    assert fake[1].monitor_contacts == contacts + 1
+
+
+# Calls that fail as a whole.
+
+
+def test_a_group_that_fails_for_one_domain_costs_that_group_of_that_domain() -> None:
+    """libvirt fails the whole call for it; asking smaller finds out for whom."""
+    fake = FakeHost(9)
+    fake[4].failing = {"block"}
+    with host_of(fake) as host:
+        sample = take(host)
+    assert {domain.name: domain.missing_groups for domain in sample.domains} == {
+        f"vm{number}": ("block",) if number == 4 else () for number in range(9)
+    }
+    assert "balloon.rss" in by_name(sample)["vm4"].stats
+
+
+def test_a_group_that_hangs_together_with_no_mark_is_still_told_missing() -> None:
+    """Without a key that needs the job, a hung domain must not pass for a whole one."""
+    fake = FakeHost(4)
+    with host_of(fake) as host:
+        take(host)
+        with fake[1].hung():
+            take(host)
+            sample = take(host, frozenset({"vcpu"}))
+    assert incomplete(sample) == {"vm1"}
+
+
+def test_a_failing_interface_call_costs_its_domain_only() -> None:
+    """Groups without monitor are narrowed in the same way."""
+    fake = FakeHost(5)
+    fake[0].failing = {"interface"}
+    with host_of(fake) as host:
+        sample = take(host)
+    assert incomplete(sample) == {"vm0"}
+    assert failed_groups(sample) == {"interface"}
+
+
+# Locks that are held.
+
+
+def test_a_domain_being_destroyed_holds_up_nobody_else() -> None:
+    """Its lock blocks the listing itself; the others are asked one by one."""
+    fake = FakeHost(6)
+    with host_of(fake) as host:
+        take(host)
+        with fake[2].locked():
+            for _ in range(3):
+                sample = take(host)
+                assert sample.up
+                assert incomplete(sample) == {"vm2"}
+            assert host.stuck_calls <= 3
+        wait_until(lambda: host.stuck_calls == 0)
+        assert incomplete(take(host)) == set()
+
+
+def test_domains_beyond_what_may_get_stuck_stay_listed() -> None:
+    """Past the cap nobody is asked one by one any more, and nobody disappears for it."""
+    fake = FakeHost(8)
+    with contextlib.ExitStack() as locked, host_of(fake, stuck_calls=3) as host:
+        take(host)
+        for number in range(6):
+            locked.enter_context(fake[number].locked())
+        for _ in range(3):
+            sample = take(host)
+            assert set(by_name(sample)) == {f"vm{number}" for number in range(8)}
+            assert host.stuck_calls <= 1 + 3  # the listing, and one for each that was found out
+        locked.close()
+        wait_until(lambda: host.stuck_calls == 0)
+        assert incomplete(take(host)) == set()
+
+
+def test_a_host_whose_only_domain_is_being_destroyed_is_up() -> None:
+    """That nobody is left to ask does not make libvirt silent."""
+    fake = FakeHost(1)
+    with host_of(fake) as host:
+        take(host)
+        with fake[0].locked():
+            samples = [take(host) for _ in range(2)]
+    assert [sample.up for sample in samples] == [True, True]
+    assert incomplete(samples[1]) == {"vm0"}
+
+
+# A libvirt that is away.
+
+
+def test_a_refused_connection_is_a_sample_that_says_so() -> None:
+    """No exception: `up` is false and the words are for a person."""
+    fake = FakeHost()
+    fake.refusal = libvirt_error(libvirt.VIR_ERR_SYSTEM_ERROR, "Connection refused")
+    recorder = Recorder()
+    with host_of(fake, observer=recorder) as host:
+        sample = take(host)
+        assert not sample.up
+        assert "cannot connect to libvirt at qemu:///system: Connection refused" in sample.error
+        assert sample.domains == ()
+        assert failed_groups(sample) == DEFAULT
+        fake.refusal = None
+        wait_until(lambda: take(host).up)
+    assert (recorder.lost, recorder.regained) == (1, 1)
+    assert ("open", ErrorClass.DISCONNECTED) in recorder.errors
+
+
+def test_a_daemon_restarted_between_two_samples_is_not_noticed_in_the_second() -> None:
+    """The sample reconnects and is whole."""
+    fake = FakeHost(3)
+    with host_of(fake) as host:
+        take(host)
+        fake.drop_connections()
+        sample = take(host)
+    assert sample.up
+    assert incomplete(sample) == set()
+
+
+def test_a_frozen_daemon_is_answered_for_in_time_and_piles_nothing_up() -> None:
+    """Every sample ends by its deadline; threads do not grow."""
+    fake = FakeHost(3)
+    with host_of(fake) as host:
+        take(host)
+        fake.thawed.clear()
+        threads = []
+        for _ in range(6):
+            started = time.monotonic()
+            sample = take(host, timeout=0.3)
+            assert time.monotonic() - started < 0.35
+            assert not sample.up
+            assert "did not answer" in sample.error
+            threads.append(threading.active_count())
+        assert threads[-1] == threads[2]
+        fake.thawed.set()
+        wait_until(lambda: incomplete(take(host)) == set() and take(host).up)
+
+
+def test_the_first_request_after_a_thaw_gets_a_sample_of_its_own() -> None:
+    """A sample whose time is up is not shared any more."""
+    fake = FakeHost(3)
+    with host_of(fake) as host:
+        take(host)
+        fake.thawed.clear()
+        for _ in range(4):
+            assert not take(host, timeout=0.2).up
+        fake.thawed.set()
+        assert take(host).up
+
+
+def test_close_does_not_wait_for_what_is_stuck() -> None:
+    """Whoever waits is answered at once, and so is whoever asks afterwards."""
+    fake = FakeHost(3)
+    with host_of(fake) as host:
+        take(host)
+        with fake[0].hung():
+            waiting = host.sample(SampleRequest(DEFAULT), 30)
+            wait_until(lambda: fake[0].job_since is not None)
+            started = time.monotonic()
+            host.close()
+            assert time.monotonic() - started < 0.5
+            assert "stopped" in waiting.result(1).error
+            assert not host.sample(SampleRequest(DEFAULT), 1).result(1).up
+
+
+# Real drivers, and anything at once.
+
+
+def test_the_test_driver_answers_per_domain_what_it_lacks_in_bulk() -> None:
+    """libvirt's own test driver shows cpu, memory, disks and interfaces."""
+    host = Host(HostSettings(uri="test:///default", name="demo"))
+    host.start()
+    sample = take(host)
+    host.close()
+    (domain,) = sample.domains
+    assert sample.up
+    assert sample.host is not None
+    assert (sample.host.name, sample.host.driver) == ("demo", "TEST")
+    assert {"state.state", "cpu.time", "balloon.current", "vcpu.0.time"} <= set(domain.stats)
+    assert {"block.0.rd.bytes", "net.0.rx.bytes"} <= set(domain.stats)
+    assert domain.missing_groups == ()
+    assert failed_groups(sample) == set()
+
+
+FAULTS = st.sampled_from(["none", "none", "none", "hung", "busy", "failing", "off", "markless"])
+
+
+@settings(max_examples=12, deadline=None)
+@given(faults=st.lists(FAULTS, min_size=1, max_size=12))
+def test_whatever_is_wrong_with_some_the_others_are_whole(faults: list[str]) -> None:
+    """One bad domain costs one domain, in any mixture of faults."""
+    fake = FakeHost(len(faults))
+    with contextlib.ExitStack() as hung, host_of(fake) as host:
+        take(host)
+        for domain, fault in zip(fake.domains.values(), faults, strict=True):
+            if fault == "hung":
+                hung.enter_context(domain.hung())
+            elif fault == "busy":
+                domain.busy_replies = 1
+            elif fault == "failing":
+                domain.failing = {"vcpu"}
+            elif fault == "off":
+                domain.active = False
+            elif fault == "markless":
+                domain.markless = True
+        for _ in range(2):
+            sample = take(host, timeout=4.0)
+            assert sample.up
+            bad = {f"vm{n}" for n, fault in enumerate(faults) if fault in {"hung", "failing"}}
+            assert incomplete(sample) == bad
+
+
+def test_no_future_is_left_behind() -> None:
+    """Requests of every kind of coverage and deadline are all answered."""
+    fake = FakeHost(4)
+    choices = [frozenset({"state"}), frozenset({"block", "vcpu"}), DEFAULT]
+    with host_of(fake) as host, fake[1].hung():
+        futures: list[Future[HostSample]] = [
+            host.sample(SampleRequest(groups, backing), timeout)
+            for groups in choices
+            for backing in (False, True)
+            for timeout in (0.1, 0.5, 1.5)
+        ]
+        assert wait(futures, timeout=3).not_done == set()
+        assert all(future.exception() is None for future in futures)
