@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
@@ -40,10 +41,13 @@ def expose(
     parts = [generate(registry).decode() for registry in (scrape, own) if registry is not None]
     if as_openmetrics:
         parts = [part.removesuffix(_END) for part in parts]
-    parts.append(domains.format(openmetrics=as_openmetrics))
+    parts += domains.parts(openmetrics=as_openmetrics)
     if as_openmetrics:
         parts.append(_END)
-    body = "".join(parts).encode()
+    buffer = io.BytesIO()
+    # Piece by piece: a body may be large, and every whole copy more is memory and page faults.
+    buffer.writelines(part.encode() for part in parts)
+    body = buffer.getvalue()
     return Exposition(
         body=gzip.compress(body, _GZIP_LEVEL, mtime=0) if compress else body,
         content_type=OPENMETRICS if as_openmetrics else TEXT,

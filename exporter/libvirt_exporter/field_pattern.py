@@ -1,4 +1,4 @@
-"""Patterns of `fields.include` and `fields.exclude`: metric names or stats keys, `*` for any part."""
+"""Patterns of `fields.include` and `fields.exclude`: metric names or stats keys, `*` for a part."""
 
 from __future__ import annotations
 

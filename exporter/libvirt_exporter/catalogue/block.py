@@ -37,6 +37,7 @@ TIMED_GROUP = Group(
 
 DISK = {"device": "block.<num>.name"}
 LAYER = {**DISK, "backing_index": "block.<num>.backingIndex"}
+LOWER = "For an image below the disk's top one."
 HISTOGRAM_RESETS = f"{NEW_QEMU}; also when the histogram's configuration is applied again"
 
 
@@ -58,7 +59,7 @@ def _lower_counter(what: str, key: str, text: str) -> Stat:
     return Stat(
         name=f"libvirt_domain_block_backing_{what}_total",
         type="counter",
-        text=text,
+        text=f"{text} {LOWER}",
         group="block-backing",
         source=f"block.<num>.{key}",
         labels=LAYER,
@@ -82,7 +83,7 @@ def _gauge(
     return Stat(
         name=f"libvirt_domain_{thing}_{what}",
         type="gauge",
-        text=text,
+        text=f"{text} {LOWER}" if lower else text,
         group=group,
         source=f"block.<num>.{key}",
         labels=LAYER if lower else DISK,
@@ -248,6 +249,17 @@ METRICS: tuple[Metric, ...] = (
     *(_lower_counter(*row) for row in _COUNTERS),
     *(_gauge(*row, group="block-backing", lower=True, since="1.2.12") for row in _SIZES),
     _gauge(*_THRESHOLD, group="block-backing", lower=True, since="3.2.0"),
+    StatInfo(
+        name="libvirt_domain_block_backing_path_info",
+        type="gauge",
+        text="Always 1; the local path of an image below the disk's top one.",
+        group="block-backing",
+        source="block.<num>.path",
+        labels={**LAYER, "path": "block.<num>.path"},
+        lower=True,
+        since="1.2.12",
+        default=False,
+    ),
     *(
         row
         for operation in (

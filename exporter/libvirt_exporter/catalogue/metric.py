@@ -109,6 +109,9 @@ class StatEnum(Metric):
 class StatInfo(Metric):
     """A constant 1 that carries a string from a stats key as a label."""
 
+    lower: bool = False
+    """As in `Stat`."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Histogram(Metric):

@@ -166,7 +166,7 @@ class Limits(Section, frozen=True, kw_only=True):
         Meta(
             ge=32,
             le=65536,
-            description="Characters in a label value; a longer one is cut and ends in a hash.",
+            description="Bytes of UTF-8 in a label value; a longer one is cut and ends in a hash.",
         ),
     ] = 256
 

@@ -146,6 +146,7 @@ class MonitorPhase:
         self._look = limits.look(draft)
         self._patience = limits.patience(draft)
         self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
         self._active = {domain.uuid: domain for domain in draft.active()}
         self._queue: deque[_Shard] = deque()
         self._calls: list[_Call] = []
@@ -238,12 +239,21 @@ class MonitorPhase:
         """The loop time at which there is something to do at the latest; None when all is done."""
         now = self._loop.time()
         moments = [self._again_at] if self._again else []
+        if self._queue and self._is_healing() and now < self._started + self._patience:
+            moments.append(now + RETRY_DELAY)
         for call in self._calls:
             if not call.abandoned:
                 moments.append(call.look_at)
             elif (end := call.started + self._patience) > now:
                 moments.append(end)
         return min(moments, default=None)
+
+    def _is_healing(self) -> bool:
+        """Whether calls of earlier samples are about to come back: their monitors answer again."""
+        return any(
+            uuid not in self._state.quarantine and self._connections.is_stuck(connection)
+            for connection, uuid in self._state.blamed.items()
+        )
 
     # What comes back.
 
@@ -324,6 +334,8 @@ class MonitorPhase:
                 _visit_control,
                 until=until,
                 patience=self._look,
+                # Also at the limit: this is how a domain is seen to answer again.
+                may_block=max(self._connections.stuck_limit - self._connections.stuck, 1),
             )
         except CallError as error:
             log.debug("controlInfo failed: %s", error)

@@ -11,9 +11,7 @@ from libvirt_exporter.hypervisor.observer import Observer
 log = logging.getLogger(__name__)
 
 CONTROL_OK: Final = 0
-CONTROL_JOB: Final = 1
 CONTROL_OCCUPIED: Final = 2
-CONTROL_ERROR: Final = 3
 
 
 class Quarantine:

@@ -110,9 +110,7 @@ class _Compilation:
                 continue
             lower = match.placeholders.get("num") in lower_images and key.startswith("block.")
             for row in match.rows:
-                if (isinstance(row, Stat) and row.lower) == lower and self._selection.wants(
-                    row, key
-                ):
+                if _is_lower(row) == lower and self._selection.wants(row, key):
                     self._add_stat(row, key, value, match.placeholders)
         for (row, own), bins in self._bins.items():
             self._add_histogram(row, own, sorted(bins))
@@ -155,22 +153,22 @@ class _Compilation:
         match row:
             case StatInfo():
                 self._add(row, own, constant=1)
-            case _ if isinstance(value, str):
-                self._unmapped.append(key)
-            case StatEnum():
+            case StatEnum() if isinstance(value, int):
                 self._structure.add(key)
                 self._add_enum(row, own, int(value))
-            case Histogram():
+            case Histogram() if isinstance(value, int):
                 start = keys.fill(row.start, placeholders)
                 bound = self._domain.stats.get(start)
-                if bound is not None and not isinstance(bound, str):
+                if isinstance(bound, int):
                     self._structure.add(start)
                     self._bins[row, own].append((bound, key))
-            case Stat():
+            case Stat() if not isinstance(value, str):
                 if row.zero_is_absent or isinstance(value, float):
                     self._optional.append((row, key))
                 if _is_present(row, value):
                     self._add(row, own, (key,), row.scale)
+            case _:
+                self._unmapped.append(key)
 
     def _add_enum(self, row: StatEnum, own: Labels, value: int) -> None:
         values = row.values
@@ -211,7 +209,7 @@ class _Compilation:
             )
             if row.value:
                 value = _attribute(item, row.value)
-                if value is not None:
+                if value is not None and _is_present(row, value):
                     self._add(row, own, constant=_number(value))
             elif any(text for label, text in own if label != "device"):
                 self._add(row, own, constant=1)
@@ -246,6 +244,10 @@ def _lower_images(stats: Stats) -> tuple[set[str], list[str]]:
                 lower.add(key.split(".")[1])
             seen.add(name)
     return lower, names
+
+
+def _is_lower(row: Metric) -> bool:
+    return isinstance(row, Stat | StatInfo) and row.lower
 
 
 def _name(values: Mapping[int, str], number: int) -> str:
@@ -307,6 +309,7 @@ class DomainPlan:
         "_structure",
         "_structure_values",
         "_template",
+        "_types",
         "counts",
         "duplicates",
         "families",
@@ -316,7 +319,8 @@ class DomainPlan:
 
     def __init__(self, domain: DomainSample, selection: Selection, identity: Identity) -> None:
         compiled = domain_series(domain, selection, identity)
-        self._domain = (domain.name, domain.info, frozenset(domain.stats))
+        self._domain = (domain.name, domain.info, [*domain.stats])
+        self._types = [*map(type, domain.stats.values())]
         self.identity = compiled.identity
         self._structure = _getter(compiled.structure)
         self._structure_values = self._structure(domain.stats)
@@ -341,7 +345,8 @@ class DomainPlan:
         return (
             domain.info is info
             and domain.name == name
-            and domain.stats.keys() == stats_keys
+            and [*domain.stats] == stats_keys
+            and [*map(type, domain.stats.values())] == self._types
             and self._structure(domain.stats) == self._structure_values
             and (not self._optional or self._presence(domain.stats) == self._present)
         )

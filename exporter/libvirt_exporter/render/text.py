@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from libvirt_exporter.catalogue.metric import Metric
@@ -20,13 +20,11 @@ class DomainText(NamedTuple):
     """Rows with series, and their lines."""
     tally: Tally
 
-    def format(self, *, openmetrics: bool) -> str:
-        """The exposition of the domains, without OpenMetrics' final `# EOF`."""
-        return "".join(
-            part
-            for row, lines in self.families
-            for part in (header(row, openmetrics=openmetrics), lines)
-        )
+    def parts(self, *, openmetrics: bool) -> Iterator[str]:
+        """The exposition of the domains piece by piece, without OpenMetrics' final `# EOF`."""
+        for row, lines in self.families:
+            yield header(row, openmetrics=openmetrics)
+            yield lines
 
 
 class TextRenderer:

@@ -1,0 +1,1 @@
+"""Recorded hosts, and the expositions that they must keep giving."""
