@@ -241,7 +241,10 @@ class DomainSample(Struct, frozen=True, kw_only=True):
     name: str
     active: bool
     stats: Stats
-    """libvirt's keys and values as returned, merged over the calls of this sample."""
+    """libvirt's keys and values as returned, merged over the calls of this sample.
+
+    Keys under `monitor.` and `sample.` are the sampler's own, in the same style.
+    """
     timestamp: float
     """Unix time just before the (last) call that answered for this domain."""
     info: DomainInfo | None = None

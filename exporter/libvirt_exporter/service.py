@@ -148,6 +148,7 @@ class Exporter:
         self._active = Active(load())
         telemetry.configuration_loaded()
         self._host = self._start_host()
+        telemetry.count_stuck_calls(lambda: self._host.stuck_calls)
         # Renderers keep state, so one thread renders; it never waits for libvirt.
         self._render = ThreadPoolExecutor(1, "render")
         self._bodies: dict[Hashable, asyncio.Task[Exposition]] = {}

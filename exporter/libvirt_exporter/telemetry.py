@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from importlib import metadata
 
 from prometheus_client import (
@@ -24,7 +25,7 @@ class Telemetry:
     def __init__(self, *, process: bool = True) -> None:
         """`process`: whether `process_*`, the resources of this process, are among the metrics."""
         # Otherwise every counter has a second, undocumented series in the text format.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         if process:
             ProcessCollector(registry=self.registry)
@@ -43,6 +44,7 @@ class Telemetry:
         self._errors = self._counter(exporter.ERRORS)
         self._abandoned = self._counter(exporter.ABANDONED)
         self._stuck_domains = self._gauge(exporter.STUCK_DOMAINS)
+        self._stuck_calls = self._gauge(exporter.STUCK_CALLS)
         self._disconnects = self._counter(exporter.DISCONNECTS)
         self._reconnects = self._counter(exporter.RECONNECTS)
 
@@ -51,6 +53,10 @@ class Telemetry:
 
     def _counter(self, row: Metric) -> Counter:
         return Counter(row.name, row.help, tuple(row.labels), registry=self.registry)
+
+    def count_stuck_calls(self, count: Callable[[], int]) -> None:
+        """Have `count` asked for the number of stuck calls whenever the metrics are read."""
+        self._stuck_calls.set_function(count)
 
     def configuration_loaded(self) -> None:
         """A configuration was read and took effect."""

@@ -68,6 +68,8 @@ class FakeDomain:
         self.failing: set[str] = set()
         """Groups that fail the whole call."""
         self.xml_broken = False
+        self.late = 0.0
+        """Seconds that a call takes after its monitor has answered."""
         self.monitor_contacts = 0
         self.xml_reads = 0
         self.answers = threading.Event()
@@ -126,6 +128,7 @@ class FakeDomain:
         self.monitor_contacts += 1
         self.answers.wait()
         self.job_since = None
+        time.sleep(self.late)
         return not self.markless
 
     def control(self) -> list[int]:

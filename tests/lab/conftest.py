@@ -1,5 +1,5 @@
 """The lab's fixtures."""
 
-from tests.lab.fixtures import fresh_libvirtd, guests, libvirtd
+from tests.lab.fixtures import fresh_libvirtd, guests, hostile, libvirtd
 
-__all__ = ["fresh_libvirtd", "guests", "libvirtd"]
+__all__ = ["fresh_libvirtd", "guests", "hostile", "libvirtd"]

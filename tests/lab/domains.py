@@ -81,6 +81,8 @@ class Machine:
     title: str = ""
     metadata: str = ""
     """XML, each element in a namespace of its own."""
+    elements: str = ""
+    """More XML for `<domain>`."""
     devices: str = ""
     """More XML for `<devices>`."""
 
@@ -154,6 +156,7 @@ def domain_xml(libvirtd: PrivateLibvirtd, machine: Machine) -> str:
   <name>{escape(machine.name)}</name>
   {f"<title>{escape(machine.title)}</title>" if machine.title else ""}
   <metadata>{machine.metadata}</metadata>
+  {machine.elements}
   <memory unit='b'>{machine.memory}</memory>
   <vcpu>{machine.vcpus}</vcpu>
   <iothreads>{machine.iothreads}</iothreads>

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import libvirt
 import pytest
 
 from tests.lab.daemon import PrivateLibvirtd
-from tests.lab.domains import kvm_works, paused_domain, shutoff_domain
+from tests.lab.domains import HOSTILE_NAMES, kvm_works, paused_domain, shutoff_domain
 from tests.lab.guests import start_guest, wait_for_console
 
-__all__ = ["fresh_libvirtd", "guests", "libvirtd"]
+__all__ = ["fresh_libvirtd", "guests", "hostile", "libvirtd"]
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +52,14 @@ def guests(libvirtd: PrivateLibvirtd) -> dict[str, libvirt.virDomain]:
         domains["kvm"] = paused_domain(libvirtd, "kvm", kvm=True)
     wait_for_console(libvirtd, "running")
     return domains
+
+
+@pytest.fixture(scope="session")
+def hostile(libvirtd: PrivateLibvirtd) -> list[libvirt.virDomain]:
+    """A paused domain of each hostile name on `libvirtd`."""
+
+    def create(name: str) -> libvirt.virDomain:
+        return paused_domain(libvirtd, name, vcpus=1, disks=0, nics=0)
+
+    with ThreadPoolExecutor(max_workers=3) as threads:
+        return list(threads.map(create, HOSTILE_NAMES))

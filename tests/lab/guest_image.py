@@ -100,9 +100,10 @@ fill-disk)
     dd if=/dev/zero of=/dev/vda bs=64k conv=fsync
     ;;
 dirty-memory)
+    dd if=/dev/urandom of=/tmp/noise bs=1M count=24
     while :; do
-        round=$((round + 1))
-        yes $round | dd of=/tmp/dirty bs=1M count=32 iflag=fullblock conv=notrunc
+        dd if=/tmp/noise of=/tmp/dirty bs=1M conv=notrunc
+        dd if=/dev/zero of=/tmp/dirty bs=1M count=24 conv=notrunc
     done
     ;;
 panic) echo c >/proc/sysrq-trigger ;;

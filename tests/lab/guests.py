@@ -11,7 +11,7 @@ from tests.lab.daemon import PrivateLibvirtd, wait_until
 from tests.lab.domains import MIB, Machine, create
 from tests.lab.guest_image import READY, SCENARIOS, guest_image
 
-BOOTS_WITHIN = 90.0
+BOOTS_WITHIN = 180.0
 """Seconds until a guest must be ready; it takes 4 to 6 where the processor is free."""
 
 

@@ -369,6 +369,21 @@ def test_however_many_hang_no_more_calls_get_stuck_than_allowed() -> None:
         assert incomplete(take(host)) == set()
 
 
+def test_a_sample_after_healing_waits_for_the_calls_that_are_coming_back() -> None:
+    """At the limit no call can be made until they are, which takes a moment."""
+    fake = FakeHost(6)
+    with contextlib.ExitStack() as hung, host_of(fake, stuck_calls=2) as host:
+        take(host)
+        for domain in fake.domains.values():
+            hung.enter_context(domain.hung())
+        take(host)
+        assert host.stuck_calls == 2
+        for domain in fake.domains.values():
+            domain.late = 0.05
+        hung.close()
+        assert incomplete(take(host)) == set()
+
+
 def test_with_many_stuck_the_healthy_ones_are_still_served() -> None:
     """Calls in flight shrink to what the cap leaves, not to nothing."""
     fake = FakeHost(30)

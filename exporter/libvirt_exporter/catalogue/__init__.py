@@ -12,6 +12,7 @@ from libvirt_exporter.catalogue import (
     kvm,
     memory,
     metadata,
+    monitor,
     perf,
     state,
     vcpu,
@@ -20,6 +21,7 @@ from libvirt_exporter.catalogue.metric import Group, Metric, Withheld
 
 GROUPS: tuple[Group, ...] = (
     state.GROUP,
+    monitor.GROUP,
     cpu.GROUP,
     balloon.GROUP,
     vcpu.GROUP,
@@ -40,6 +42,7 @@ GROUPS: tuple[Group, ...] = (
 
 DOMAIN_METRICS: tuple[Metric, ...] = (
     *state.METRICS,
+    *monitor.METRICS,
     *info.METRICS,
     *metadata.METRICS,
     *cpu.METRICS,

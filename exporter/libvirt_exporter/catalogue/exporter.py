@@ -175,6 +175,12 @@ STUCK_DOMAINS = _row(
     "gauge",
     "Domains that are left out of monitor calls because their QEMU does not answer.",
 )
+STUCK_CALLS = _row(
+    "libvirt_exporter_stuck_calls",
+    "gauge",
+    "Calls of libvirt's API that were given up and have not returned; each may hold a worker "
+    "of the daemon.",
+)
 DISCONNECTS = _row("libvirt_exporter_disconnects_total", "counter", "Times that libvirt was lost.")
 RECONNECTS = _row(
     "libvirt_exporter_reconnects_total", "counter", "Times that libvirt came back after a loss."
@@ -206,6 +212,7 @@ PROCESS_METRICS: tuple[Metric, ...] = (
     ERRORS,
     ABANDONED,
     STUCK_DOMAINS,
+    STUCK_CALLS,
     DISCONNECTS,
     RECONNECTS,
 )

@@ -10,7 +10,14 @@ from typing import Final
 
 from libvirt_exporter.hypervisor.facts import Facts
 from libvirt_exporter.hypervisor.inventory import Inventory
-from libvirt_exporter.model import DomainSample, GroupOutcome, HostInfo, HostSample, Stats
+from libvirt_exporter.model import (
+    DomainSample,
+    GroupOutcome,
+    HostInfo,
+    HostSample,
+    Stats,
+    StatValue,
+)
 
 _NOTHING: Final[Stats] = {}
 
@@ -48,9 +55,9 @@ class DomainDraft:
         self.excused = False
         """What is missing is the domain's own doing: it hangs, is busy for long, or is gone."""
 
-    def stats(self) -> Stats:
-        """Everything answered so far."""
-        return {**self.state, **self.no_monitor, **self.monitor, **self.fallback}
+    def stats(self, observed: Stats) -> Stats:
+        """Everything answered so far, and what was observed of the domain meanwhile."""
+        return {**self.state, **observed, **self.no_monitor, **self.monitor, **self.fallback}
 
 
 class HostDraft:
@@ -64,6 +71,8 @@ class HostDraft:
         self.up = False
         self.error = ""
         self.facts: Facts | None = None
+        self.asks_monitors = False
+        """Whether active domains are asked for groups that need their monitor."""
         self.domains: dict[str, DomainDraft] = {}
         self.failed: set[str] = set()
         """Groups that failed for more than single domains."""
@@ -98,9 +107,16 @@ class HostDraft:
         return [domain for domain in self.domains.values() if domain.active]
 
     def freeze(
-        self, inventory: Inventory, groups: frozenset[str], host: HostInfo | None
+        self,
+        inventory: Inventory,
+        groups: frozenset[str],
+        host: HostInfo | None,
+        stuck: Mapping[str, float],
     ) -> HostSample:
-        """The sample as it stands; `groups` are those of the request that it answers."""
+        """The sample as it stands; `groups` are those of the request that it answers.
+
+        `stuck`: for how many seconds the monitor of which domain has not answered.
+        """
         error = self.error
         if not (self.up or error):
             error = f"libvirt did not answer within {self.duration:.1f} s"
@@ -115,7 +131,7 @@ class HostDraft:
                     uuid=domain.uuid,
                     name=domain.name,
                     active=domain.active,
-                    stats=domain.stats(),
+                    stats=domain.stats(self._observed(domain, stuck.get(domain.uuid))),
                     timestamp=domain.timestamp,
                     info=inventory.get(domain.uuid),
                     missing_groups=tuple(sorted(domain.missing)) if domain.missing else (),
@@ -139,6 +155,19 @@ class HostDraft:
             error=error,
             unparsable=inventory.unparsable,
         )
+
+    def _observed(self, domain: DomainDraft, stuck: float | None) -> Stats:
+        """What this sample shows of the domain itself, under keys as libvirt would name them."""
+        if not domain.active:
+            return _NOTHING
+        observed: dict[str, StatValue] = {
+            f"sample.missing.{group}": True for group in sorted(domain.missing)
+        }
+        if self.asks_monitors:
+            observed["monitor.responsive"] = stuck is None
+        if stuck is not None:
+            observed["monitor.stuck.time"] = int(stuck * 1e9)
+        return observed
 
 
 def merged(old: Stats, new: Mapping[str, int | float | bool | str]) -> Stats:

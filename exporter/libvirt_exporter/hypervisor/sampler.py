@@ -157,8 +157,12 @@ class Sampler:
         if (error := task.exception()) is not None:
             log.error("sampling failed unexpectedly", exc_info=error)
             draft.up, draft.error = False, f"internal error: {error!r}"
+        frozen = {
+            groups: self._freeze(draft, groups)
+            for groups in {waiter.request.groups for waiter in sharing}
+        }
         for waiter in sharing:
-            self._answer(waiter, self._freeze(draft, waiter))
+            self._answer(waiter, frozen[waiter.request.groups])
         self._observer.sample_taken(draft.duration)
         self._reached(draft.error)
         self._start()
@@ -172,7 +176,7 @@ class Sampler:
         if self._draft is None:
             self._answer(waiter, self._no_sample("no sample was taken in time", waiter))
         else:
-            self._answer(waiter, self._freeze(self._draft, waiter))
+            self._answer(waiter, self._freeze(self._draft, waiter.request.groups))
 
     def _answer(self, waiter: _Waiter, sample: HostSample) -> None:
         if waiter.timer is not None:
@@ -180,13 +184,13 @@ class Sampler:
         if not waiter.future.done():
             waiter.future.set_result(sample)
 
-    def _freeze(self, draft: HostDraft, waiter: _Waiter) -> HostSample:
-        return draft.freeze(self._inventory, waiter.request.groups, self._host())
+    def _freeze(self, draft: HostDraft, groups: frozenset[str]) -> HostSample:
+        return draft.freeze(self._inventory, groups, self._host(), self.stuck_domains)
 
     def _no_sample(self, error: str, waiter: _Waiter) -> HostSample:
         draft = HostDraft(waiter.request.groups, backing=False, until=0.0)
         draft.error = error
-        return draft.freeze(self._inventory, waiter.request.groups, self._host())
+        return self._freeze(draft, waiter.request.groups)
 
     def _host(self) -> HostInfo | None:
         if self._facts is None:
@@ -208,6 +212,7 @@ class Sampler:
         expected = wanted | (draft.groups & fallback.groups) - {"state"}
         for domain in draft.active():
             domain.missing = expected - idle_groups(self._inventory.get(domain.uuid))
+        draft.asks_monitors = draft.facts.has_monitors and bool(wanted & WITH_MONITOR)
         async with asyncio.TaskGroup() as tasks:
             if draft.facts.has_monitors:
                 tasks.create_task(self._ask_without_monitor(draft, wanted & WITHOUT_MONITOR))

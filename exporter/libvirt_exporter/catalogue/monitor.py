@@ -1,0 +1,34 @@
+"""`monitor.*` and `sample.*`: what sampling itself shows of a domain; the sampler's own keys."""
+
+from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat
+
+GROUP = Group(
+    name="monitor", text="Whether QEMU's monitor answers, and what is missing from the sample."
+)
+
+METRICS: tuple[Metric, ...] = (
+    Stat(
+        name="libvirt_domain_monitor_responsive",
+        type="gauge",
+        text="1 when the domain's QEMU monitor answers, 0 when the domain is stuck; known only "
+        "where a group that needs the monitor is asked for.",
+        group="monitor",
+        source="monitor.responsive",
+    ),
+    Stat(
+        name="libvirt_domain_monitor_stuck_seconds",
+        type="gauge",
+        text="For how long the domain's QEMU monitor has not answered; absent while it does.",
+        group="monitor",
+        source="monitor.stuck.time",
+        scale=Scale.NANOSECONDS,
+    ),
+    Stat(
+        name="libvirt_domain_sample_missing",
+        type="gauge",
+        text="1 for each field group that was asked for and that the domain did not answer.",
+        group="monitor",
+        source="sample.missing.<group>",
+        labels={"group": "<group>"},
+    ),
+)

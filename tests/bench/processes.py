@@ -1,0 +1,169 @@
+"""Processes that are measured from outside: CPU, memory, and answers over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+STARTS_WITHIN = 120.0
+"""Seconds until a server must answer; ten thousand domains of the test driver take some."""
+
+SETTLING = 0.02
+"""Seconds after an answer that still count: what a server clears up once it has answered."""
+
+
+class Cost(NamedTuple):
+    """What one request took."""
+
+    wall: float
+    """Seconds."""
+    client_cpu: float
+    """CPU seconds of the process that asked libvirt."""
+    daemon_cpu: float
+    """CPU seconds of libvirtd; 0 without one."""
+
+
+class Memory(NamedTuple):
+    """Resident memory in bytes."""
+
+    now: int
+    peak: int
+    """The most it ever was."""
+
+
+class Answer(NamedTuple):
+    """What a client brought."""
+
+    sent: int
+    """Bytes of the body as it was sent; 0 where nothing is sent."""
+    series: Callable[[], int]
+    """Counts the series, which is not to be part of what is measured."""
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process, ended threads included: clock_getcpuclockid(3), which Linux lets
+    anybody read for any process; /proc/PID/stat has the same in steps of 10 ms."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def memory(pid: int) -> Memory:
+    """Resident memory of a process, from /proc/PID/status."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    now, peak = (
+        int(found[1]) * 1024
+        for name in ("VmRSS", "VmHWM")
+        if (found := re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE))
+    )
+    return Memory(now, peak)
+
+
+def series_in(body: bytes, *, compressed: bool = False) -> int:
+    """Series of an exposition."""
+    lines = (gzip.decompress(body) if compressed else body).splitlines()
+    return sum(bool(line) and not line.startswith(b"#") for line in lines)
+
+
+@contextlib.contextmanager
+def measured(client: int, daemon: int | None) -> Iterator[list[Cost]]:
+    """Measure the block as one request; what it cost is appended to the list it gets."""
+    costs: list[Cost] = []
+    cpu_before = cpu_seconds(client)
+    daemon_before = cpu_seconds(daemon) if daemon else 0.0
+    started = time.perf_counter()
+    yield costs
+    wall = time.perf_counter() - started
+    time.sleep(SETTLING)
+    daemon_cpu = cpu_seconds(daemon) - daemon_before if daemon else 0.0
+    costs.append(Cost(wall, cpu_seconds(client) - cpu_before, daemon_cpu))
+
+
+class Server:
+    """A process that answers `GET /metrics` on a loopback port; a context manager that ends it."""
+
+    def __init__(self, command: Sequence[str], *, address_flag: str) -> None:
+        """Start `command` with a free address and wait until it answers."""
+        port = _free_port()
+        self._process = subprocess.Popen(
+            [*command, f"{address_flag}=127.0.0.1:{port}"],
+            env=os.environ | {"PYTHONPATH": str(ROOT / "exporter")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.pid = self._process.pid
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=STARTS_WITHIN)
+        try:
+            self._wait_for_answer(command[0])
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _wait_for_answer(self, name: str) -> None:
+        deadline = time.monotonic() + STARTS_WITHIN
+        while True:
+            try:
+                self.scrape()
+            except (ConnectionError, http.client.HTTPException):
+                if self._process.poll() is not None:
+                    raise RuntimeError(f"{name} ended by itself") from None
+                if time.monotonic() > deadline:
+                    raise
+                self._connection.close()
+                time.sleep(0.05)
+            else:
+                return
+
+    def scrape(self, *, compressed: bool = False) -> Answer:
+        """Ask for the metrics once."""
+        headers = {
+            "Accept-Encoding": "gzip" if compressed else "identity",
+            "X-Prometheus-Scrape-Timeout-Seconds": str(STARTS_WITHIN),
+        }
+        self._connection.request("GET", "/metrics", headers=headers)
+        with self._connection.getresponse() as response:
+            body = response.read()
+            if response.status != http.client.OK:
+                raise RuntimeError(f"/metrics: {response.status} {response.reason}")
+            is_gzip = response.headers["Content-Encoding"] == "gzip"
+        return Answer(len(body), partial(series_in, body, compressed=is_gzip))
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def exporter(uri: str) -> Server:
+    """This exporter, with its defaults."""
+    command = [sys.executable, "-m", "libvirt_exporter", "serve", f"--libvirt.uri={uri}"]
+    return Server(command, address_flag="--web.listen-address")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port

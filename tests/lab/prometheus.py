@@ -1,0 +1,136 @@
+"""A real Prometheus, and a scrape target that speaks the text format only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import yaml
+
+from tests.lab.daemon import wait_until
+
+
+class Prometheus:
+    """A running Prometheus; ask it with `query`, `metadata` and `target`."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """The data of an answer of its API."""
+        query = urlencode(parameters)
+        with urlopen(f"http://{self._address}/api/v1/{path}?{query}", timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def answers(self) -> bool:
+        """Whether it has started."""
+        with contextlib.suppress(OSError), urlopen(f"http://{self._address}/-/ready", timeout=10):
+            return True
+        return False
+
+    def target(self, job: str) -> Mapping[str, Any]:
+        """What it says of the job's only target: `health`, `lastError` …"""
+        targets = self.get("targets", state="active")["activeTargets"]
+        (found,) = (target for target in targets if target["scrapePool"] == job)
+        return dict(found)
+
+    def value(self, expression: str) -> float | None:
+        """The only sample of an expression; None while there is none."""
+        result = self.get("query", query=expression)["result"]
+        return float(result[0]["value"][1]) if result else None
+
+    def series(self, job: str) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+        """Name and labels of what the job's last scrape brought; those of Prometheus left out."""
+        result = self.get("query", query=f'{{job="{job}"}}')["result"]
+        own = {"__name__", "job", "instance"}
+        return {
+            (
+                found["metric"]["__name__"],
+                frozenset(
+                    (name, text) for name, text in found["metric"].items() if name not in own
+                ),
+            )
+            for found in result
+        }
+
+    def metadata(self, job: str) -> dict[str, Mapping[str, str]]:
+        """Type, unit and help of each family that the job's target has, by name."""
+        selector = f'{{job="{job}"}}'
+        return {row["metric"]: row for row in self.get("targets/metadata", match_target=selector)}
+
+
+@contextlib.contextmanager
+def prometheus(directory: Path, jobs: Mapping[str, str]) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes `jobs`, job name to address, each second."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    configuration = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": [target]}]}
+            for job, target in jobs.items()
+        ],
+    }
+    file = directory / "prometheus.yml"
+    file.write_text(yaml.safe_dump(configuration))
+    with (directory / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={file}",
+                f"--storage.tsdb.path={directory / 'data'}",
+                f"--web.listen-address={address}",
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        running = Prometheus(address)
+        wait_until(running.answers, "Prometheus is ready", 30)
+        yield running
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def text_only(address: str) -> Iterator[tuple[str, Sequence[str]]]:
+    """A proxy in front of a target that lets its clients ask for the text format only.
+
+    Its address, and what the clients had asked for: the values of their `Accept`.
+    """
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Accept"])
+            request = Request(f"http://{address}{self.path}", headers={"Accept": "text/plain"})
+            with urlopen(request, timeout=30) as answer:
+                body = answer.read()
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers["Content-Type"])
+                self.end_headers()
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
