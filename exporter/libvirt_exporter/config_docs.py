@@ -45,8 +45,12 @@ keys are {", ".join(METADATA)} |
 | `label:<name>=<regular expression>` | domains whose custom label matches as a whole |
 
 In a name that starts with a word and a colon, write the colon as `\\:`. A value that a domain does
-not have matches nothing. While a domain's XML has not been read, or cannot be, patterns on
-metadata and labels neither include nor exclude it.
+not have matches nothing. While a domain's XML has not been read, or cannot be, a domain that is
+chosen by metadata or labels is not shown, and counted in `libvirt_scrape_hidden_domains`.
+
+Tenants may choose names and metadata, so keep expressions plain: one that repeats what itself
+repeats, such as `(a+)+b`, takes hours on a name made for it, and the exporter answers nothing in
+the meantime.
 """
 
 _FIELD_PATTERNS = """\

@@ -13,6 +13,7 @@ In a name that starts with a word and a colon, the colon is written `\:`.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
@@ -50,16 +51,18 @@ class DomainFilter:
         self._include = _Patterns(include, labels) if include else None
         self._exclude = _Patterns(exclude, labels) if exclude else None
 
-    def matches(self, name: str, uuid: str, state: str, info: DomainInfo | None) -> bool:
+    def matches(self, name: str, uuid: str, state: str, info: DomainInfo | None) -> bool | None:
         """Return whether a domain is shown: included (an empty list includes all), not excluded.
 
         `uuid` and `state` are as in `model`. A fact that a domain does not have matches no
-        pattern; while `info` is None (XML not read yet, or unusable) that goes for all metadata
-        and labels: such a pattern then neither includes the domain nor excludes it.
+        pattern. None when it cannot be told: metadata or labels decide, and `info` is None (the
+        XML has not been read yet, or is unusable).
         """
-        if self._include is not None and not self._include.match(name, uuid, state, info):
+        included = self._include is None or self._include.match(name, uuid, state, info)
+        excluded = self._exclude is not None and self._exclude.match(name, uuid, state, info)
+        if included is False or excluded is True:
             return False
-        return self._exclude is None or not self._exclude.match(name, uuid, state, info)
+        return None if included is None or excluded is None else True
 
 
 class _Patterns:
@@ -72,14 +75,18 @@ class _Patterns:
         self._facts: list[tuple[Fact, re.Pattern[str]]] = []
         for pattern in patterns:
             self._add(pattern, labels)
+        # Tenants choose names: one that takes an expression long must not do so in each scrape.
+        self._match_name = functools.lru_cache(maxsize=65536)(self._match_name_once)
 
-    def match(self, name: str, uuid: str, state: str, info: DomainInfo | None) -> bool:
-        return (
-            uuid in self._uuids
-            or state in self._states
-            or any(pattern.fullmatch(name) for pattern in self._names)
-            or (info is not None and self._match_facts(info))
-        )
+    def match(self, name: str, uuid: str, state: str, info: DomainInfo | None) -> bool | None:
+        if uuid in self._uuids or state in self._states or self._match_name(name):
+            return True
+        if not self._facts:
+            return False
+        return None if info is None else self._match_facts(info)
+
+    def _match_name_once(self, name: str) -> bool:
+        return any(pattern.fullmatch(name) for pattern in self._names)
 
     def _match_facts(self, info: DomainInfo) -> bool:
         return any(

@@ -28,16 +28,18 @@ def expose(
     own: CollectorRegistry | None = None,
     *,
     series_limit: int = 0,
+    hidden: int = 0,
     as_openmetrics: bool = False,
     compress: bool = False,
 ) -> Exposition:
     """The complete body; `domains` is the rendering of the sample's (filtered) domains.
 
     `own` holds the metrics of the process and comes between the scrape's and the domains'.
+    `hidden` is the number of domains that could not be placed for want of their XML.
     """
     generate = openmetrics.generate_latest if as_openmetrics else generate_latest
     scrape = CollectorRegistry(auto_describe=False)
-    scrape.register(Families(scrape_families(sample, domains.tally, series_limit)))
+    scrape.register(Families(scrape_families(sample, domains.tally, series_limit, hidden)))
     parts = [generate(registry).decode() for registry in (scrape, own) if registry is not None]
     if as_openmetrics:
         parts = [part.removesuffix(_END) for part in parts]

@@ -29,6 +29,57 @@ STATES: Final = (
 )
 """Names of virDomainState by number."""
 
+REASONS: Final[Mapping[int, Mapping[int, str]]] = {
+    0: {0: "unknown"},
+    1: {
+        0: "unknown",
+        1: "booted",
+        2: "migrated",
+        3: "restored",
+        4: "from_snapshot",
+        5: "unpaused",
+        6: "migration_canceled",
+        7: "save_canceled",
+        8: "wakeup",
+        9: "crashed",
+        10: "postcopy",
+        11: "postcopy_failed",
+    },
+    2: {0: "unknown"},
+    3: {
+        0: "unknown",
+        1: "user",
+        2: "migration",
+        3: "save",
+        4: "dump",
+        5: "ioerror",
+        6: "watchdog",
+        7: "from_snapshot",
+        8: "shutting_down",
+        9: "snapshot",
+        10: "crashed",
+        11: "starting_up",
+        12: "postcopy",
+        13: "postcopy_failed",
+        14: "api_error",
+    },
+    4: {0: "unknown", 1: "user"},
+    5: {
+        0: "unknown",
+        1: "shutdown",
+        2: "destroyed",
+        3: "crashed",
+        4: "migrated",
+        5: "saved",
+        6: "failed",
+        7: "from_snapshot",
+        8: "daemon",
+    },
+    6: {0: "unknown", 1: "panicked"},
+    7: {0: "unknown"},
+}
+"""Names of the reasons of each state (virDomainRunningReason and so on) by number."""
+
 
 class Disk(Struct, frozen=True, kw_only=True):
     """One `<disk>` of the domain XML; '' and None where the XML does not say."""
@@ -257,6 +308,15 @@ class DomainSample(Struct, frozen=True, kw_only=True):
         """libvirt's name of the state; `unknown_<n>` for a number newer than this exporter."""
         number = int(self.stats.get("state.state", 0))
         return STATES[number] if 0 <= number < len(STATES) else f"unknown_{number}"
+
+    @property
+    def reason(self) -> str:
+        """libvirt's name of the state's reason; '' when none is given, `unknown_<n>` as above."""
+        if "state.reason" not in self.stats:
+            return ""
+        number = int(self.stats["state.reason"])
+        reasons = REASONS.get(int(self.stats.get("state.state", 0)), {})
+        return reasons.get(number, f"unknown_{number}")
 
 
 class HostInfo(Struct, frozen=True, kw_only=True):

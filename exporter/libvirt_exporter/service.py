@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
+from uuid import UUID
 
 from msgspec.structs import replace
 
 from libvirt_exporter.catalogue import DOMAIN_METRICS, GROUPS
+from libvirt_exporter.catalogue.metric import Fact
 from libvirt_exporter.config import Config, ConfigError, Vocabulary
 from libvirt_exporter.domain_filter import DomainFilter
 from libvirt_exporter.exchange import Exposition, RequestError, ScrapeRequest
@@ -29,13 +31,18 @@ log = logging.getLogger(__name__)
 
 VOCABULARY = Vocabulary(
     groups={group.name: group.default for group in GROUPS},
-    fields=frozenset(name for row in DOMAIN_METRICS for name in (row.name, row.source)),
-    labels=frozenset(label for row in DOMAIN_METRICS for label in row.labels),
+    fields=frozenset(
+        name
+        for row in DOMAIN_METRICS
+        for name in ((row.name,) if isinstance(row, Fact) else (row.name, row.source))
+    ),
+    labels=frozenset(label for row in DOMAIN_METRICS for label in row.labels)
+    - {"domain", "uuid"},
 )
 """What a configuration may name."""
 
 _OVERVIEW_AGE = 2.0
-_RENDERERS = 8
+_VIEWS = 8
 
 
 class View(NamedTuple):
@@ -45,19 +52,29 @@ class View(NamedTuple):
     renderer: TextRenderer
 
 
+class Shown(NamedTuple):
+    """The domains of a sample that are shown, and how many could not be placed."""
+
+    domains: list[DomainSample]
+    hidden: int
+
+
 class Active:
     """A configuration in force, with what was built from it."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.groups = groups_named(config.groups.include, config.groups.exclude)
+        self._groups = groups_named(config.groups.include, config.groups.exclude)
+        self._groups_for_fields = groups_named(["all"], config.groups.exclude)
+        self._labelled_by_xml = not {"domain", "uuid"}.issuperset(config.labels.identity)
         self.filter = DomainFilter(
             config.domains.include,
             config.domains.exclude,
             [label.name for label in config.labels.custom],
         )
         self.identity = Identity(config.labels.identity, config.limits.label_value_length)
-        self._views: dict[Hashable, View] = {}
+        self._views: dict[frozenset[str], View] = {}
+        self.everything = self._view(self._groups, fields_from=self._groups_for_fields)
 
     def host_settings(self) -> HostSettings:
         """What the host needs of the configuration."""
@@ -81,36 +98,36 @@ class Active:
                 "collect[] and exclude[] together",
                 "use one of them: name what you want, or what not",
             )
+        if not (request.collect or request.exclude):
+            return self.everything
+        enabled = self.everything.selection.groups
         collect = self._expand("collect[]", request.collect)
         exclude = self._expand("exclude[]", request.exclude)
-        if disabled := collect - self.groups:
+        if disabled := {*request.collect} - {"all", "default"} - enabled:
             raise RequestError(
                 f"collect[]: not enabled: {', '.join(sorted(disabled))}",
                 "add it to groups.include of the configuration",
             )
-        chosen = (collect or self.groups) - exclude
-        narrowed = bool(collect or exclude)
-        if (chosen, narrowed) not in self._views:
-            if len(self._views) >= _RENDERERS:
+        chosen = (collect & enabled if collect else enabled) - exclude
+        if chosen not in self._views:
+            if len(self._views) >= _VIEWS:
                 del self._views[next(iter(self._views))]
-            fields = self.config.fields
-            selection = Selection(
-                chosen,
-                fields.include,
-                fields.exclude,
-                added_to=chosen if narrowed else None,
-            )
-            self._views[chosen, narrowed] = View(selection, self._renderer(selection))
-        return self._views[chosen, narrowed]
+            self._views[chosen] = self._view(self._groups & chosen, fields_from=chosen)
+        return self._views[chosen]
+
+    def _view(self, groups: frozenset[str], *, fields_from: frozenset[str]) -> View:
+        fields = self.config.fields
+        selection = Selection(groups, fields.include, fields.exclude, named_from=fields_from)
+        return View(selection, self._renderer(selection))
 
     def _renderer(self, selection: Selection) -> TextRenderer:
         return TextRenderer(selection, self.identity, series_limit=self.config.limits.series)
 
-    def rendered(self, view: View, sample: HostSample, wanted: Sequence[str]) -> DomainText:
-        """The text of the sample's domains that the configuration and `domain[]` let through."""
+    def rendered(self, view: View, domains: list[DomainSample], *, all_of_them: bool) -> DomainText:
+        """The text of domains, which may be all that are shown or a few that were asked for."""
         # A view's renderer forgets the domains it is not shown, so a few get one of their own.
-        renderer = self._renderer(view.selection) if wanted else view.renderer
-        return renderer.render(self.shown(sample, wanted))
+        renderer = view.renderer if all_of_them else self._renderer(view.selection)
+        return renderer.render(domains)
 
     def _expand(self, parameter: str, names: Iterable[str]) -> frozenset[str]:
         try:
@@ -127,15 +144,31 @@ class Active:
             return self.config.libvirt.timeout
         return max(request.timeout - self.config.scrape.timeout_offset, request.timeout / 2)
 
-    def shown(self, sample: HostSample, wanted: Iterable[str] = ()) -> list[DomainSample]:
-        """The sample's domains that the configuration and `domain[]` let through."""
-        names = frozenset(wanted)
-        return [
-            domain
-            for domain in sample.domains
-            if (not names or domain.name in names or domain.uuid in names)
-            and self.filter.matches(domain.name, domain.uuid, domain.state, domain.info)
-        ]
+    def shown(self, sample: HostSample, wanted: Sequence[str] = ()) -> Shown:
+        """The sample's domains that the configuration and `domain[]` let through.
+
+        What cannot be decided without a domain's XML is decided against it: nothing may come out
+        that is excluded, and no series may change its identity with the next scrape.
+        """
+        names = {*wanted, *map(_normalised, wanted)}
+        domains, hidden = [], 0
+        for domain in sample.domains:
+            if names and not (domain.name in names or domain.uuid in names):
+                continue
+            matches = self.filter.matches(domain.name, domain.uuid, domain.state, domain.info)
+            waits = domain.info is None and domain.uuid not in sample.unparsable
+            if matches is None or (matches and self._labelled_by_xml and waits):
+                hidden += 1
+            elif matches:
+                domains.append(domain)
+        return Shown(domains, hidden)
+
+
+def _normalised(name_or_uuid: str) -> str:
+    try:
+        return str(UUID(name_or_uuid))
+    except ValueError:
+        return name_or_uuid
 
 
 class Exporter:
@@ -148,7 +181,9 @@ class Exporter:
         self._active = Active(load())
         telemetry.configuration_loaded()
         self._host = self._start_host()
-        telemetry.count_stuck_calls(lambda: self._host.stuck_calls)
+        telemetry.watch_stuck(
+            calls=lambda: self._host.stuck_calls, domains=lambda: len(self._host.stuck_domains)
+        )
         # Renderers keep state, so one thread renders; it never waits for libvirt.
         self._render = ThreadPoolExecutor(1, "render")
         self._bodies: dict[Hashable, asyncio.Task[Exposition]] = {}
@@ -179,11 +214,11 @@ class Exporter:
 
         The first one makes the exporter ready, and waits for what the domains' XML says.
         """
-        return await self._sample(self._active.view(ScrapeRequest()), self.config.libvirt.timeout)
+        return await self._sample(self._active.everything, self.config.libvirt.timeout)
 
     def shown(self, sample: HostSample) -> HostSample:
         """The sample with those domains only that the configuration lets through."""
-        return replace(sample, domains=tuple(self._active.shown(sample)))
+        return replace(sample, domains=tuple(self._active.shown(sample).domains))
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         """Sample the host and render it; RequestError for what the client got wrong."""
@@ -208,11 +243,13 @@ class Exporter:
         self, active: Active, view: View, sample: HostSample, request: ScrapeRequest
     ) -> Exposition:
         def render() -> Exposition:
+            shown = active.shown(sample, request.domains)
             return expose(
                 sample,
-                active.rendered(view, sample, request.domains),
+                active.rendered(view, shown.domains, all_of_them=not request.domains),
                 self._telemetry.registry,
                 series_limit=active.config.limits.series,
+                hidden=shown.hidden,
                 as_openmetrics=request.openmetrics,
                 compress=request.gzip,
             )
@@ -222,7 +259,8 @@ class Exporter:
     async def _sample(self, view: View, seconds: float) -> HostSample:
         request = SampleRequest(groups=view.selection.asks, backing=view.selection.backing)
         sample = await asyncio.wrap_future(self._host.sample(request, timeout=seconds))
-        self._latest, self._latest_at = sample, time.monotonic()
+        if view is self._active.everything:
+            self._latest, self._latest_at = sample, time.monotonic()
         return sample
 
     async def overview(self) -> HostSample:

@@ -54,9 +54,10 @@ class Telemetry:
     def _counter(self, row: Metric) -> Counter:
         return Counter(row.name, row.help, tuple(row.labels), registry=self.registry)
 
-    def count_stuck_calls(self, count: Callable[[], int]) -> None:
-        """Have `count` asked for the number of stuck calls whenever the metrics are read."""
-        self._stuck_calls.set_function(count)
+    def watch_stuck(self, calls: Callable[[], int], domains: Callable[[], int]) -> None:
+        """Have the numbers of stuck calls and domains asked for whenever the metrics are read."""
+        self._stuck_calls.set_function(calls)
+        self._stuck_domains.set_function(domains)
 
     def configuration_loaded(self) -> None:
         """A configuration was read and took effect."""
@@ -91,12 +92,10 @@ class Telemetry:
         self._reconnects.inc()
 
     def domain_stuck(self, uuid: str, name: str) -> None:
-        """A domain's monitor stopped answering."""
-        self._stuck_domains.inc()
+        """A domain's monitor stopped answering; `watch_stuck` counts."""
 
     def domain_healed(self, uuid: str, name: str, seconds: float) -> None:
-        """A domain's monitor answers again, or the domain is gone."""
-        self._stuck_domains.dec()
+        """A domain's monitor answers again, or the domain is gone; `watch_stuck` counts."""
 
     def sample_taken(self, seconds: float) -> None:
         """A sample of the host was finished."""
@@ -105,6 +104,3 @@ class Telemetry:
     def sample_shared(self) -> None:
         """A request joined a sample in flight."""
         self._samples_shared.inc()
-
-    def xml_unparsable(self, uuid: str) -> None:
-        """Told by the sample itself (`libvirt_exporter_unparsable_domain_xml`)."""

@@ -127,7 +127,11 @@ SYNTHETIC: Final = HostSample(
     up=True,
     host=HostInfo(name="", driver="QEMU", hypervisor_version="11.0.0", libvirt_version="12.4.0"),
     domains=(
-        _domain("00000000-0000-4000-8000-000000000001", _everything(), "qemu_live.xml"),
+        _domain(
+            "00000000-0000-4000-8000-000000000001",
+            {**_everything(), "monitor.responsive": True},
+            "qemu_live.xml",
+        ),
         _domain(
             "00000000-0000-4000-8000-000000000002",
             {"state.state": 99, "state.reason": 1, "cpu.time": 10**18, "cpu.new.thing": 1},
@@ -135,7 +139,15 @@ SYNTHETIC: Final = HostSample(
         ),
         _domain(
             "00000000-0000-4000-8000-000000000003",
-            {"state.state": 5, "state.reason": 99, "vcpu.0.new": "text"},
+            {
+                "state.state": 5,
+                "state.reason": 99,
+                "vcpu.0.new": "text",
+                "monitor.responsive": False,
+                "monitor.stuck.time": 12_500_000_000,
+                "sample.missing.block": True,
+                "sample.missing.cpu-total": True,
+            },
             "ovirt.xml",
         ),
         _domain(

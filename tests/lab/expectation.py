@@ -286,19 +286,22 @@ def of_xml(domain: libvirt.virDomain, identity: Mapping[str, str]) -> Values:
         if serial := at(disk, "serial"):
             add("domain_block_serial_info", device=device, serial=serial)
     for position, interface in enumerate(root.iterfind("devices/interface")):
+        device = (
+            at(interface, "target", "dev")
+            or at(interface, "alias", "name")
+            or f"interface{position}"
+        )
         add(
             "domain_interface_info",
-            device=at(interface, "target", "dev")
-            or at(interface, "alias", "name")
-            or f"interface{position}",
-            mac=at(interface, "mac", "address"),
+            device=device,
             interface_type=interface.get("type", ""),
             model=at(interface, "model", "type"),
             network="",
             bridge="",
-            source="",
             port_id="",
         )
+        if mac := at(interface, "mac", "address"):
+            add("domain_interface_address_info", device=device, mac=mac)
     for graphics in root.iterfind("devices/graphics"):
         add(
             "domain_graphics_info",

@@ -220,7 +220,7 @@ def test_xml_that_cannot_be_parsed_costs_its_own_domain_its_info_only(
     registry = CollectorRegistry()
     registry.register(SampleCollector(lambda: sample, selection))
     lines = generate_latest(registry).decode().splitlines()
-    assert "libvirt_exporter_unparsable_domain_xml 1.0" in lines
+    assert "libvirt_scrape_unparsable_domain_xml 1.0" in lines
     uuids = {"bad": bad.UUIDString(), "good": good.UUIDString()}
     names = {
         which: {line.partition("{")[0] for line in lines if uuid in line}

@@ -16,7 +16,7 @@ from libvirt_exporter.catalogue import WITHHELD
 from tests.lab import expectation
 from tests.lab.daemon import PrivateLibvirtd, wait_until
 from tests.lab.domains import HOSTILE_NAMES, Machine, create, paused_domain, state, statistics
-from tests.lab.exporter import EVERYTHING, Exporter, Series
+from tests.lab.exporter import EVERYTHING, Exporter, Series, series
 
 ROUNDS: Final = 20
 """Scrapes within which every figure must once have stood still, or moved forward."""
@@ -119,6 +119,8 @@ def raw(connection: libvirt.virConnect) -> tuple[expectation.Values, set[str]]:
         identity = {"domain": domain.name(), "uuid": domain.UUIDString()}
         values, keys = expectation.of_statistics(stats, identity)
         found |= values
+        if domain.isActive():
+            found[series("libvirt_domain_monitor_responsive", **identity)] = 1
         unknown |= keys
     return found, unknown
 
@@ -219,8 +221,8 @@ def test_the_scrape_counts_what_it_shows(host: PrivateLibvirtd, everything: Expo
     assert sum(values("libvirt_exporter_series")) == len(answer.domain_samples)
     assert set(values("libvirt_scrape_group_success")) == {1}
     assert set(values("libvirt_scrape_incomplete_domains")) == {0}
-    assert set(values("libvirt_exporter_series_dropped")) == {0}
-    assert values("libvirt_exporter_unparsable_domain_xml") == [0]
+    assert set(values("libvirt_scrape_series_dropped")) == {0}
+    assert values("libvirt_scrape_unparsable_domain_xml") == [0]
 
 
 def test_hostile_names_arrive_in_both_formats(exporter: Exporter) -> None:

@@ -139,7 +139,7 @@ def test_plugged_devices_are_seen(libvirtd: PrivateLibvirtd, watching: Exporter)
         f"<disk type='file'><driver name='qemu' type='raw'/><source file='{image}'/>"
         "<target dev='vdq' bus='virtio'/></disk>"
     )
-    nic = "<interface type='user'><mac address='52:54:00:aa:bb:cc'/></interface>"
+    nic = "<interface type='user'/>"
     domain.attachDevice(disk)
     domain.attachDevice(nic)
 
@@ -147,8 +147,7 @@ def test_plugged_devices_are_seen(libvirtd: PrivateLibvirtd, watching: Exporter)
         return shows(watching, "plugged", "libvirt_domain_block_info", device="vdq")
 
     def nic_is_there() -> bool:
-        wanted = {"mac": "52:54:00:aa:bb:cc"}
-        return shows(watching, "plugged", "libvirt_domain_interface_info", **wanted)
+        return shows(watching, "plugged", "libvirt_domain_interface_info", interface_type="user")
 
     wait_until(disk_is_there, "the disk is seen", SEEN_WITHIN)
     wait_until(nic_is_there, "the NIC is seen", SEEN_WITHIN)

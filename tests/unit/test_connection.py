@@ -22,6 +22,7 @@ from libvirt_exporter.hypervisor.connection import (
     backoff,
     open_read_only,
 )
+from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.errors import (
     CallError,
     ErrorClass,
@@ -44,9 +45,9 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def soon(seconds: float = 5.0) -> float:
+def soon(seconds: float = 5.0) -> Deadline:
     """A deadline that a working call never meets."""
-    return asyncio.get_running_loop().time() + seconds
+    return Deadline.within(seconds)
 
 
 def hypervisor_type(session: Session) -> str:
@@ -57,7 +58,7 @@ async def eventually(condition: Any) -> None:
     """Wait until `condition()` holds; fails after five seconds."""
     deadline = soon()
     while not condition():
-        assert asyncio.get_running_loop().time() < deadline
+        assert deadline.rest > 0
         await asyncio.sleep(0.005)
 
 
@@ -95,7 +96,8 @@ def test_an_error_without_details_is_other() -> None:
         ("qemu+unix:///system?socket=/nonexistent/libvirt-sock", "Check that libvirtd"),
         ("qemu+tcp://127.0.0.1:1/system", "Check that libvirtd"),
         ("::bad", "Check the URI"),
-        ("test:///nonexistent.xml", "Check the file"),
+        ("bogus:///system", "no driver 'bogus'"),
+        ("lxc+unix:///system?socket=/nonexistent/socket", "virtlxcd"),
         ("esx://127.0.0.1/", "virsh -r -c"),
     ],
 )
@@ -107,6 +109,26 @@ def test_a_failed_open_says_what_where_and_what_to_do(uri: str, advice: str) -> 
     assert words.startswith(f"cannot connect to libvirt at {uri}: ")
     assert advice in words
     assert "\n" not in words
+
+
+@pytest.mark.parametrize(
+    "uri", ["test:///nonexistent.xml", "test:///nonexistent%20name", "test:///", "test:///default"]
+)
+async def test_a_missing_file_of_the_test_driver_is_noticed_before_libvirt_is_asked(
+    uri: str,
+) -> None:
+    """libxml2 would write to stderr about it; the built-in host needs no file."""
+    asked: list[str] = []
+
+    def refuse(uri: str) -> Any:
+        asked.append(uri)
+        raise libvirt_error(libvirt.VIR_ERR_NO_CONNECT)
+
+    connections = Connections(uri, Unobserved(), refuse)
+    with pytest.raises(OpenError, match=r"there is no file|Check the URI") as raised:
+        await connections.ask("state", "getType", hypervisor_type, soon())
+    assert asked == ([] if "nonexistent" in uri else [uri])
+    assert ("Check the file" in str(raised.value)) == ("nonexistent" in uri)
 
 
 def test_a_denied_socket_names_the_permission() -> None:
@@ -199,6 +221,20 @@ async def test_attempts_right_after_a_failed_one_share_its_words() -> None:
     fake.refusal = None
     await asyncio.sleep(1.1)
     assert await connections.ask("state", "getType", hypervisor_type, soon()) == "QEMU"
+
+
+async def test_a_deadline_that_is_put_off_is_followed_by_who_already_waits() -> None:
+    """Somebody with more time has joined: the call is not given up at the first one's end."""
+    connections = Connections(URI, Unobserved(), FakeHost().connect)
+    deadline = soon(0.1)
+    waiting = asyncio.create_task(
+        connections.ask("state", "sleep", lambda _: time.sleep(0.3), deadline)
+    )
+    await asyncio.sleep(0.05)
+    deadline.put_off(soon().at)
+    deadline.put_off(0.0)
+    await waiting
+    assert connections.stuck == 0
 
 
 async def test_a_stuck_call_costs_its_connection_only() -> None:

@@ -66,13 +66,22 @@ FACTS = [f"metadata:{key}=.*" for key in METADATA] + ["label:tenant=.*", "label:
 
 
 @pytest.mark.parametrize("pattern", FACTS)
-@pytest.mark.parametrize("info", [None, BARE], ids=["unread", "bare"])
-def test_a_fact_that_is_not_known_neither_includes_nor_excludes(
-    pattern: str, info: DomainInfo | None
-) -> None:
+def test_a_fact_that_is_absent_neither_includes_nor_excludes(pattern: str) -> None:
     """Absent is not empty: even .* does not match it."""
-    assert not matched(pattern, info)
-    assert DomainFilter(exclude=[pattern], labels=LABELS).matches("a", UUID, "running", info)
+    assert not matched(pattern, BARE)
+    assert DomainFilter(exclude=[pattern], labels=LABELS).matches("a", UUID, "running", BARE)
+
+
+@pytest.mark.parametrize("pattern", FACTS)
+def test_while_the_xml_is_unknown_facts_decide_nothing(pattern: str) -> None:
+    """Nobody can tell then, unless another pattern does."""
+    included = DomainFilter(["web", pattern], labels=LABELS)
+    excluded = DomainFilter(exclude=["web", pattern], labels=LABELS)
+
+    assert included.matches("a", UUID, "running", None) is None
+    assert included.matches("web", UUID, "running", None) is True
+    assert excluded.matches("a", UUID, "running", None) is None
+    assert excluded.matches("web", UUID, "running", None) is False
 
 
 def test_exclude_wins_over_include() -> None:

@@ -13,10 +13,12 @@ import libvirt
 import pytest
 
 from libvirt_exporter.hypervisor.connection import Connections
+from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.inventory import Inventory, subscribe
 from libvirt_exporter.hypervisor.observer import Unobserved
 from libvirt_exporter.hypervisor.sampler import SampleRequest
+from libvirt_exporter.label_path import compile_label
 from tests.faults.fake_libvirt import FakeDomain, FakeHost
 
 pytestmark = pytest.mark.anyio
@@ -30,27 +32,14 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class Unparsable(Unobserved):
-    """Keeps which domains' XML was reported."""
-
-    def __init__(self) -> None:
-        self.uuids: list[str] = []
-
-    def xml_unparsable(self, uuid: str) -> None:
-        self.uuids.append(uuid)
-
-
 @asynccontextmanager
-async def inventory_of(
-    fake: FakeHost, observer: Unobserved | None = None, refresh: float = 300.0
-) -> AsyncIterator[Inventory]:
+async def inventory_of(fake: FakeHost, refresh: float = 300.0) -> AsyncIterator[Inventory]:
     """An inventory that reads a fake host, and has heard of all its domains."""
-    observer = observer or Unobserved()
-    connections = Connections("qemu:///system", observer, fake.connect)
-    inventory = Inventory(connections, refresh=refresh, observer=observer)
+    connections = Connections("qemu:///system", Unobserved(), fake.connect)
+    inventory = Inventory(connections, refresh=refresh)
     task = asyncio.create_task(inventory.run())
     inventory.reconcile(names(fake))
-    await settle(inventory)
+    await settle(inventory, fake)
     try:
         yield inventory
     finally:
@@ -62,8 +51,8 @@ def names(fake: FakeHost) -> dict[str, str]:
     return {uuid: domain.name for uuid, domain in fake.domains.items()}
 
 
-async def settle(inventory: Inventory) -> None:
-    await inventory.settled(asyncio.get_running_loop().time() + 5)
+async def settle(inventory: Inventory, fake: FakeHost) -> None:
+    await inventory.settled(fake.domains, asyncio.get_running_loop().time() + 5)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -79,7 +68,7 @@ async def test_each_domain_is_read_once() -> None:
     async with inventory_of(fake) as inventory:
         for _ in range(3):
             inventory.reconcile(names(fake))
-            await settle(inventory)
+            await settle(inventory, fake)
         assert [domain.xml_reads for domain in fake.domains.values()] == [1, 1, 1]
         info = inventory.get(fake[0].uuid)
         assert info is not None
@@ -92,11 +81,46 @@ async def test_a_marked_domain_is_read_again() -> None:
     async with inventory_of(fake) as inventory:
         fake[0].iothreads = 4
         inventory.mark(fake[0].uuid)
-        await settle(inventory)
+        await settle(inventory, fake)
         info = inventory.get(fake[0].uuid)
         assert info is not None
         assert info.iothreads == 4
         assert fake[1].xml_reads == 1
+
+
+async def test_an_equal_info_stays_the_same_object() -> None:
+    """Plans are kept for it, so reading again without any change must cost nothing."""
+    fake = FakeHost(1)
+    async with inventory_of(fake) as inventory:
+        before = inventory.get(fake[0].uuid)
+        inventory.mark(fake[0].uuid)
+        await settle(inventory, fake)
+        assert fake[0].xml_reads == 2
+        assert inventory.get(fake[0].uuid) is before
+
+
+async def test_other_labels_have_everything_read_again_and_waited_for() -> None:
+    """Until then what is known is shown as it was, under the old labels."""
+    fake = FakeHost(2)
+    async with inventory_of(fake) as inventory:
+        before = inventory.get(fake[0].uuid)
+        inventory.apply(labels=(compile_label("vm", "name", {}),), refresh=300.0)
+        assert inventory.unread == set(fake.domains)
+        assert inventory.get(fake[0].uuid) is before
+        await settle(inventory, fake)
+        assert inventory.unread == set()
+        info = inventory.get(fake[0].uuid)
+        assert info is not None
+        assert info.custom_labels == (("vm", "vm0"),)
+
+
+async def test_the_same_labels_read_nothing_again() -> None:
+    """A reload that changes something else leaves the inventory alone."""
+    fake = FakeHost(2)
+    async with inventory_of(fake) as inventory:
+        inventory.apply(labels=(), refresh=60.0)
+        await settle(inventory, fake)
+        assert [domain.xml_reads for domain in fake.domains.values()] == [1, 1]
 
 
 async def test_a_renamed_domain_is_read_again() -> None:
@@ -105,7 +129,7 @@ async def test_a_renamed_domain_is_read_again() -> None:
     async with inventory_of(fake) as inventory:
         fake[0].name = "renamed"
         inventory.reconcile(names(fake))
-        await settle(inventory)
+        await settle(inventory, fake)
         info = inventory.get(fake[0].uuid)
         assert info is not None
         assert info.name == "renamed"
@@ -128,19 +152,17 @@ async def test_unparsable_xml_costs_its_domain_and_is_told_once(
     """The others are known, and the log is not filled by repetition."""
     fake = FakeHost(2)
     fake[0].xml_broken = True
-    observer = Unparsable()
     with caplog.at_level(logging.WARNING):
-        async with inventory_of(fake, observer) as inventory:
+        async with inventory_of(fake) as inventory:
             inventory.mark(fake[0].uuid)
-            await settle(inventory)
+            await settle(inventory, fake)
             assert inventory.unparsable == (fake[0].uuid,)
             assert inventory.get(fake[0].uuid) is None
             assert inventory.get(fake[1].uuid) is not None
             fake[0].xml_broken = False
             inventory.mark(fake[0].uuid)
-            await settle(inventory)
+            await settle(inventory, fake)
             assert not inventory.unparsable
-    assert observer.uuids == [fake[0].uuid]
     assert len(caplog.records) == 1
 
 
@@ -162,7 +184,7 @@ async def test_a_domain_that_blocks_costs_one_connection_however_often_it_change
             for _ in range(3):
                 inventory.mark(fake[1].uuid)
                 inventory.mark(fake[0].uuid)
-                await settle(inventory)
+                await settle(inventory, fake)
             assert fake[0].xml_reads == 4
             # One more at most: the lane's fresh connection after the stuck one.
             assert len(fake.connections) <= before + 1
@@ -212,9 +234,11 @@ def test_events_that_change_nothing_read_nothing() -> None:
     connections = Connections("qemu:///system", Unobserved(), fake.connect)
 
     async def register() -> None:
-        until = asyncio.get_running_loop().time() + 5
         await connections.ask(
-            "events", "register", lambda s: subscribe(s, changed.append, lambda: None), until
+            "events",
+            "register",
+            lambda s: subscribe(s, changed.append, lambda: None),
+            Deadline.within(5),
         )
         fake.emit(fake[0], 0, libvirt.VIR_DOMAIN_EVENT_SUSPENDED, 0)
         fake.emit(fake[0], 0, libvirt.VIR_DOMAIN_EVENT_STOPPED, 0)

@@ -268,7 +268,7 @@ def test_facts_that_the_xml_does_not_tell_have_no_series() -> None:
     """No 0 and no empty label set in their place."""
     info = DomainInfo(uuid=UUID, name="web", cpu_tune=CpuTune(quota=float("nan")))
 
-    assert series(domain(info=info)) == {}
+    assert series(domain(info=info), identity=Identity()) == {}
 
 
 def test_domain_without_xml_has_its_statistics() -> None:
@@ -313,12 +313,22 @@ def test_same_device_twice_is_shown_once_and_counted() -> None:
     assert found == ['libvirt_domain_watchdog_info{domain="web",model="itco",action="reset"}']
 
 
+NOTHING_KNOWN = ",".join(
+    f'{name}=""'
+    for name in (
+        *("type", "os_type", "arch", "machine", "firmware", "cpu_mode", "cpu_model"),
+        *("sockets", "cores", "threads"),
+    )
+)
+
+
 def test_identity_may_be_a_chosen_label() -> None:
-    """It is on every series then, and no longer on `libvirt_domain_labels`."""
+    """It is on every series then, no longer on `libvirt_domain_labels`; the UUID is on the info."""
     info = DomainInfo(uuid=UUID, name="web", custom_labels=(("tenant", "a"), ("owner", "b")))
     sample = domain({"cpu.time": 0}, info=info)
 
     assert series(sample, identity=Identity(("tenant", "domain"))) == {
+        f'libvirt_domain_info{{tenant="a",domain="web",uuid="{UUID}",{NOTHING_KNOWN}}}': "1",
         'libvirt_domain_labels{tenant="a",domain="web",owner="b"}': "1",
         'libvirt_domain_cpu_seconds_total{tenant="a",domain="web"}': "0.0",
     }

@@ -44,6 +44,7 @@ PLACEHOLDERS = {
     "name": ["exits", "halt_wait_ns", 'a"b\\c', "%s{}"],
     "feature": ["core_energy", "x"],
     "operation": ["read", "write"],
+    "group": ["block", "cpu-total"],
 }
 
 texts = (
@@ -118,7 +119,7 @@ def stats_keys(draw: st.DrawFn) -> list[str]:
     source = draw(st.sampled_from(SOURCES))
     placeholders = {
         name: draw(st.sampled_from(PLACEHOLDERS.get(name, ["0", "1"])))
-        for name in ("num", "i", "index", "id", "name", "feature", "operation")
+        for name in ("num", "i", "index", "id", "name", "feature", "operation", "group")
     }
     key = keys.fill(source, placeholders)
     match = keys.match(key)

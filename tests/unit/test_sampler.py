@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from dataclasses import replace
 
 import libvirt
 import pytest
@@ -18,6 +19,7 @@ from libvirt_exporter.hypervisor.errors import ErrorClass
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.observer import Observer, Unobserved
 from libvirt_exporter.hypervisor.sampler import SampleRequest
+from libvirt_exporter.label_path import compile_label
 from libvirt_exporter.model import DomainSample, HostSample
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 
@@ -226,6 +228,78 @@ def test_domains_that_come_and_go_leave_nothing_behind() -> None:
     assert incomplete(sample) == set()
 
 
+def test_the_first_sample_of_a_new_domain_has_its_info() -> None:
+    """No event needs to tell of it: its XML is read beside the monitor calls."""
+    fake = FakeHost(2)
+    with host_of(fake) as host:
+        take(host)
+        fake.add(FakeDomain(9))
+        info = by_name(take(host))["vm9"].info
+    assert info is not None
+    assert info.name == "vm9"
+
+
+def test_a_new_domain_whose_xml_is_not_to_be_had_is_waited_for_once_and_not_long() -> None:
+    """One sample waits for it, for half of its time at most; the next ones do not."""
+    fake = FakeHost(2)
+    with host_of(fake) as host:
+        take(host)
+        late = FakeDomain(9)
+        fake.add(late)
+        late.readable.clear()
+        started = time.monotonic()
+        sample = take(host)
+        assert time.monotonic() - started < TIMEOUT * 0.6
+        assert by_name(sample)["vm9"].info is None
+        assert incomplete(sample) == set()
+        wait_until(lambda: host.stuck_calls == 1)
+        started = time.monotonic()
+        take(host)
+        assert time.monotonic() - started < 0.2
+        late.readable.set()
+
+
+def test_settings_are_changed_in_place() -> None:
+    """A reload forgets neither who is stuck nor how many calls are, and reads the new labels."""
+    fake = FakeHost(4)
+    with host_of(fake) as host:
+        take(host)
+        with fake[1].hung():
+            take(host)
+            settings = replace(
+                host.settings, name="renamed", labels=(compile_label("vm", "name", {}),)
+            )
+            host.apply(settings)
+            sample = take(host)
+            assert host.settings is settings
+            assert list(host.stuck_domains) == [fake[1].uuid]
+            assert host.stuck_calls == 1
+    assert sample.host is not None
+    assert sample.host.name == "renamed"
+    infos = [domain.info for domain in sample.domains]
+    assert [info.custom_labels for info in infos if info] == [
+        (("vm", f"vm{number}"),) for number in range(4)
+    ]
+
+
+def test_a_lower_limit_of_stuck_calls_holds_from_the_next_sample_on() -> None:
+    """Limits are among the settings that a reload changes in place."""
+    fake = FakeHost(12)
+    with contextlib.ExitStack() as hung, host_of(fake) as host:
+        take(host)
+        host.apply(replace(host.settings, stuck_calls=2))
+        for domain in fake.domains.values():
+            hung.enter_context(domain.hung())
+        take(host)
+        assert host.stuck_calls == 2
+
+
+def test_another_uri_needs_another_host() -> None:
+    """What is known of one libvirt is nothing to another."""
+    with host_of(FakeHost(1)) as host, pytest.raises(ValueError, match="test:///default"):
+        host.apply(replace(host.settings, uri="test:///default"))
+
+
 def test_a_domain_that_ends_during_the_sample_fails_no_group() -> None:
     """libvirt leaves it out silently; that is nobody's failure."""
     fake = FakeHost(2)
@@ -293,6 +367,21 @@ def test_each_waiter_keeps_its_own_deadline() -> None:
             assert "vm0" in incomplete(hasty)
             assert "net.0.rx.bytes" in by_name(hasty)["vm0"].stats
         assert incomplete(patient.result(5)) == set()
+
+
+def test_who_joins_with_more_time_gets_a_whole_sample() -> None:
+    """The first one's deadline cuts its own answer, not the sample that others wait for."""
+    fake = FakeHost(24)
+    for domain in fake.domains.values():
+        domain.late = 0.03
+    with host_of(fake) as host:
+        take(host)
+        hasty = host.sample(SampleRequest(DEFAULT), 0.2)
+        time.sleep(0.01)
+        patient = host.sample(SampleRequest(DEFAULT), 10.0)
+        assert incomplete(hasty.result(1)) != set()
+        assert incomplete(patient.result(11)) == set()
+        assert patient.result().timestamp == hasty.result().timestamp
 
 
 # Monitors that hang.

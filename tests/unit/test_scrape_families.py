@@ -72,7 +72,7 @@ def test_groups_and_phases_say_how_they_fared() -> None:
 
 def test_unparsable_xml_is_counted() -> None:
     """Two domains here."""
-    assert values(SAMPLE)["libvirt_exporter_unparsable_domain_xml"] == {(): 2}
+    assert values(SAMPLE)["libvirt_scrape_unparsable_domain_xml"] == {(): 2}
 
 
 def test_families_are_those_of_the_catalogue() -> None:

@@ -72,7 +72,7 @@ def test_named_field_comes_whatever_its_group() -> None:
 
 def test_named_field_of_another_group_stays_out_of_a_narrowed_scrape() -> None:
     """`collect[]` shows no more than the groups it names."""
-    selection = Selection({"state"}, ["cpu.time"], added_to={"state"})
+    selection = Selection({"state"}, ["cpu.time"], named_from={"state"})
 
     assert {ROWS[name].group for name in names(selection)} == {"state"}
     assert selection.asks == {"state"}

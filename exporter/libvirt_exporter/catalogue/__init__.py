@@ -40,6 +40,26 @@ GROUPS: tuple[Group, ...] = (
     metadata.GROUP,
 )
 
+LIMIT_ORDER: tuple[str, ...] = (
+    "vm",
+    "kvm",
+    "block-limits",
+    "block-timed",
+    "block-backing",
+    "dirtyrate",
+    "perf",
+    "memory",
+    "iothread",
+    "info",
+    "metadata",
+    "balloon",
+    "vcpu",
+    "interface",
+    "block",
+    "cpu-total",
+)
+"""Groups in the order in which a limit on series leaves them out; the others are never left out."""
+
 DOMAIN_METRICS: tuple[Metric, ...] = (
     *state.METRICS,
     *monitor.METRICS,

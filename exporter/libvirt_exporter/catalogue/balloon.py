@@ -43,7 +43,9 @@ METRICS: tuple[Metric, ...] = (
     ),
     _memory("maximum", "maximum", "Memory that the domain may have at most.", "1.2.9"),
     _memory(
-        "unused", "unused", "Guest memory that nothing uses at all, caches included (MemFree)."
+        "unused",
+        "unused",
+        "Guest memory that nothing uses, not even caches (MemFree); low is normal.",
     ),
     _memory(
         "available",

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 from libvirt_exporter.catalogue.metric import Exporter, Metric, MetricType
 
-SOURCE = "the exporter"
-
 
 def _row(
     name: str,
@@ -13,7 +11,7 @@ def _row(
     text: str,
     *labels: str,
     group: str = "exporter",
-    source: str = SOURCE,
+    source: str = "",
     resets: str = "",
 ) -> Exporter:
     found: Mapping[str, str] = {label: label for label in labels}
@@ -31,7 +29,8 @@ def _row(
 UP = _row(
     "libvirt_up",
     "gauge",
-    "1 when libvirt answered this scrape, 0 when not.",
+    "1 when libvirt answered the part of this scrape that cannot block, 0 when not; domains may "
+    "still lack groups, see libvirt_scrape_incomplete_domains.",
     group="scrape",
 )
 INFO = _row(
@@ -95,23 +94,33 @@ SERIES = _row(
     group="scrape",
 )
 SERIES_DROPPED = _row(
-    "libvirt_exporter_series_dropped",
+    "libvirt_scrape_series_dropped",
     "gauge",
-    "Series left out of this scrape, by reason: limit (limits.series) or duplicate.",
+    "Series left out of this scrape, by reason: limit (limits.series) or duplicate (name and "
+    "labels taken by another series).",
     "reason",
     group="scrape",
 )
 UNMAPPED_KEYS = _row(
     "libvirt_exporter_unmapped_stats_keys",
     "gauge",
-    "Domains with a statistics key that this exporter does not know; indexes shown as <n>.",
+    "Domains with a statistics key that this exporter does not know; numbers in keys are shown "
+    "as <n>, and keys past the hundredth as `other`.",
     "key",
     group="scrape",
 )
 UNPARSABLE_XML = _row(
-    "libvirt_exporter_unparsable_domain_xml",
+    "libvirt_scrape_unparsable_domain_xml",
     "gauge",
     "Domains whose XML could not be understood; they have statistics but no info series.",
+    group="scrape",
+)
+
+HIDDEN_DOMAINS = _row(
+    "libvirt_scrape_hidden_domains",
+    "gauge",
+    "Domains left out of this scrape because the configuration chooses or labels them by their "
+    "XML, and it is not known yet or cannot be understood.",
     group="scrape",
 )
 
@@ -199,6 +208,7 @@ SCRAPE_METRICS: tuple[Metric, ...] = (
     SERIES_DROPPED,
     UNMAPPED_KEYS,
     UNPARSABLE_XML,
+    HIDDEN_DOMAINS,
 )
 PROCESS_METRICS: tuple[Metric, ...] = (
     BUILD_INFO,

@@ -64,8 +64,11 @@ METRICS: tuple[Metric, ...] = (
     _info(
         "domain",
         "domain",
-        "the virtual machine's kind and CPU model.",
+        "the virtual machine's kind and CPU model, and of `domain` and `uuid` what is no identity "
+        "label.",
         {
+            "domain": "name",
+            "uuid": "uuid",
             "type": "type",
             "os_type": "os_type",
             "arch": "arch",
@@ -79,10 +82,16 @@ METRICS: tuple[Metric, ...] = (
         },
     ),
     _number(
-        "persistent", "virDomainIsPersistent", "Whether the domain survives its end.", "persistent"
+        "persistent",
+        "virDomainIsPersistent",
+        "1 when the domain stays defined when it is shut off, else 0.",
+        "persistent",
     ),
     _number(
-        "autostart", "virDomainGetAutostart", "Whether the host's start starts it.", "autostart"
+        "autostart",
+        "virDomainGetAutostart",
+        "1 when libvirt starts the domain when the host boots, else 0.",
+        "autostart",
     ),
     _number(
         "configured_vcpus",
@@ -155,6 +164,24 @@ METRICS: tuple[Metric, ...] = (
         },
         "disks",
     ),
+    *(
+        Fact(
+            name=f"libvirt_domain_block_iotune_{operations}_{what}_per_second",
+            type="gauge",
+            text=f"Limit on the {word} of a disk; absent where none is set.",
+            group="info",
+            source=f"domain XML, devices/disk/iotune/{operations}_{element}_sec",
+            labels={"device": "device"},
+            each="disks",
+            value=f"iotune.{operations}_{element}_sec",
+        )
+        for what, element in (("bytes", "bytes"), ("requests", "iops"))
+        for operations, word in (
+            ("total", f"{what} read and written"),
+            ("read", f"{what} read"),
+            ("write", f"{what} written"),
+        )
+    ),
     _info(
         "domain_block_source",
         "devices/disk/source",
@@ -177,15 +204,29 @@ METRICS: tuple[Metric, ...] = (
         "what a network interface is connected to.",
         {
             "device": "device",
-            "mac": "mac",
             "interface_type": "type",
             "model": "model",
             "network": "network",
             "bridge": "bridge",
-            "source": "source",
             "port_id": "port_id",
         },
         "interfaces",
+    ),
+    _info(
+        "domain_interface_address",
+        "devices/interface/mac",
+        "hardware address of a network interface.",
+        {"device": "device", "mac": "mac"},
+        "interfaces",
+        default=False,
+    ),
+    _info(
+        "domain_interface_source",
+        "devices/interface/source",
+        "device, socket or address of the host that a network interface is connected to.",
+        {"device": "device", "source": "source"},
+        "interfaces",
+        default=False,
     ),
     _info(
         "domain_host_device",

@@ -49,7 +49,7 @@ class Metric:
     """What the value means, in one or two sentences."""
     group: str
     source: str
-    """A stats key pattern, or where else the value comes from."""
+    """A stats key pattern, or where else the value comes from; '' for the exporter itself."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Label name → where its value is found; identity labels come on top for domains."""
     since: str = ""
@@ -63,7 +63,7 @@ class Metric:
     @property
     def help(self) -> str:
         """The HELP text."""
-        return f"{self.text} Source: {self.source}."
+        return f"{self.text} Source: {self.source}." if self.source else self.text
 
     @property
     def unit(self) -> str:

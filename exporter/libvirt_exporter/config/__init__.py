@@ -1,7 +1,8 @@
 """The configuration: its schema and defaults, how a file is read, and what is wrong with it."""
 
-from libvirt_exporter.config.loading import load, override, read_yaml
-from libvirt_exporter.config.problem import ConfigError, Problem
+from libvirt_exporter.config.changes import changed_keys
+from libvirt_exporter.config.loading import load, override, place_of, read_yaml
+from libvirt_exporter.config.problem import ConfigError, Place, Problem
 from libvirt_exporter.config.schema import (
     FLAGS,
     Applications,
@@ -35,12 +36,15 @@ __all__ = [
     "Libvirt",
     "Limits",
     "Log",
+    "Place",
     "Problem",
     "Scrape",
     "Target",
     "Vocabulary",
     "Web",
+    "changed_keys",
     "load",
     "override",
+    "place_of",
     "read_yaml",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from msgspec import NODEFAULT, Struct, ValidationError, convert, inspect, structs
@@ -10,6 +11,7 @@ from msgspec import NODEFAULT, Struct, ValidationError, convert, inspect, struct
 from libvirt_exporter.config.document import Value
 from libvirt_exporter.config.durations import format_duration, parse_duration
 from libvirt_exporter.config.problem import (
+    Hint,
     Path,
     Problem,
     Report,
@@ -76,7 +78,7 @@ class Converter:
             if key not in names:
                 self._report.locate((*path, key), content[key].place)
                 message = f"unknown key {quoted(key)}{_inside(path)}"
-                self._report.add((*path, key), message, _key_hint(key, path, names))
+                self._report.add((*path, key), message, partial(_key_hint, key, path, names))
         options = {}
         for field in fields:
             default = _default(field) if base is None else getattr(base, field.name)
@@ -144,9 +146,9 @@ def _show(value: Value) -> str:
     return "a mapping" if isinstance(value.content, Mapping) else quoted(value.source)
 
 
-def _hint(value: Value, bare: Any) -> str:
+def _hint(value: Value, bare: Any) -> Hint:
     if get_origin(bare) is Literal:
-        return nearest(value.source, get_args(bare))
+        return partial(nearest, value.source, get_args(bare))
     if get_origin(bare) is tuple and value.source:
         return f"write [{quoted(value.source)}]"
     if bare is str and isinstance(value.content, Mapping):

@@ -45,6 +45,20 @@ def override(
     return _load(Document(root, []), config, Report(nowhere.file), vocabulary, strict=False)
 
 
+def place_of(option: str, file: str | os.PathLike[str]) -> Place:
+    """Return where a file sets an option, named `web.listen`; line 0 where it does not.
+
+    Raises ConfigError for a file that is no YAML.
+    """
+    name, text = _read(file)
+    value = parse(text, name).root
+    for key in option.split("."):
+        if not isinstance(value.content, Mapping) or key not in value.content:
+            return Place(name, 0)
+        value = value.content[key]
+    return value.place
+
+
 def read_yaml(path: str | os.PathLike[str]) -> object:
     """Return a YAML file as plain Python data; None when it is empty, keys always text.
 

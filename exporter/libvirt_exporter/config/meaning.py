@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from functools import partial
 from ipaddress import AddressValueError, IPv6Address
 
-from libvirt_exporter.config.problem import Path, quoted, suggestion
+from libvirt_exporter.config.problem import Hint, Path, nearest, quoted, suggestion
 from libvirt_exporter.config.schema import Config, Labels
 from libvirt_exporter.config.vocabulary import Vocabulary
 from libvirt_exporter.domain_filter import DomainFilter
 from libvirt_exporter.field_pattern import FieldPattern
 from libvirt_exporter.label_path import compile_label
 
-Finding = tuple[Path, str, str]
+Finding = tuple[Path, str, Hint]
 """Option, what is wrong with it, hint."""
 
 _RESERVED_LABELS = ("le", "job", "instance")
@@ -57,7 +58,7 @@ def _groups(config: Config, vocabulary: Vocabulary) -> Iterator[Finding]:
         for position, name in enumerate(getattr(config.groups, option)):
             if name not in known:
                 path = ("groups", option, position)
-                yield path, f"unknown group {quoted(name)}", suggestion(name, known)
+                yield path, f"unknown group {quoted(name)}", partial(suggestion, name, known)
     include, exclude = (
         _expanded(names, vocabulary) for names in (config.groups.include, config.groups.exclude)
     )
@@ -77,18 +78,37 @@ def _expanded(names: Collection[str], vocabulary: Vocabulary) -> set[str]:
 def _fields(config: Config, vocabulary: Vocabulary) -> Iterator[Finding]:
     for option in ("include", "exclude"):
         for position, text in enumerate(getattr(config.fields, option)):
-            pattern = FieldPattern(text)
-            # Metric names hold no dots; only a stats key may be meant without being matched.
-            if not any(
-                pattern.matches(name) or ("." in name and pattern.may_match(name))
-                for name in vocabulary.fields
-            ):
-                path = ("fields", option, position)
-                yield (
-                    path,
-                    f"{quoted(text)} matches no metric and no stats key",
-                    suggestion(text, vocabulary.fields),
-                )
+            path = ("fields", option, position)
+            if _matches(text, vocabulary.fields):
+                continue
+            if _matches(text, vocabulary.always):
+                message = f"{quoted(text)} is always shown and cannot be chosen"
+                yield path, message, "remove it"
+            elif text in vocabulary.groups:
+                hint = f"name it in groups.{option}"
+                if _matches(f"{text}.*", vocabulary.fields):
+                    hint += f", or write {text}.*"
+                yield path, f"{quoted(text)} is a group, not a field", hint
+            else:
+                message = f"{quoted(text)} matches no metric and no stats key"
+                yield path, message, partial(_nearest_pattern, text, vocabulary.fields)
+
+
+def _matches(text: str, fields: Collection[str]) -> bool:
+    pattern = FieldPattern(text)
+    # Metric names hold no dots; only a stats key may be meant without being matched.
+    return any(
+        pattern.matches(field) or ("." in field and pattern.may_match(field)) for field in fields
+    )
+
+
+def _nearest_pattern(text: str, fields: Collection[str]) -> str:
+    """Return a hint that names a similar field, or pattern for fields that begin alike."""
+    written = {*fields, *(re.sub(r"<\w+>", "*", field) for field in fields)}
+    beginnings = {
+        f"{field[: end.end()]}*" for field in written for end in re.finditer("[._]", field)
+    }
+    return nearest(text, written | beginnings)
 
 
 def _domains(config: Config) -> Iterator[Finding]:
@@ -127,7 +147,7 @@ def _identity(labels: Labels, taken: Collection[str]) -> Iterator[Finding]:
         if name in _RESERVED_LABELS:
             yield path, f"{name} is reserved and cannot be an identity label", "remove it"
         elif name not in known:
-            hint = suggestion(name, known)
+            hint = partial(suggestion, name, known)
             yield path, f"{quoted(name)} is neither domain, uuid nor a custom label", hint
         elif name in labels.identity[:position]:
             yield path, f"{quoted(name)} is named twice", "remove one"

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
 Path = tuple[str | int, ...]
 """Where an option stands in the schema: `("labels", "custom", 0, "xpath")`."""
+
+
+Hint = str | Callable[[], str]
+"""What to do about a problem, or a call that finds it out."""
+
+MAXIMUM_SEARCHES: Final = 20
+"""Problems of one report whose hints are searched for: to compare names takes milliseconds."""
 
 
 class Place(NamedTuple):
@@ -66,13 +73,18 @@ class Report:
         """Remember where the option at `path` was written."""
         self._places[path] = place
 
-    def add(self, path: Path, message: str, hint: str = "") -> None:
-        """Report a problem where `path`, or else the nearest option that holds it, was written."""
+    def add(self, path: Path, message: str, hint: Hint = "") -> None:
+        """Report a problem where `path`, or else the nearest option that holds it, was written.
+
+        After `MAXIMUM_SEARCHES` problems, hints that have to be searched for are left out.
+        """
         outward = _outward(path)
         if path in self._around_faulty or not self._faulty.isdisjoint(outward):
             return
         self.mark_faulty(path)
         place = next(self._places[path] for path in outward if path in self._places)
+        if callable(hint):
+            hint = hint() if len(self.problems) < MAXIMUM_SEARCHES else ""
         self.problems.append(Problem(*place, message, hint))
 
     def mark_faulty(self, path: Path) -> None:

@@ -77,11 +77,14 @@ class Groups(Section, frozen=True, kw_only=True):
 
 
 class Fields(Section, frozen=True, kw_only=True):
-    """Single fields of the selected groups: metric names or stats keys, `*` for any part."""
+    """Single fields: metric names or stats keys, `*` for any part."""
 
     include: Annotated[
         tuple[str, ...],
-        Meta(description="Fields to show besides those that are on by default."),
+        Meta(
+            description="Fields to show besides those on by default, whatever their group, unless "
+            "`groups.exclude` names the group."
+        ),
     ] = ()
     exclude: Annotated[
         tuple[str, ...], Meta(description="Fields to leave out; wins over `include`.")
@@ -157,8 +160,8 @@ class Limits(Section, frozen=True, kw_only=True):
         int,
         Meta(
             ge=0,
-            description="Series in one exposition; over it optional families are left out, in a "
-            "fixed order, and counted. 0: no limit.",
+            description="Series of domains in one exposition; over it whole metrics are left out, "
+            "the least important first, state never, and counted. 0: no limit.",
         ),
     ] = 0
     label_value_length: Annotated[

@@ -14,5 +14,7 @@ class Vocabulary(Struct, frozen=True):
     """Field group → whether it is on by default."""
     fields: Collection[str]
     """Metric names and stats key patterns (`block.<num>.rd.times`)."""
+    always: Collection[str] = ()
+    """Metrics that are always shown, so that `fields` cannot choose them."""
     labels: Collection[str] = ()
     """Label names that domain metrics use themselves, besides the identity labels."""

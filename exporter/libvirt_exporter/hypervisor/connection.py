@@ -23,6 +23,7 @@ from typing import Any, Final, TypeVar
 import libvirt
 
 from libvirt_exporter.hypervisor.calls import CallThread
+from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.errors import (
     CallError,
     ErrorClass,
@@ -30,6 +31,7 @@ from libvirt_exporter.hypervisor.errors import (
     OpenError,
     classify,
     explain_open_failure,
+    missing_file,
 )
 from libvirt_exporter.hypervisor.facts import Facts
 from libvirt_exporter.hypervisor.observer import Observer
@@ -163,14 +165,11 @@ class Connection:
         """Whether a call has not come back yet."""
         return self._latest is not None and not self._latest.done()
 
-    async def free(self, until: float) -> bool:
-        """Wait until no call is running; whether that came true before `until` (loop time)."""
-        loop = asyncio.get_running_loop()
-        while self._latest is not None and not self._latest.done():
-            rest = until - loop.time()
-            if rest <= 0:
+    async def free(self, deadline: Deadline) -> bool:
+        """Wait until no call is running; whether that came true in time."""
+        while (latest := self._latest) is not None and not latest.done():
+            if not await deadline.wait(latest):
                 return False
-            await asyncio.wait({self._latest}, timeout=rest)
         return True
 
     def call(self, name: str, function: Callable[[Session], T]) -> asyncio.Future[T]:
@@ -292,16 +291,17 @@ class Connections:
             connection.stop()
             self.observer.call_abandoned(call)
 
-    async def ask(self, lane: str, call: str, function: Callable[[Session], T], until: float) -> T:
-        """Run `function` on a lane's connection and wait for it until `until` (loop time).
+    async def ask(
+        self, lane: str, call: str, function: Callable[[Session], T], deadline: Deadline
+    ) -> T:
+        """Run `function` on a lane's connection and wait for it.
 
-        Raises NoAnswerError when that is not enough, and what `Connection.call` raises.
+        Raises NoAnswerError when the time is not enough, and what `Connection.call` raises.
         """
         connection = self.lane(lane)
-        if await connection.free(until):
+        if await connection.free(deadline):
             answer = connection.call(call, function)
-            await asyncio.wait({answer}, timeout=until - asyncio.get_running_loop().time())
-            if answer.done():
+            if await deadline.wait(answer):
                 return answer.result()
         self.give_up(connection, call)
         raise NoAnswerError(call)
@@ -339,6 +339,8 @@ class Connections:
         failure = self._failure
         if failure is not None and time.monotonic() < failure[0]:
             raise OpenError(str(failure[1]), failure[1].error_class)
+        if reason := missing_file(self.uri):
+            raise OpenError(reason, ErrorClass.DISCONNECTED)
         started = time.monotonic()
         error_class: ErrorClass | None = None
         try:

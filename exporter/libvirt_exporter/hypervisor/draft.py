@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
+from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.facts import Facts
 from libvirt_exporter.hypervisor.inventory import Inventory
 from libvirt_exporter.model import (
@@ -63,11 +64,11 @@ class DomainDraft:
 class HostDraft:
     """One sample in the making; lives on the host's asyncio loop."""
 
-    def __init__(self, groups: frozenset[str], *, backing: bool, until: float) -> None:
-        """`until`: the loop time at which the sample is handed over as it is."""
+    def __init__(self, groups: frozenset[str], *, backing: bool, deadline: Deadline) -> None:
+        """`deadline`: when the sample is handed over as it is; put off by who joins later."""
         self.groups = groups
         self.backing = backing
-        self.until = until
+        self.deadline = deadline
         self.up = False
         self.error = ""
         self.facts: Facts | None = None
@@ -80,8 +81,11 @@ class HostDraft:
         self.phases: dict[str, float] = {}
         self.timestamp = time.time()
         self._started = asyncio.get_running_loop().time()
-        self.budget = until - self._started
+
+    @property
+    def budget(self) -> float:
         """Seconds that the sample may take."""
+        return self.deadline.at - self._started
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 import libvirt
 
@@ -41,6 +44,9 @@ class NoAnswerError(Exception):
     """A libvirt call did not come back in the time it was given."""
 
 
+_TEST_FILE: Final = re.compile(r"test://(/[^?#]+)")
+_CHECK_FILE: Final = "Check the file that the URI names"
+
 _CODES: Final = {
     libvirt.VIR_ERR_NO_DOMAIN: ErrorClass.GONE,
     libvirt.VIR_ERR_OPERATION_INVALID: ErrorClass.NOT_RUNNING,
@@ -60,6 +66,18 @@ _CODES: Final = {
 }
 
 
+_DAEMONS: Final = {
+    "qemu": "virtqemud",
+    "lxc": "virtlxcd",
+    "xen": "virtxend",
+    "ch": "virtchd",
+    "bhyve": "virtbhyved",
+    "vbox": "virtvboxd",
+    "vz": "virtvzd",
+}
+"""The modular daemon of each driver that has one."""
+
+
 def classify(error: libvirt.libvirtError) -> ErrorClass:
     """The class of an error by its code.
 
@@ -68,6 +86,17 @@ def classify(error: libvirt.libvirtError) -> ErrorClass:
     """
     code = error.get_error_code()
     return ErrorClass.OTHER if code is None else _CODES.get(code, ErrorClass.OTHER)
+
+
+def missing_file(uri: str) -> str:
+    """Why this URI of the test driver cannot be opened, for a person; '' when nothing is wrong.
+
+    Asked before libvirt (9.0) is, whose libxml2 would complain on stderr.
+    """
+    found = _TEST_FILE.match(uri)
+    if found is None or (path := unquote(found[1])) == "/default" or Path(path).is_file():
+        return ""
+    return f"cannot connect to libvirt at {uri}: there is no file {path}. {_CHECK_FILE}"
 
 
 def explain_open_failure(uri: str, error: libvirt.libvirtError) -> str:
@@ -83,12 +112,16 @@ def _advice(uri: str, error: libvirt.libvirtError, text: str) -> str:
             "default; check its mode, its directory and the polkit rule org.libvirt.unix.monitor"
         )
     if "No such file or directory" in text or "Connection refused" in text:
+        driver = uri.partition(":")[0].partition("+")[0]
+        daemon = _DAEMONS.get(driver)
+        if daemon is None:
+            return f"libvirt may know no driver {driver!r}; check the URI, such as qemu:///system"
         return (
-            "Check that libvirtd or virtqemud runs there (systemctl status libvirtd virtqemud), "
+            f"Check that libvirtd or {daemon} runs there (systemctl status libvirtd {daemon}), "
             "that its socket is where this URI looks, and that the URI is right"
         )
     if error.get_error_code() == libvirt.VIR_ERR_NO_CONNECT or "unable to parse" in text.lower():
         return "Check the URI, for example qemu:///system; `virsh uri` prints the usual one"
     if error.get_error_code() in {libvirt.VIR_ERR_XML_ERROR, libvirt.VIR_ERR_XML_DETAIL}:
-        return "Check the file that the URI names"
+        return _CHECK_FILE
     return f"`virsh -r -c '{uri}' list` must work as the user that runs the exporter"

@@ -7,36 +7,32 @@ from dataclasses import dataclass
 import libvirt
 
 from libvirt_exporter.hypervisor.drivers import DriverFallback, needs_fallback
-from libvirt_exporter.model import HostInfo
 
 
 @dataclass(frozen=True)
 class Facts:
     """The constants of one connection."""
 
-    host: HostInfo
-    """Without the hypervisor's version, which `read_hypervisor_version` tells."""
+    driver: str
+    """virConnectGetType: QEMU, TEST, LXC, Xen …"""
+    libvirt_version: str
+    """Version of the daemon's libvirt."""
     fallback: DriverFallback
     """Answers the groups that the driver does not answer in bulk."""
 
     @property
     def has_monitors(self) -> bool:
         """Whether statistics come from a monitor process of each domain, which may hang."""
-        return self.host.driver == "QEMU"
+        return self.driver == "QEMU"
 
 
-def read_facts(conn: libvirt.virConnect, name: str) -> Facts:
-    """Ask the connection for its facts; `name` is the operator's alias of the host.
-
-    Raises libvirt.libvirtError.
-    """
-    driver = conn.getType()
-    host = HostInfo(
-        name=name,
-        driver=driver,
+def read_facts(conn: libvirt.virConnect) -> Facts:
+    """Ask the connection for its facts. Raises libvirt.libvirtError."""
+    return Facts(
+        driver=conn.getType(),
         libvirt_version=version_text(conn.getLibVersion()),
+        fallback=DriverFallback(needs_fallback(conn)),
     )
-    return Facts(host=host, fallback=DriverFallback(needs_fallback(conn)))
 
 
 def read_hypervisor_version(conn: libvirt.virConnect) -> str:

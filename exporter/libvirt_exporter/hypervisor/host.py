@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
@@ -65,7 +66,6 @@ class Host:
             self._connections,
             labels=settings.labels,
             refresh=settings.info_refresh,
-            observer=self._observer,
         )
         self._sampler = Sampler(
             self._connections,
@@ -99,6 +99,16 @@ class Host:
         self._thread.start()
         self._loop.call_soon_threadsafe(self._begin)
 
+    def apply(self, settings: HostSettings) -> None:
+        """Take over changed settings in place; what is known of the host stays.
+
+        Raises ValueError for another `uri`, which takes another Host.
+        """
+        if settings.uri != self.settings.uri:
+            raise ValueError(f"this host is {self.settings.uri}, not {settings.uri}")
+        self.settings = settings
+        self._hand_over(functools.partial(self._apply, settings))
+
     def sample(self, request: SampleRequest, timeout: float) -> Future[HostSample]:
         """A sample taken now, or the one in flight when that covers the request.
 
@@ -130,6 +140,11 @@ class Host:
     def _begin(self) -> None:
         self._spawn(self._inventory.run())
         self._spawn(self._follow_events())
+
+    def _apply(self, settings: HostSettings) -> None:
+        self._connections.stuck_limit = settings.stuck_calls
+        self._inventory.apply(labels=settings.labels, refresh=settings.info_refresh)
+        self._sampler.apply(name=settings.name, limits=Limits(settings.parallel_calls))
 
     def _end(self) -> None:
         self._closed = True
@@ -180,7 +195,7 @@ class Host:
     def _hand_over_change(self, uuid: str) -> None:
         self._hand_over(lambda: self._inventory.mark(uuid))
 
-    def _hand_over(self, what: Any) -> None:
+    def _hand_over(self, what: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(what)
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import libvirt
 
 from libvirt_exporter.hypervisor.connection import Connection, Connections, Session
+from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.domain_xml import DomainXmlError, parse_domain
 from libvirt_exporter.hypervisor.errors import CallError, ErrorClass, NoAnswerError
-from libvirt_exporter.hypervisor.observer import Observer
 from libvirt_exporter.hypervisor.walk import BLOCKED_LIMIT, Walk, walk
 from libvirt_exporter.label_path import LabelPath
 from libvirt_exporter.model import DomainInfo
@@ -32,6 +33,8 @@ READING_TIME: Final = 10.0
 """Seconds that one round of reading may take."""
 RETRY: Final = 30.0
 """Seconds until a domain is read again whose XML could not be read."""
+MARKED: Final = 0.0
+"""The time at which a domain is due whose XML may have changed: before any loop time."""
 SHORTEST_PAUSE: Final = 1.0
 """Seconds between two rounds that only the timer asked for."""
 
@@ -99,21 +102,25 @@ class Inventory:
         *,
         labels: Sequence[LabelPath] = (),
         refresh: float = 300.0,
-        observer: Observer,
     ) -> None:
         """`refresh`: seconds after which a domain's XML is read again without any event."""
         self._connections = connections
         self._labels = labels
         self._refresh = refresh
-        self._observer = observer
         self._infos: dict[str, DomainInfo] = {}
         self._unparsable: set[str] = set()
         self._due: dict[str, float] = {}
+        self._marked: set[str] = set()
+        self._outdated: set[str] = set()
         self._blocked: dict[str, Connection] = {}
         self._names: Mapping[str, str] = {}
         self._changed = asyncio.Event()
-        self._settled = asyncio.Event()
-        self._settled.set()
+        self._round_over = asyncio.Event()
+
+    @property
+    def unread(self) -> set[str]:
+        """Domains about to be read of which nothing is known, or not under the present labels."""
+        return {uuid for uuid in self._marked if uuid not in self._infos or uuid in self._outdated}
 
     @property
     def unparsable(self) -> tuple[str, ...]:
@@ -123,6 +130,14 @@ class Inventory:
     def get(self, uuid: str) -> DomainInfo | None:
         """What is known; None while the XML has not been read or cannot be parsed."""
         return self._infos.get(uuid)
+
+    def apply(self, *, labels: Sequence[LabelPath], refresh: float) -> None:
+        """Take over changed settings; other labels have everything read again."""
+        self._refresh = refresh
+        if labels != self._labels:
+            self._labels = labels
+            self._outdated.update(self._infos)
+            self.mark_all()
 
     def reconcile(self, names: Mapping[str, str]) -> None:
         """Take over a listing, UUID to name: read the new and the renamed, forget the gone."""
@@ -138,8 +153,8 @@ class Inventory:
 
     def mark(self, uuid: str) -> None:
         """Have a domain's XML read again soon."""
-        self._due[uuid] = 0.0
-        self._settled.clear()
+        self._due[uuid] = MARKED
+        self._marked.add(uuid)
         self._changed.set()
 
     def mark_all(self) -> None:
@@ -147,11 +162,15 @@ class Inventory:
         for uuid in self._names:
             self.mark(uuid)
 
-    async def settled(self, until: float) -> None:
-        """Wait until no reading is due, or `until` (loop time)."""
+    async def settled(self, uuids: Collection[str], until: float) -> None:
+        """Wait until those of the domains that are marked have been read, or `until` (loop time).
+
+        A domain that blocks or fails counts as read: nobody waits for a second attempt.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
-                await self._settled.wait()
+                while not self._marked.isdisjoint(uuids):
+                    await self._round_over.wait()
 
     async def run(self) -> None:
         """Read what is due, for ever."""
@@ -163,8 +182,10 @@ class Inventory:
             due = [uuid for uuid, moment in self._due.items() if moment <= now]
             if due:
                 await self._read(due)
+            self._round_over.set()
+            self._round_over = asyncio.Event()
+            if due:
                 continue
-            self._settled.set()
             pause = max(min(self._due.values(), default=now + RETRY) - now, SHORTEST_PAUSE)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -181,11 +202,12 @@ class Inventory:
         for uuid in put_off:
             if self._due.get(uuid, now) <= now:
                 self._due[uuid] = now + RETRY
+                self._marked.discard(uuid)
 
     async def _read(self, uuids: list[str]) -> None:
-        loop = asyncio.get_running_loop()
         for uuid in uuids:
             del self._due[uuid]
+        labels = self._labels
         result: Walk[DomainInfo] = Walk()
         try:
             result = await walk(
@@ -193,22 +215,29 @@ class Inventory:
                 LANE,
                 "XMLDesc",
                 uuids,
-                self._visit,
-                until=loop.time() + READING_TIME,
+                functools.partial(_read_info, labels=labels),
+                deadline=Deadline.within(READING_TIME),
                 patience=PATIENCE,
             )
         except (CallError, NoAnswerError) as error:
             log.debug("domain XML not read: %s", error)
         for uuid, info in result.answers.items():
-            self._infos[uuid] = info
+            # An equal one stays the same object: rendering plans are kept for it.
+            if self._infos.get(uuid) != info:
+                self._infos[uuid] = info
+            if labels is self._labels:
+                self._outdated.discard(uuid)
             self._unparsable.discard(uuid)
             self._again(uuid, self._refresh * random.uniform(0.75, 1.25))
         for uuid, failure in result.failures.items():
             self._failed(uuid, failure)
         self._blocked.update(result.blocked)
         for uuid in uuids:
-            if uuid not in result.answers and uuid not in result.failures:
-                self._again(uuid, RETRY if uuid in result.blocked else SHORTEST_PAUSE)
+            reached = uuid in result.answers or uuid in result.failures or uuid in result.blocked
+            if not reached or uuid in result.blocked:
+                self._again(uuid, RETRY if reached else SHORTEST_PAUSE)
+            if reached and self._due.get(uuid) != MARKED:
+                self._marked.discard(uuid)
 
     def _again(self, uuid: str, seconds: float) -> None:
         # A mark that came during the reading stands: the XML may have been read before it.
@@ -219,7 +248,6 @@ class Inventory:
             self._infos.pop(uuid, None)
             if uuid not in self._unparsable:
                 self._unparsable.add(uuid)
-                self._observer.xml_unparsable(uuid)
                 log.warning(
                     "the XML of domain %s cannot be used, its info is left out: %s", uuid, failure
                 )
@@ -233,16 +261,19 @@ class Inventory:
     def _forget(self, uuid: str) -> None:
         self._infos.pop(uuid, None)
         self._due.pop(uuid, None)
+        self._marked.discard(uuid)
+        self._outdated.discard(uuid)
         self._unparsable.discard(uuid)
 
-    def _visit(self, session: Session, uuid: str) -> DomainInfo:
-        domain = session.domain(uuid)
-        return parse_domain(
-            domain.XMLDesc(0),
-            labels=self._labels,
-            autostart=_flag(domain.autostart),
-            persistent=_flag(domain.isPersistent),
-        )
+
+def _read_info(session: Session, uuid: str, labels: Sequence[LabelPath]) -> DomainInfo:
+    domain = session.domain(uuid)
+    return parse_domain(
+        domain.XMLDesc(0),
+        labels=labels,
+        autostart=_flag(domain.autostart),
+        persistent=_flag(domain.isPersistent),
+    )
 
 
 def _flag(call: Callable[[], int]) -> bool | None:

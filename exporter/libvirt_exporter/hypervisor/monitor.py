@@ -20,6 +20,7 @@ from typing import Any, Final
 import libvirt
 
 from libvirt_exporter.hypervisor.connection import Connection, Connections, Session
+from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.draft import DomainDraft, HostDraft, merged
 from libvirt_exporter.hypervisor.errors import CallError, ErrorClass
 from libvirt_exporter.hypervisor.groups import (
@@ -143,8 +144,6 @@ class MonitorPhase:
         self._draft = draft
         self._groups = groups
         self._locked = locked
-        self._look = limits.look(draft)
-        self._patience = limits.patience(draft)
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self._active = {domain.uuid: domain for domain in draft.active()}
@@ -165,10 +164,10 @@ class MonitorPhase:
         while True:
             self._start_calls()
             moment = self._next_moment()
-            now = self._loop.time()
-            if moment is None or now >= self._draft.until:
+            rest = self._draft.deadline.rest
+            if moment is None or rest <= 0:
                 break
-            timeout = max(min(moment, self._draft.until) - now, 0.0)
+            timeout = min(max(moment - self._loop.time(), 0.0), rest)
             answers = [call.answer for call in self._calls]
             if answers:
                 await asyncio.wait(answers, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -179,6 +178,14 @@ class MonitorPhase:
                 self._take(call)
             await self._look_into()
         self._conclude()
+
+    @property
+    def _look(self) -> float:
+        return self._limits.look(self._draft)
+
+    @property
+    def _patience(self) -> float:
+        return self._limits.patience(self._draft)
 
     # What is asked, and where.
 
@@ -324,7 +331,7 @@ class MonitorPhase:
     # What does not come back.
 
     async def _control(self, uuids: Iterable[str]) -> Walk[Control]:
-        until = min(self._draft.until, self._loop.time() + STUCK_AFTER)
+        deadline = Deadline.within(min(self._draft.deadline.rest, STUCK_AFTER))
         try:
             result = await walk(
                 self._connections,
@@ -332,7 +339,7 @@ class MonitorPhase:
                 "controlInfo",
                 uuids,
                 _visit_control,
-                until=until,
+                deadline=deadline,
                 patience=self._look,
                 # Also at the limit: this is how a domain is seen to answer again.
                 may_block=max(self._connections.stuck_limit - self._connections.stuck, 1),

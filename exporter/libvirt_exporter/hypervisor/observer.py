@@ -34,9 +34,6 @@ class Observer(Protocol):
     def sample_shared(self) -> None:
         """A request was answered by a sample already in flight."""
 
-    def xml_unparsable(self, uuid: str) -> None:
-        """A domain's XML could not be used."""
-
 
 class Unobserved:
     """An Observer that keeps nothing."""
@@ -63,7 +60,4 @@ class Unobserved:
         pass
 
     def sample_shared(self) -> None:
-        pass
-
-    def xml_unparsable(self, uuid: str) -> None:
         pass

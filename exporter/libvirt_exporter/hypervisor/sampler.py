@@ -18,9 +18,9 @@ from time import monotonic, time
 from typing import Any, Final
 
 import libvirt
-from msgspec import structs
 
 from libvirt_exporter.hypervisor.connection import Connection, Connections, Session
+from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.draft import DomainDraft, HostDraft, merged
 from libvirt_exporter.hypervisor.drivers import state_stats
 from libvirt_exporter.hypervisor.errors import CallError, ErrorClass, NoAnswerError
@@ -103,10 +103,14 @@ class Sampler:
         self._stuck_state: Connection | None = None
         self._stuck_list: Connection | None = None
         self._state_seconds = 0.0
-        self._first = True
         self._draft: HostDraft | None = None
         self._sharing: list[_Waiter] = []
         self._pending: list[_Waiter] = []
+
+    def apply(self, *, name: str, limits: Limits) -> None:
+        """Take over changed settings, from the next sample on."""
+        self._name = name
+        self._limits = limits
 
     @property
     def stuck_domains(self) -> dict[str, float]:
@@ -119,6 +123,7 @@ class Sampler:
         request = SampleRequest(request.groups | {"state"}, request.backing)
         waiter = _Waiter(request, loop.time() + USABLE_SHARE * timeout, future)
         if self._draft is not None and _covers(self._draft, request):
+            self._draft.deadline.put_off(waiter.until)
             self._sharing.append(waiter)
             self._observer.sample_shared()
         else:
@@ -144,7 +149,7 @@ class Sampler:
         self._draft = HostDraft(
             frozenset().union(*(waiter.request.groups for waiter in sharing)),
             backing=backing,
-            until=max(waiter.until for waiter in sharing),
+            deadline=Deadline(max(waiter.until for waiter in sharing)),
         )
         task = asyncio.get_running_loop().create_task(self._take(self._draft))
         task.add_done_callback(self._finished)
@@ -188,14 +193,19 @@ class Sampler:
         return draft.freeze(self._inventory, groups, self._host(), self.stuck_domains)
 
     def _no_sample(self, error: str, waiter: _Waiter) -> HostSample:
-        draft = HostDraft(waiter.request.groups, backing=False, until=0.0)
+        draft = HostDraft(waiter.request.groups, backing=False, deadline=Deadline(waiter.until))
         draft.error = error
         return self._freeze(draft, waiter.request.groups)
 
     def _host(self) -> HostInfo | None:
         if self._facts is None:
             return None
-        return structs.replace(self._facts.host, hypervisor_version=self.hypervisor_version)
+        return HostInfo(
+            name=self._name,
+            driver=self._facts.driver,
+            hypervisor_version=self.hypervisor_version,
+            libvirt_version=self._facts.libvirt_version,
+        )
 
     async def _take(self, draft: HostDraft) -> None:
         with draft.phase("state"):
@@ -219,13 +229,17 @@ class Sampler:
                 tasks.create_task(self._ask_monitors(draft, wanted & WITH_MONITOR))
             elif wanted:
                 tasks.create_task(self._ask_bulk(draft, wanted))
+            if unread := self._inventory.unread:
+                tasks.create_task(self._read_info(draft, unread))
         if fallback.groups & draft.groups:
             with draft.phase("fallback"):
                 await self._ask_fallback(draft, draft.facts)
-        if self._first:
-            with draft.phase("info"):
-                await self._inventory.settled(draft.until)
-            self._first = False
+
+    async def _read_info(self, draft: HostDraft, uuids: set[str]) -> None:
+        """Wait for the XML of new domains, for no more than half of the time that is left."""
+        with draft.phase("info"):
+            until = asyncio.get_running_loop().time() + draft.deadline.rest / 2
+            await self._inventory.settled(uuids, until)
 
     # State: the part that makes a host count as up.
 
@@ -259,13 +273,13 @@ class Sampler:
     async def _state_of_all(self, draft: HostDraft) -> None:
         loop = asyncio.get_running_loop()
         connection = self._connections.lane("state")
-        if not await connection.free(draft.until):
+        if not await connection.free(draft.deadline):
             self._connections.give_up(connection, "getAllDomainStats")
             raise NoAnswerError
         timestamp = time()
-        call = connection.call("getAllDomainStats", functools.partial(read_states, name=self._name))
+        call = connection.call("getAllDomainStats", read_states)
         patience = max(self._limits.look(draft), 3 * self._state_seconds)
-        await asyncio.wait({call}, timeout=min(patience, draft.until - loop.time()))
+        await asyncio.wait({call}, timeout=min(patience, draft.deadline.rest))
         if not call.done() and self._known and self._connections.replaceable(connection):
             # Perhaps one domain's lock is held for long: then all others answer one by one.
             self._connections.give_up(connection, "getAllDomainStats")
@@ -276,11 +290,9 @@ class Sampler:
             if not call.done():
                 return await each
             each.cancel()
-        elif not call.done():
-            await asyncio.wait({call}, timeout=draft.until - loop.time())
-            if not call.done():
-                self._connections.give_up(connection, "getAllDomainStats")
-                raise NoAnswerError
+        elif not await draft.deadline.wait(call):
+            self._connections.give_up(connection, "getAllDomainStats")
+            raise NoAnswerError
         facts, rows = call.result()
         self._take_rows(draft, facts, rows, timestamp)
         return None
@@ -288,16 +300,14 @@ class Sampler:
     async def _state_of_each(self, draft: HostDraft) -> None:
         """Ask the domains known from the last sample one by one, around those that block."""
         timestamp = time()
-        facts = await self._connections.ask(
-            "state", "getType", functools.partial(facts_of, name=self._name), draft.until
-        )
+        facts = await self._connections.ask("state", "getType", facts_of, draft.deadline)
         result = await walk(
             self._connections,
             "state",
             "state",
             [uuid for uuid in self._known if uuid not in self._locked],
             _visit_state,
-            until=draft.until,
+            deadline=draft.deadline,
             patience=self._limits.look(draft),
             may_block=self._connections.stuck_limit - len(self._locked),
         )
@@ -315,7 +325,10 @@ class Sampler:
         if not result.answers:
             # A call that needs no domain tells a host of locked ones from a frozen daemon.
             await self._connections.ask(
-                "state", "getLibVersion", lambda session: session.conn.getLibVersion(), draft.until
+                "state",
+                "getLibVersion",
+                lambda session: session.conn.getLibVersion(),
+                draft.deadline,
             )
         self._take_rows(draft, facts, rows, timestamp)
         for uuid in self._locked.keys() & draft.domains.keys():
@@ -383,7 +396,7 @@ class Sampler:
                         stats=bits(groups),
                         flags=libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE,
                     ),
-                    draft.until,
+                    draft.deadline,
                 )
             except NoAnswerError:
                 self._stuck_list = connection
@@ -446,8 +459,6 @@ class Sampler:
                 draft.domains[uuid].state,
             )
 
-        if self._first:
-            await self._inventory.settled(started + (draft.until - started) / 2)
         try:
             result = await walk(
                 self._connections,
@@ -455,7 +466,7 @@ class Sampler:
                 "per-domain statistics",
                 order,
                 visit,
-                until=draft.until,
+                deadline=draft.deadline,
                 patience=draft.budget / 4,
             )
         except CallError as error:
@@ -476,7 +487,7 @@ class Sampler:
 
 
 def _covers(draft: HostDraft, request: SampleRequest) -> bool:
-    if draft.until <= asyncio.get_running_loop().time():
+    if draft.deadline.rest <= 0:
         return False
     return draft.groups >= request.groups and (
         draft.backing == request.backing or "block" not in request.groups
@@ -486,16 +497,16 @@ def _covers(draft: HostDraft, request: SampleRequest) -> bool:
 # What runs on a connection's thread.
 
 
-def facts_of(session: Session, name: str) -> Facts:
+def facts_of(session: Session) -> Facts:
     """The connection's facts, read once for each connection."""
     if session.facts is None:
-        session.facts = read_facts(session.conn, name)
+        session.facts = read_facts(session.conn)
     return session.facts
 
 
-def read_states(session: Session, name: str) -> tuple[Facts, list[Row]]:
+def read_states(session: Session) -> tuple[Facts, list[Row]]:
     """Facts of the connection, and every domain with its state."""
-    facts = facts_of(session, name)
+    facts = facts_of(session)
     if "state" in facts.fallback.groups:
         records = [(domain, state_stats(domain)) for domain in session.conn.listAllDomains()]
     else:

@@ -17,6 +17,7 @@ from typing import Final, Generic, TypeVar
 import libvirt
 
 from libvirt_exporter.hypervisor.connection import Connection, Connections, Session
+from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.errors import CallError, classify
 
 T = TypeVar("T")
@@ -73,30 +74,29 @@ async def walk(
     uuids: Iterable[str],
     visit: Callable[[Session, str], T],
     *,
-    until: float,
+    deadline: Deadline,
     patience: float,
     may_block: int | None = None,
 ) -> Walk[T]:
-    """Run `visit` for each domain on a lane, in order, until done or `until` (loop time).
+    """Run `visit` for each domain on a lane, in order, until done or time is up.
 
     A visit without an answer for `patience` seconds is given up; `may_block` of them may be, or
     as many as the limit on stuck calls leaves. Domains not reached are in none of the result's
     mappings. Raises CallError when the connection is lost.
     """
-    loop = asyncio.get_running_loop()
     if may_block is None:
         may_block = connections.stuck_limit - connections.stuck
     may_block = min(may_block, BLOCKED_LIMIT)
     result: Walk[T] = Walk()
     rest = list(uuids)
-    while rest and len(result.blocked) < may_block and loop.time() < until:
-        progress: _Progress[T] = _Progress(rest, min(SLICE, until - loop.time()))
+    while rest and len(result.blocked) < may_block and deadline.rest > 0:
+        progress: _Progress[T] = _Progress(rest, min(SLICE, deadline.rest))
         connection = connections.lane(lane)
-        if not await connection.free(until):
+        if not await connection.free(deadline):
             connections.give_up(connection, call)
             break
         answer = connection.call(call, functools.partial(progress.run, visit))
-        stood_still = await _watch(answer, progress, until + SLICE, patience)
+        stood_still = await _watch(answer, progress, deadline, patience)
         visited = progress.visited
         result.answers.update(progress.answers)
         result.failures.update(progress.failures)
@@ -112,13 +112,12 @@ async def walk(
 
 
 async def _watch(
-    answer: asyncio.Future[None], progress: _Progress[T], until: float, patience: float
+    answer: asyncio.Future[None], progress: _Progress[T], deadline: Deadline, patience: float
 ) -> bool:
     """Wait for a slice; True when it stands still at a domain, False when it ends or time is up."""
-    loop = asyncio.get_running_loop()
     while not answer.done():
         before = progress.visited
-        timeout = min(patience, until - loop.time())
+        timeout = min(patience, deadline.rest + SLICE)
         if timeout <= 0:
             return False
         await asyncio.wait({answer}, timeout=timeout)

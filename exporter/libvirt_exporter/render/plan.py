@@ -196,8 +196,8 @@ class _Compilation:
         info = self._domain.info
         if info is None:
             return
+        taken = dict(self._identity)
         if row.operator_labels:
-            taken = dict(self._identity)
             chosen = [(name, value) for name, value in info.custom_labels if name not in taken]
             if chosen:
                 self._add(row, self._cleaned(chosen), constant=1)
@@ -205,7 +205,9 @@ class _Compilation:
         items = attrgetter(row.each)(info) if row.each else info
         for item in items if isinstance(items, tuple) else (items,):
             own = self._cleaned(
-                (label, _text(_attribute(item, where))) for label, where in row.labels.items()
+                (label, _text(_attribute(item, where)))
+                for label, where in row.labels.items()
+                if label not in taken
             )
             if row.value:
                 value = _attribute(item, row.value)
@@ -267,11 +269,11 @@ def _is_present(row: Metric, value: StatValue) -> bool:
 
 
 def _attribute(item: object, path: str) -> Any:
-    """`cpu_tune.quota` of an item; None as soon as one of the steps is None."""
+    """`cpu_tune.quota` of an item; None as soon as one of the steps leads nowhere."""
     for step in path.split("."):
         if item is None:
             return None
-        item = getattr(item, step)
+        item = item.get(step) if isinstance(item, Mapping) else getattr(item, step)
     return item
 
 

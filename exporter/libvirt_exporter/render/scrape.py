@@ -14,8 +14,13 @@ from libvirt_exporter.model import STATES, HostSample
 from libvirt_exporter.render.tally import Tally
 
 
-def scrape_families(sample: HostSample, tally: Tally, series_limit: int) -> Iterator[MetricFamily]:
-    """`libvirt_up`, `libvirt_info`, `libvirt_scrape_*` and the counts of series of one scrape."""
+def scrape_families(
+    sample: HostSample, tally: Tally, series_limit: int, hidden: int = 0
+) -> Iterator[MetricFamily]:
+    """`libvirt_up`, `libvirt_info`, `libvirt_scrape_*` and the counts of series of one scrape.
+
+    `hidden`: domains that the configuration could not place, for want of their XML.
+    """
     yield _family(exporter.UP, {(): sample.up})
     if sample.host is not None:
         host = sample.host
@@ -47,6 +52,7 @@ def scrape_families(sample: HostSample, tally: Tally, series_limit: int) -> Iter
     yield _family(exporter.SERIES_DROPPED, _single(tally.dropped(series_limit)))
     yield _family(exporter.UNMAPPED_KEYS, _single(tally.unmapped()))
     yield _family(exporter.UNPARSABLE_XML, {(): len(sample.unparsable)})
+    yield _family(exporter.HIDDEN_DOMAINS, {(): hidden})
 
 
 def _family(row: Metric, values: Mapping[tuple[str, ...], float]) -> MetricFamily:

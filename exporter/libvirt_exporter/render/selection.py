@@ -47,17 +47,17 @@ class Selection:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         *,
-        added_to: Collection[str] | None = None,
+        named_from: Collection[str] | None = None,
     ) -> None:
         """Metrics of `groups` that are on by default, plus `include`, minus `exclude`.
 
         `include` and `exclude` are FieldPattern texts. Fields included by name come whatever their
-        group, unless `added_to` names the only groups that they may come from.
+        group, unless `named_from` names the only groups that they may come from.
         """
         self._include = tuple(map(FieldPattern, include))
         self._exclude = tuple(map(FieldPattern, exclude))
         self._groups = frozenset(groups)
-        self._named_from = frozenset(_GROUP) if added_to is None else frozenset(added_to)
+        self._named_from = frozenset(_GROUP) if named_from is None else frozenset(named_from)
         self.families: tuple[Metric, ...] = tuple(
             row for row in DOMAIN_METRICS if self._wants_row(row)
         )
@@ -70,14 +70,11 @@ class Selection:
         self.wants = lru_cache(maxsize=65536)(self._wants)
 
     def _wants_row(self, row: Metric) -> bool:
-        if any(pattern.matches(row.name) for pattern in self._exclude) or any(
-            pattern.matches(row.source) for pattern in self._exclude
-        ):
+        names = (row.name,) if isinstance(row, Fact) else (row.name, row.source)
+        if any(pattern.matches(name) for pattern in self._exclude for name in names):
             return False
         return self._by_default(row) or any(
-            pattern.matches(row.name)
-            or (not isinstance(row, Fact) and pattern.may_match(row.source))
-            for pattern in self._named(row)
+            pattern.may_match(name) for pattern in self._named(row) for name in names
         )
 
     def _by_default(self, row: Metric) -> bool:

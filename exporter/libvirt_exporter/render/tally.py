@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from libvirt_exporter.render import keys
+from libvirt_exporter.catalogue import LIMIT_ORDER
+from libvirt_exporter.render import keys, labels
 from libvirt_exporter.render.labels import Labels
 from libvirt_exporter.render.selection import Selection
+
+_UNMAPPED_SHOWN = 100
+_KEY_LENGTH = 128
 
 
 class Tally:
@@ -38,18 +42,23 @@ class Tally:
         self._duplicates += duplicates
         for family, count in counts:
             self._counts[family] += count
-        self._unmapped.update(keys.generalise(unmapped))
+        self._unmapped.update(labels.clean(key, _KEY_LENGTH) for key in keys.generalise(unmapped))
         return True
 
     def kept(self, limit: int) -> list[int]:
         """Indexes of the families with series that fit below a limit of series (0: none).
 
-        What comes last in the catalogue goes first; the state of domains is first there.
+        Whole families go, in the order of LIMIT_ORDER and within a group the last one first.
         """
+        families = self._selection.families
         kept = [family for family, count in enumerate(self._counts) if count]
+        optional = [family for family in kept if families[family].group in LIMIT_ORDER]
+        optional.sort(key=lambda family: (-LIMIT_ORDER.index(families[family].group), family))
         total = sum(self._counts)
-        while limit and total > limit and kept:
-            total -= self._counts[kept.pop()]
+        while limit and total > limit and optional:
+            left_out = optional.pop()
+            kept.remove(left_out)
+            total -= self._counts[left_out]
         return kept
 
     def series(self, limit: int) -> dict[str, int]:
@@ -65,5 +74,11 @@ class Tally:
         return {"limit": sum(self._counts) - shown, "duplicate": self._duplicates}
 
     def unmapped(self) -> dict[str, int]:
-        """Unmapped stats keys, numbers in them as `<n>`, and how many domains have them."""
-        return dict(sorted(self._unmapped.items()))
+        """Unmapped stats keys, numbers in them as `<n>`, and how many domains have them.
+
+        Keys past the hundredth are summed up as `other`.
+        """
+        shown = dict(sorted(self._unmapped.items())[:_UNMAPPED_SHOWN])
+        if rest := sum(self._unmapped.values()) - sum(shown.values()):
+            shown["other"] = rest
+        return shown
