@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -96,12 +97,13 @@ class Server:
     def __init__(self, command: Sequence[str], *, address_flag: str) -> None:
         """Start `command` with a free address and wait until it answers."""
         port = _free_port()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
             [*command, f"{address_flag}=127.0.0.1:{port}"],
             env=os.environ | {"PYTHONPATH": str(ROOT / "exporter")},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
         )
         self.pid = self._process.pid
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=STARTS_WITHIN)
@@ -124,7 +126,8 @@ class Server:
                 self.scrape()
             except (ConnectionError, http.client.HTTPException):
                 if self._process.poll() is not None:
-                    raise RuntimeError(f"{name} ended by itself") from None
+                    self._log.seek(0)
+                    raise RuntimeError(f"{name}: {self._log.read().decode()}") from None
                 if time.monotonic() > deadline:
                     raise
                 self._connection.close()
@@ -155,6 +158,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._log.close()
 
 
 def exporter(uri: str) -> Server:

@@ -61,7 +61,7 @@ def run(sizes: Sequence[int], rounds: int) -> Table:
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT / "exporter")},
             check=True,
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
         )
         figures = json.loads(found.stdout)

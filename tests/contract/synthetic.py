@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -71,6 +72,14 @@ NUMBERS: Final = {
 """Numbers that mean something, by the last part of their key and their last index."""
 
 
+IOTUNE: Final = {
+    f"{operations}_{what}_sec": 1000 * position
+    for position, (operations, what) in enumerate(
+        product(("total", "read", "write"), ("bytes", "iops")), start=1
+    )
+}
+
+
 def _filled(pattern: str) -> Iterator[str]:
     """Every key that a pattern stands for here."""
     found = re.search(r"<(\w+)>", pattern)
@@ -109,8 +118,12 @@ def _domain(
 ) -> DomainSample:
     label = compile_label("owner", "title", {})
     info = parse_domain((XML / xml).read_text(), labels=(label,), autostart=True)
-    # The XML files leave the whole domain unlimited.
-    info = replace(info, cpu_tune=replace(info.cpu_tune, global_period=0.1, global_quota=0.4))
+    # The XML files leave the whole domain and most of the disks unlimited.
+    info = replace(
+        info,
+        cpu_tune=replace(info.cpu_tune, global_period=0.1, global_quota=0.4),
+        disks=tuple(replace(disk, iotune=IOTUNE) for disk in info.disks),
+    )
     return DomainSample(
         uuid=uuid,
         name=info.name,
