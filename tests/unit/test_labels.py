@@ -52,4 +52,4 @@ def test_help_of_the_text_format_keeps_quotes() -> None:
 
 def test_labels_are_rendered_in_order() -> None:
     """As they are given: identity first."""
-    assert labels.render([("b", "1"), ("a", 'x"')]) == r'{b="1",a="x\""}'
+    assert labels.render((("b", "1"), ("a", 'x"'))) == r'b="1",a="x\""'

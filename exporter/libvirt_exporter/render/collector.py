@@ -67,7 +67,8 @@ def domain_families(
         counts = Counter(series.family for series in found.series)
         if tally.add(found.identity, counts.items(), found.duplicates, found.unmapped):
             for series in found.series:
+                labels = dict(found.identity + series.own)
                 families[series.family].samples.append(
-                    Sample(series.name, dict(series.labels), series.value(domain.stats))
+                    Sample(series.name, labels, series.value(domain.stats))
                 )
     return [families[family] for family in tally.kept(series_limit)], tally

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 
 Labels = tuple[tuple[str, str], ...]
 
-# NUL separates families inside a plan's template; no label of libvirt's can hold one (C strings).
+# No string of libvirt's holds a NUL (they are C strings), and some consumers end at one.
 _UNFIT = re.compile("[\ud800-\udfff\0]")
 _HASH_LENGTH = 8
 
 
+@lru_cache(maxsize=4096)
 def clean(value: str, limit: int) -> str:
     """A value fit for a label: lone surrogates replaced, at most `limit` bytes of UTF-8.
 
@@ -38,6 +39,7 @@ def escape_help(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n")
 
 
-def render(labels: Iterable[tuple[str, str]]) -> str:
-    """`{domain="a",uuid="…"}`"""
-    return "{" + ",".join(f'{name}="{escape(value)}"' for name, value in labels) + "}"
+@lru_cache(maxsize=4096)
+def render(labels: Labels) -> str:
+    """`domain="a",uuid="…"`: what stands between the braces."""
+    return ",".join(f'{name}="{escape(value)}"' for name, value in labels)

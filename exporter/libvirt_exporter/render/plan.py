@@ -1,15 +1,15 @@
 """Catalogue + selection + domain shape → a compiled plan.
 
 `domain_series` says in plain terms which series a domain's sample holds. `DomainPlan` is the same
-compiled for text: one `%` template with every label in place, and the order of the values.
+compiled for text: every name and label in place, and the order of the values between them.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
@@ -27,9 +27,6 @@ from libvirt_exporter.render import keys, labels
 from libvirt_exporter.render.labels import Labels
 from libvirt_exporter.render.selection import Selection
 
-# One domain's families in one string; labels.clean() keeps it out of label values.
-_SEPARATOR = "\0"
-
 
 class Series(NamedTuple):
     """One series of a domain."""
@@ -38,7 +35,8 @@ class Series(NamedTuple):
     """Index into `Selection.families`."""
     name: str
     """Sample name: the metric's, with `_bucket` for histograms."""
-    labels: Labels
+    own: Labels
+    """The labels behind the identity labels."""
     keys: tuple[str, ...]
     """Stats keys whose sum is the value; none: the value is `constant`."""
     scale: Scale = Scale.ONE
@@ -119,7 +117,7 @@ class _Compilation:
                 self._add_fact(row)
         unique: dict[tuple[str, Labels], Series] = {}
         for series in self._series:
-            unique.setdefault((series.name, series.labels), series)
+            unique.setdefault((series.name, series.own), series)
         return DomainSeries(
             self._identity,
             tuple(sorted(unique.values(), key=attrgetter("family"))),
@@ -140,9 +138,7 @@ class _Compilation:
         suffix: str = "",
     ) -> None:
         family = self._selection.index[row.name]
-        self._series.append(
-            Series(family, row.name + suffix, (*self._identity, *own), source, scale, constant)
-        )
+        self._series.append(Series(family, row.name + suffix, own, source, scale, constant))
 
     def _add_stat(
         self, row: Metric, key: str, value: StatValue, placeholders: Mapping[str, str]
@@ -300,21 +296,26 @@ def _getter(wanted: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 class DomainPlan:
-    """How the text of one domain is made, for as long as the domain keeps its shape."""
+    """How the text of one domain is made, for as long as the domain keeps its shape.
+
+    The text alternates between what stays (names, labels) and values, so that a rendering is a
+    list with every second place filled anew. Every line starts with its line break.
+    """
 
     __slots__ = (
         "_columns",
+        "_constant",
         "_domain",
         "_optional",
         "_order",
         "_present",
         "_structure",
         "_structure_values",
-        "_template",
+        "_text",
         "_types",
+        "_varying",
         "counts",
         "duplicates",
-        "families",
         "identity",
         "unmapped",
     )
@@ -323,22 +324,33 @@ class DomainPlan:
         compiled = domain_series(domain, selection, identity)
         self._domain = (domain.name, domain.info, [*domain.stats])
         self._types = [*map(type, domain.stats.values())]
-        self.identity = compiled.identity
         self._structure = _getter(compiled.structure)
         self._structure_values = self._structure(domain.stats)
         self._optional = compiled.optional
         self._present = self._presence(domain.stats)
+        self.identity = compiled.identity
         self.unmapped = compiled.unmapped
         self.duplicates = compiled.duplicates
-        chunks = {
-            family: list(series)
-            for family, series in groupby(compiled.series, key=attrgetter("family"))
-        }
-        self.families = tuple(chunks)
-        self.counts = tuple(map(len, chunks.values()))
-        self._template = _SEPARATOR.join(
-            "".join(_line(series, domain.stats) for series in chunk) for chunk in chunks.values()
-        )
+        self.counts = Counter(series.family for series in compiled.series)
+        """Series per family."""
+        self._text: list[str] = []
+        self._varying: list[tuple[int, slice]] = []
+        self._constant: list[tuple[int, str]] = []
+        identity_text = labels.render(compiled.identity)
+        for family, series in groupby(compiled.series, key=attrgetter("family")):
+            start, constant = len(self._text), ""
+            for item in series:
+                own = labels.render(item.own)
+                between = "," if own and identity_text else ""
+                line = f"\n{item.name}{{{identity_text}{between}{own}}} "
+                if item.keys:
+                    self._text += (line, "")
+                else:
+                    constant += f"{line}{item.constant}"
+            if constant:
+                self._constant.append((family, constant))
+            if start < len(self._text):
+                self._varying.append((family, slice(start, len(self._text))))
         self._columns, self._order = _columns(compiled.series, domain.stats)
 
     def fits(self, domain: DomainSample) -> bool:
@@ -353,53 +365,54 @@ class DomainPlan:
             and (not self._optional or self._presence(domain.stats) == self._present)
         )
 
-    def chunks(self, stats: Stats) -> list[str]:
-        """The lines of each of `families`, one string each."""
-        if not self.families:
-            return []
-        values: list[float] = []
-        for getter, convert in self._columns:
-            values += convert(getter(stats)) if convert else getter(stats)
-        return (self._template % self._order(values)).split(_SEPARATOR)
+    def add_to(self, lines: Sequence[list[str]], stats: Stats) -> None:
+        """Append the domain's lines, in pieces, to those of each family."""
+        for family, constant in self._constant:
+            lines[family].append(constant)
+        if self._varying:
+            values: list[float] = []
+            for getter, convert in self._columns:
+                values += convert(getter(stats)) if convert else getter(stats)
+            text = self._text.copy()
+            text[1::2] = map(repr, self._order(values))
+            for family, part in self._varying:
+                lines[family] += text[part]
 
     def _presence(self, stats: Stats) -> list[bool]:
         return [_is_present(row, stats[key]) for row, key in self._optional]
 
 
-def _line(series: Series, stats: Stats) -> str:
-    prefix = f"{series.name}{labels.render(series.labels)} "
-    if not series.keys:
-        return f"{prefix}{series.constant}\n".replace("%", "%%")
-    # %d refuses what is no number, %r keeps every digit of a float.
-    directive = "%r" if isinstance(series.value(stats), float) else "%d"
-    return prefix.replace("%", "%%") + directive + "\n"
+Column = tuple[Getter, Callable[[tuple[Any, ...]], Iterable[float]] | None]
 
-
-_CONVERT: Mapping[Scale, Callable[[tuple[Any, ...]], Iterable[float]] | None] = {
-    Scale.ONE: None,
+_CONVERT: Mapping[Scale, Callable[[tuple[Any, ...]], Iterable[float]]] = {
+    # Of use for bools only, which are numbers that do not look like it.
+    Scale.ONE: lambda values: [+value for value in values],
     Scale.NANOSECONDS: lambda values: [value / 1_000_000_000 for value in values],
     Scale.KIBIBYTES: lambda values: [value * 1024 for value in values],
     Scale.MEBIBYTES: lambda values: [value * 1_048_576 for value in values],
 }
 
-Column = tuple[Getter, Callable[[tuple[Any, ...]], Iterable[float]] | None]
-
 
 def _columns(
     series: Iterable[Series], stats: Stats
 ) -> tuple[list[Column], Callable[[Any], tuple[Any, ...]]]:
-    """Values grouped by conversion, and the order that puts them where the template wants them."""
+    """Values grouped by conversion, and the order that puts them where the text wants them."""
     varying = [item for item in series if item.keys]
-    columns: list[Column] = []
-    placed: list[Series] = []
-    for scale, convert in _CONVERT.items():
-        chosen = [item for item in varying if item.scale is scale and len(item.keys) == 1]
-        if chosen:
-            columns.append((_getter([item.keys[0] for item in chosen]), convert))
-            placed += chosen
+    alike: dict[tuple[Scale, bool], list[Series]] = defaultdict(list)
+    sums: list[Series] = []
     for item in varying:
         if len(item.keys) > 1:
-            columns.append((_getter(item.keys), lambda values: (sum(values),)))
-            placed.append(item)
+            sums.append(item)
+        else:
+            alike[item.scale, isinstance(stats[item.keys[0]], bool)].append(item)
+    columns: list[Column] = [
+        (
+            _getter([item.keys[0] for item in chosen]),
+            None if scale is Scale.ONE and not of_bools else _CONVERT[scale],
+        )
+        for (scale, of_bools), chosen in alike.items()
+    ]
+    columns += [(_getter(item.keys), lambda values: (sum(values),)) for item in sums]
+    placed = [*chain.from_iterable(alike.values()), *sums]
     position = {id(item): index for index, item in enumerate(placed)}
     return columns, _getter([position[id(item)] for item in varying])

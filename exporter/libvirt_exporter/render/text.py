@@ -17,7 +17,7 @@ class DomainText(NamedTuple):
     """The rendered domains of one sample, for either format: only headers differ."""
 
     families: tuple[tuple[Metric, str], ...]
-    """Rows with series, and their lines."""
+    """Rows with series, and their lines, each after its line break."""
     tally: Tally
 
     def parts(self, *, openmetrics: bool) -> Iterator[str]:
@@ -25,6 +25,7 @@ class DomainText(NamedTuple):
         for row, lines in self.families:
             yield header(row, openmetrics=openmetrics)
             yield lines
+            yield "\n"
 
 
 class TextRenderer:
@@ -49,10 +50,8 @@ class TextRenderer:
         tally = Tally(self._selection)
         for domain in domains:
             plan = plans[domain.uuid] = self._plan(domain)
-            counts = zip(plan.families, plan.counts, strict=True)
-            if tally.add(plan.identity, counts, plan.duplicates, plan.unmapped):
-                for family, chunk in zip(plan.families, plan.chunks(domain.stats), strict=True):
-                    lines[family].append(chunk)
+            if tally.add(plan.identity, plan.counts.items(), plan.duplicates, plan.unmapped):
+                plan.add_to(lines, domain.stats)
         self._plans = plans
         return DomainText(
             tuple(
@@ -70,9 +69,9 @@ class TextRenderer:
 
 
 def header(row: Metric, *, openmetrics: bool) -> str:
-    """HELP and TYPE (and, in OpenMetrics, UNIT) of a family."""
+    """HELP and TYPE (and, in OpenMetrics, UNIT) of a family, up to the last line's break."""
     if not openmetrics:
         text = labels.escape_help(row.help)
-        return f"# HELP {row.name} {text}\n# TYPE {row.name} {row.type}\n"
-    unit = f"# UNIT {row.family} {row.unit}\n" if row.unit else ""
-    return f"# HELP {row.family} {labels.escape(row.help)}\n# TYPE {row.family} {row.type}\n{unit}"
+        return f"# HELP {row.name} {text}\n# TYPE {row.name} {row.type}"
+    unit = f"\n# UNIT {row.family} {row.unit}" if row.unit else ""
+    return f"# HELP {row.family} {labels.escape(row.help)}\n# TYPE {row.family} {row.type}{unit}"
