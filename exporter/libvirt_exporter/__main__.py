@@ -1,8 +1,16 @@
-"""`python -m libvirt_exporter` is the command `libvirt-exporter`."""
+"""Where `libvirt-exporter` and `python -m libvirt_exporter` begin."""
 
+import signal
 import sys
 
-from libvirt_exporter.cli import main
+
+def main() -> int:
+    """Run the command; signals wait until its modules, half a second's work, are loaded."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    from libvirt_exporter import cli
+
+    return cli.main()
+
 
 if __name__ == "__main__":
     sys.exit(main())

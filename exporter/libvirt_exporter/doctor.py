@@ -14,6 +14,10 @@ from libvirt_exporter.render.text import TextRenderer
 
 SCHEDSTATS: Final = Path("/proc/sys/kernel/sched_schedstats")
 
+Schedstats = Literal["on", "off", "absent", "unknown"]
+"""Whether a kernel keeps scheduler statistics; `absent`: no switch for them is to be seen,
+`unknown`: the kernel is another host's."""
+
 _NAMED: Final = 3
 """VMs that a finding names before it only counts."""
 _ALWAYS_THERE: Final = frozenset(
@@ -35,11 +39,10 @@ class Finding(NamedTuple):
     remedy: str
 
 
-def findings(sample: HostSample, *, uri: str, schedstats: bool | None = None) -> list[Finding]:
+def findings(sample: HostSample, *, uri: str, schedstats: Schedstats = "unknown") -> list[Finding]:
     """Return what is missing from a sample of all domains, problems first.
 
-    `uri` is what commands for the person name; `schedstats` whether the kernel of the domains'
-    host keeps scheduler statistics, None when that is not known.
+    `uri` is what commands for the person name.
     """
     if not sample.up:
         return [Finding("problem", sample.error, f"`{_virsh(uri)} -r list --all` must work first")]
@@ -49,18 +52,15 @@ def findings(sample: HostSample, *, uri: str, schedstats: bool | None = None) ->
     return sorted(found, key=lambda finding: finding.severity != "problem")
 
 
-def keeps_schedstats(uri: str, path: Path = SCHEDSTATS) -> bool | None:
-    """Return whether the domains' kernel keeps scheduler statistics.
-
-    None when that is not known: the domains run elsewhere, or this kernel does not say.
-    """
+def schedstats_of(uri: str, path: Path = SCHEDSTATS) -> Schedstats:
+    """Return whether the domains' kernel keeps scheduler statistics, as far as this host knows."""
     scheme, _, rest = uri.partition("://")
     if "+" in scheme.replace("+unix", "") or not rest.startswith("/"):
-        return None
+        return "unknown"
     try:
-        return path.read_text().strip() != "0"
+        return "off" if path.read_text().strip() == "0" else "on"
     except OSError:
-        return None
+        return "absent"
 
 
 def report(sample: HostSample, found: Collection[Finding], *, uri: str) -> list[str]:
@@ -80,14 +80,27 @@ def report(sample: HostSample, found: Collection[Finding], *, uri: str) -> list[
 
 def _problems(sample: HostSample, uri: str) -> Iterator[Finding]:
     qemu = _is_qemu(sample)
-    if silent := [domain for domain in sample.domains if qemu and domain.missing_groups]:
+    if stuck := [domain for domain in sample.domains if _is_stuck(domain)]:
+        longest = max(float(domain.stats.get("monitor.stuck.time", 0)) for domain in stuck)
+        yield Finding(
+            "problem",
+            f"{_named(stuck)} stuck, for up to {longest / 1e9:.0f} s: QEMU's monitor does not "
+            "answer, and only what needs no monitor is shown",
+            f"`{_virsh(uri)} -r domcontrol {_name(stuck[0])}` tells for how long its monitor has "
+            "been occupied; look at the storage first, a QEMU in state D waits for it",
+        )
+    if silent := [
+        domain
+        for domain in sample.domains
+        if qemu and domain.missing_groups and not _is_stuck(domain)
+    ]:
         groups = sorted({group for domain in silent for group in domain.missing_groups})
         yield Finding(
             "problem",
-            f"{_named(silent)} did not answer {', '.join(groups)}: QEMU hangs, or another program "
-            "keeps the VM busy",
-            f"`{_virsh(uri)} -r domcontrol {_name(silent[0])}` tells for how long its monitor has "
-            "been occupied; look at the storage first, a QEMU in state D waits for it",
+            f"{_named(silent)} did not answer {', '.join(groups)}: another program may keep the "
+            "VM busy",
+            f"look again in a moment; `{_virsh(uri)} -r domcontrol {_name(silent[0])}` and "
+            f"`{_virsh(uri)} -r domjobinfo {_name(silent[0])}` tell what it is busy with",
         )
     if sample.unparsable:
         yield Finding(
@@ -124,13 +137,23 @@ def _host_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
         )
 
 
-def _schedstats_hint(sample: HostSample, schedstats: bool | None) -> Iterator[Finding]:
+def _schedstats_hint(sample: HostSample, schedstats: Schedstats) -> Iterator[Finding]:
     asked = any(outcome.group == "vcpu" for outcome in sample.groups)
-    if schedstats is False and asked and any(domain.active for domain in sample.domains):
+    if not asked or not any(domain.active for domain in sample.domains):
+        return
+    if schedstats == "off":
         yield Finding(
             "hint",
             "kernel.sched_schedstats is off: libvirt_domain_vcpu_wait_seconds_total stays 0",
             "`sysctl kernel.sched_schedstats=1`; it costs the scheduler a little",
+        )
+    elif schedstats == "absent":
+        yield Finding(
+            "hint",
+            "this kernel does not say whether it keeps scheduler statistics: without them "
+            "libvirt_domain_vcpu_wait_seconds_total stays 0",
+            f"`ls {SCHEDSTATS}` must find the switch: it takes a kernel with CONFIG_SCHEDSTATS, "
+            "and a /proc that is not hidden from the exporter",
         )
 
 
@@ -155,7 +178,7 @@ def _guest_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
         return [
             domain
             for domain in sorted(sample.domains, key=lambda domain: domain.name)
-            if domain.state == "running" and domain.info and wanted(domain, domain.info)
+            if domain.active and domain.info and wanted(domain, domain.info)
         ]
 
     balloon = any(outcome.group == "balloon" for outcome in sample.groups)
@@ -182,7 +205,7 @@ def _guest_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
             "its balloon driver is not loaded: `modprobe virtio_balloon` in a Linux guest, "
             "virtio-win's balloon driver in a Windows guest; a guest that boots needs a moment",
         )
-    if found := having(lambda _, info: info.agent_channel == "disconnected"):
+    if found := having(_has_no_agent):
         yield Finding(
             "hint",
             f"{_named(found)} with a channel for the guest agent, and no agent at its other end",
@@ -204,13 +227,22 @@ def _is_qemu(sample: HostSample) -> bool:
     return sample.host is not None and sample.host.driver == "QEMU"
 
 
+def _is_stuck(domain: DomainSample) -> bool:
+    return domain.stats.get("monitor.responsive") is False
+
+
 def _has_no_period(_: DomainSample, info: DomainInfo) -> bool:
     return info.balloon_model not in ("", "none") and not info.balloon_period
 
 
+def _has_no_agent(domain: DomainSample, info: DomainInfo) -> bool:
+    return domain.state == "running" and info.agent_channel == "disconnected"
+
+
 def _is_not_reported(domain: DomainSample, info: DomainInfo) -> bool:
     return (
-        bool(info.balloon_period)
+        domain.state == "running"
+        and bool(info.balloon_period)
         and "balloon" not in domain.missing_groups
         and not domain.stats.get("balloon.last-update")
     )

@@ -19,12 +19,15 @@ _LEVELS: Final[Mapping[str, int]] = {
 def setup(level: str, form: str) -> None:
     """Send what is at least `level` (a name of `config.Log`) to stderr in `form`.
 
-    May be called again; the last call holds.
+    May be called again; the last call holds. Of asyncio only warnings and errors are written, of
+    uvicorn only errors, unless the level is debug: then its access lines come, too.
     """
     handler = logging.StreamHandler()
     handler.setFormatter({"logfmt": LogfmtFormatter, "json": JsonFormatter}[form]())
     logging.basicConfig(handlers=[handler], level=_LEVELS[level], force=True)
     logging.captureWarnings(True)
+    logging.getLogger("asyncio").setLevel(max(logging.WARNING, _LEVELS[level]))
+    logging.getLogger("uvicorn").setLevel(logging.NOTSET if level == "debug" else logging.ERROR)
 
 
 class LogfmtFormatter(logging.Formatter):

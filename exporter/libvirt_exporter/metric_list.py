@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -18,6 +19,11 @@ from libvirt_exporter.catalogue.metric import Fact, Group, Metric, StatEnum, Wit
 
 IDENTITY: Final = ("domain", "uuid")
 """Labels of every domain series, unless `labels.identity` says otherwise."""
+
+_NAME_WIDTH: Final = 48
+"""Columns of the names in the table; nine in ten of those on by default fit."""
+_MEANING_WIDTH: Final = 16
+"""Columns below which a cut text would say nothing."""
 
 _INTRODUCTION: Final = """\
 # Metrics
@@ -81,21 +87,22 @@ def as_json() -> str:
     return json.dumps(rows(), indent=2, ensure_ascii=False) + "\n"
 
 
-def table() -> str:
-    """Return name, type, group, labels and source in columns; `-` marks what is off by default."""
-    lines = [("", "NAME", "TYPE", "GROUP", "LABELS", "SOURCE")]
-    for row in rows():
-        labels = [label for label in row["labels"] if label not in IDENTITY]
-        mark = "" if row["default"] else "-"
-        lines.append(
-            (mark, row["name"], row["type"], row["group"], ",".join(labels), row["source"])
-        )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    text.append("\n-: off by default. Domain metrics have the labels domain and uuid besides.")
+def table(width: int) -> str:
+    """Return name, type, group and meaning, cut to fit `width` columns; `-`: off by default.
+
+    Where little room is left the meaning is left out.
+    """
+    off = {row["name"] for row in rows() if not row["default"]}
+    lines = [("NAME", "TYPE", "GROUP", "MEANING")]
+    lines += [(metric.name, metric.type, metric.group, metric.text) for metric in METRICS]
+    text = []
+    for name, kind, group, meaning in lines:
+        mark = "-" if name in off else ""
+        line = f"{mark:2}{name:{_NAME_WIDTH}} {kind:9} {group:13} "
+        if (room := width - len(line)) >= _MEANING_WIDTH:
+            line += textwrap.shorten(meaning, room, placeholder="…")
+        text.append(line.rstrip())
+    text.append("\n-: off by default. --format markdown has labels and sources, too.")
     return "\n".join(text) + "\n"
 
 
@@ -180,4 +187,4 @@ def _escape(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{text}`".replace("|", "\\|")
+    return f"`{text}`".replace("|", "\\|") if text else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from libvirt_exporter.catalogue import DOMAIN_METRICS, GROUPS
 from libvirt_exporter.catalogue.metric import Fact
-from libvirt_exporter.config import Config, ConfigError, Vocabulary
+from libvirt_exporter.config import Config, ConfigError, Vocabulary, changed_keys
 from libvirt_exporter.domain_filter import DomainFilter
 from libvirt_exporter.exchange import Exposition, RequestError, ScrapeRequest
 from libvirt_exporter.exposition import expose
@@ -216,6 +217,17 @@ class Exporter:
         """
         return await self._sample(self._active.everything, self.config.libvirt.timeout)
 
+    async def warm_up(self) -> None:
+        """Take the first sample, and make the plans that every later rendering needs.
+
+        What lives by then lives as long as the exporter, and is no concern of the garbage
+        collector's any more.
+        """
+        sample = await self.sample()
+        await self._body(self._active, self._active.everything, sample, ScrapeRequest())
+        gc.collect()
+        gc.freeze()
+
     def shown(self, sample: HostSample) -> HostSample:
         """The sample with those domains only that the configuration lets through."""
         return replace(sample, domains=tuple(self._active.shown(sample).domains))
@@ -281,9 +293,12 @@ class Exporter:
             log.error("configuration not reloaded, the old one stays:\n%s", error)
             raise
         before, self._active = self._active, active
-        if active.config.web != before.config.web:
-            log.warning("web.* changed: listening addresses and paths need a restart")
-        if active.host_settings() != before.host_settings():
+        changed = changed_keys(before.config, active.config)
+        if waiting := [key for key in changed if key.startswith("web.")]:
+            log.warning("%s changed: that takes a restart", ", ".join(waiting))
+        if active.config.libvirt.uri == before.config.libvirt.uri:
+            self._host.apply(active.host_settings())
+        else:
             old, self._host = self._host, self._start_host()
             old.close()
         self._telemetry.configuration_loaded()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from socket import socket
-from typing import Any
+from typing import Any, Final
 
 from libvirt_exporter import __version__
 from libvirt_exporter.config import Config, ConfigError
@@ -20,6 +21,9 @@ from libvirt_exporter.web.server import serve, urls
 
 log = logging.getLogger(__name__)
 
+_OPEN_FILES: Final = 65536
+"""Files that may be open: clients, connections to libvirt, XML of domains being read."""
+
 
 async def run(load: Callable[[], Config], sockets: Sequence[socket], security: Security) -> None:
     """Serve on `sockets` until SIGTERM or SIGINT; SIGHUP reloads what `load` reads.
@@ -27,6 +31,7 @@ async def run(load: Callable[[], Config], sockets: Sequence[socket], security: S
     A libvirt that cannot be reached is no error. Raises ConfigError. Threads that are stuck in
     libvirt may be left behind, so the process has to be ended without waiting for them.
     """
+    raise_file_limit()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -34,7 +39,8 @@ async def run(load: Callable[[], Config], sockets: Sequence[socket], security: S
     with contextlib.closing(Exporter(load, Telemetry())) as exporter:
         tasks = _Background()
         loop.add_signal_handler(signal.SIGHUP, lambda: tasks.start(_reload(exporter)))
-        tasks.start(_warm_up(exporter))
+        unblock_signals()
+        tasks.start(exporter.warm_up())
         web = exporter.config.web
         addresses = ", ".join(urls(sockets, tls=security.config.tls_server_config is not None))
         uri = exporter.config.libvirt.uri
@@ -47,6 +53,19 @@ async def run(load: Callable[[], Config], sockets: Sequence[socket], security: S
         )
         await serve(app, sockets, stop=stop, security=security)
     log.info("stopped")
+
+
+def unblock_signals() -> None:
+    """Let through the signals that wait since the process began (`__main__`)."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the hard limit does, up to 65536."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Background:
@@ -65,10 +84,6 @@ class _Background:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background work failed", exc_info=error)
-
-
-async def _warm_up(exporter: Exporter) -> None:
-    await exporter.sample()
 
 
 async def _reload(exporter: Exporter) -> None:

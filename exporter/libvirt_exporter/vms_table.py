@@ -6,7 +6,6 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from libvirt_exporter.catalogue.state import REASONS
 from libvirt_exporter.model import DomainSample, HostSample, Stats
 
 _TITLES: Final = (
@@ -16,7 +15,7 @@ _TITLES: Final = (
 _TEXTS: Final = {"NAME", "STATE", "REASON"}
 _NAME_WIDTH: Final = 12
 """Columns that names keep when there is not enough room."""
-_LONGEST_NAME: Final = 128
+_LONGEST_NAME: Final = 40
 """Columns that the longest name gets where the width is unlimited."""
 _LEFT_OUT: Final = ("MAX", "REASON", "VCPUS", "RSS", "NET/s", "DISK/s")
 """Columns that a narrow terminal does without, the first one first."""
@@ -85,7 +84,7 @@ def _row(domain: DomainSample, earlier: DomainSample | None) -> Row:
     return Row(
         name=domain.name,
         state=domain.state,
-        reason=_reason(stats),
+        reason=domain.reason,
         vcpus=vcpus,
         cpu=None if cpu is None else cpu / 1e9,
         rss=_integer(stats, "balloon.rss", 1024),
@@ -94,13 +93,6 @@ def _row(domain: DomainSample, earlier: DomainSample | None) -> Row:
         disk=_rate(domain, earlier, _devices(stats, "block", ("rd.bytes", "wr.bytes"))),
         net=_rate(domain, earlier, _devices(stats, "net", ("rx.bytes", "tx.bytes"))),
     )
-
-
-def _reason(stats: Stats) -> str:
-    state, reason = _integer(stats, "state.state"), _integer(stats, "state.reason")
-    if state is None or reason is None:
-        return ""
-    return REASONS.get(state, {}).get(reason, f"unknown_{reason}")
 
 
 def _devices(stats: Stats, kind: str, figures: Sequence[str]) -> list[str]:

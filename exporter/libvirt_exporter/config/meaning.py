@@ -103,7 +103,9 @@ def _matches(text: str, fields: Collection[str]) -> bool:
 
 
 def _nearest_pattern(text: str, fields: Collection[str]) -> str:
-    """Return a hint that names a similar field, or pattern for fields that begin alike."""
+    """Return a hint that names a similar field, or a pattern of fields that begin alike."""
+    if "*" not in text and (hint := nearest(text, fields)):
+        return hint
     written = {*fields, *(re.sub(r"<\w+>", "*", field) for field in fields)}
     beginnings = {
         f"{field[: end.end()]}*" for field in written for end in re.finditer("[._]", field)

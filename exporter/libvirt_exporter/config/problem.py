@@ -16,7 +16,7 @@ Hint = str | Callable[[], str]
 """What to do about a problem, or a call that finds it out."""
 
 MAXIMUM_SEARCHES: Final = 20
-"""Problems of one report whose hints are searched for: to compare names takes milliseconds."""
+"""Hints that one report searches for: to compare a name with all others takes milliseconds."""
 
 
 class Place(NamedTuple):
@@ -68,6 +68,7 @@ class Report:
         self._places: dict[Path, Place] = {(): Place(file, 0)}
         self._faulty: set[Path] = set()
         self._around_faulty: set[Path] = set()
+        self._searches = 0
 
     def locate(self, path: Path, place: Place) -> None:
         """Remember where the option at `path` was written."""
@@ -76,7 +77,7 @@ class Report:
     def add(self, path: Path, message: str, hint: Hint = "") -> None:
         """Report a problem where `path`, or else the nearest option that holds it, was written.
 
-        After `MAXIMUM_SEARCHES` problems, hints that have to be searched for are left out.
+        Hints that have to be searched for are left out after the first `MAXIMUM_SEARCHES`.
         """
         outward = _outward(path)
         if path in self._around_faulty or not self._faulty.isdisjoint(outward):
@@ -84,7 +85,8 @@ class Report:
         self.mark_faulty(path)
         place = next(self._places[path] for path in outward if path in self._places)
         if callable(hint):
-            hint = hint() if len(self.problems) < MAXIMUM_SEARCHES else ""
+            hint = hint() if self._searches < MAXIMUM_SEARCHES else ""
+            self._searches += 1
         self.problems.append(Problem(*place, message, hint))
 
     def mark_faulty(self, path: Path) -> None:

@@ -122,12 +122,12 @@ class Session:
             handle = self.handles[uuid] = self.conn.lookupByUUIDString(uuid)
         return handle
 
-    def domains(self, uuids: Iterable[str]) -> list[libvirt.virDomain]:
-        """Handles of those domains that exist. Raises libvirt.libvirtError."""
-        found = []
+    def domains(self, uuids: Iterable[str]) -> dict[str, libvirt.virDomain]:
+        """Handles of those domains that exist, by UUID. Raises libvirt.libvirtError."""
+        found = {}
         for uuid in uuids:
             try:
-                found.append(self.domain(uuid))
+                found[uuid] = self.domain(uuid)
             except libvirt.libvirtError as error:
                 if classify(error) is not ErrorClass.GONE:
                     raise

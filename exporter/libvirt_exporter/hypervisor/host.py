@@ -18,6 +18,7 @@ from libvirt_exporter.hypervisor.facts import read_hypervisor_version
 from libvirt_exporter.hypervisor.inventory import Inventory, subscribe
 from libvirt_exporter.hypervisor.monitor import Limits
 from libvirt_exporter.hypervisor.observer import Observer, Unobserved
+from libvirt_exporter.hypervisor.qemu_process import QemuProcesses, is_local
 from libvirt_exporter.hypervisor.sampler import Sampler, SampleRequest
 from libvirt_exporter.label_path import LabelPath
 from libvirt_exporter.model import HostSample
@@ -40,6 +41,9 @@ class HostSettings:
     info_refresh: float = 300.0
     """Seconds after which a domain's XML is read again without any event."""
     labels: tuple[LabelPath, ...] = ()
+    pid_directory: str | None = "/run/libvirt/qemu"
+    """Where a libvirt of this machine keeps `<name>.pid` of each QEMU; None: do not look at
+    processes. Only a new Host takes another one."""
 
 
 class Host:
@@ -72,6 +76,11 @@ class Host:
             self._inventory,
             name=settings.name,
             limits=Limits(settings.parallel_calls),
+            processes=(
+                QemuProcesses(settings.pid_directory)
+                if settings.pid_directory is not None and is_local(settings.uri)
+                else None
+            ),
             observer=self._observer,
             reached=self._reached,
         )
@@ -102,10 +111,11 @@ class Host:
     def apply(self, settings: HostSettings) -> None:
         """Take over changed settings in place; what is known of the host stays.
 
-        Raises ValueError for another `uri`, which takes another Host.
+        Raises ValueError for another `uri` or `pid_directory`, which take another Host.
         """
-        if settings.uri != self.settings.uri:
-            raise ValueError(f"this host is {self.settings.uri}, not {settings.uri}")
+        before = self.settings
+        if (settings.uri, settings.pid_directory) != (before.uri, before.pid_directory):
+            raise ValueError(f"this host is {before.uri}, not {settings.uri}")
         self.settings = settings
         self._hand_over(functools.partial(self._apply, settings))
 

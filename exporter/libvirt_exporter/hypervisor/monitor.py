@@ -28,7 +28,7 @@ from libvirt_exporter.hypervisor.groups import (
     job_marks,
     narrower,
 )
-from libvirt_exporter.hypervisor.observer import Observer
+from libvirt_exporter.hypervisor.qemu_process import APART, QemuProcesses
 from libvirt_exporter.hypervisor.quarantine import CONTROL_OCCUPIED, CONTROL_OK, Quarantine
 from libvirt_exporter.hypervisor.walk import Walk, walk
 from libvirt_exporter.model import Stats
@@ -74,8 +74,8 @@ class Limits:
 class MonitorState:
     """What one sample learns about monitors for the next one."""
 
-    def __init__(self, observer: Observer) -> None:
-        self.quarantine = Quarantine(observer)
+    def __init__(self) -> None:
+        self.quarantine = Quarantine()
         self.blamed: dict[Connection, str] = {}
         """Which stuck domain each abandoned connection waits for."""
         self.markless: set[str] = set()
@@ -84,6 +84,8 @@ class MonitorState:
         """Domains that were asked again in vain: their job is held for long."""
         self.surveyed = False
         """Whether the domains are known that were stuck before this process could see it."""
+        self.frozen: set[str] = set()
+        """Stuck domains in which no call is: their QEMU was seen not to run."""
         self.pace = 0.0
         """Seconds that one domain takes in a call, as a moving average."""
 
@@ -95,8 +97,8 @@ class MonitorState:
     def keep_only(self, active: Collection[str], now: float) -> None:
         """Forget the domains that are not among the active ones."""
         self.quarantine.keep_only(active, now)
-        self.markless.intersection_update(active)
-        self.reluctant.intersection_update(active)
+        for uuids in (self.markless, self.reluctant, self.frozen):
+            uuids.intersection_update(active)
 
 
 @dataclass(eq=False)
@@ -136,14 +138,19 @@ class MonitorPhase:
         draft: HostDraft,
         groups: frozenset[str],
         locked: dict[str, Connection],
+        processes: QemuProcesses | None,
     ) -> None:
-        """`locked`: domains not to be touched at all, with the connection stuck at each; grows."""
+        """`locked`: domains not to be touched at all, with the connection stuck at each; grows.
+
+        `processes`: tells whose QEMU does not run; None where that cannot be seen from here.
+        """
         self._connections = connections
         self._state = state
         self._limits = limits
         self._draft = draft
         self._groups = groups
         self._locked = locked
+        self._processes = processes
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self._active = {domain.uuid: domain for domain in draft.active()}
@@ -153,14 +160,17 @@ class MonitorPhase:
         self._again_at = 0.0
         self._held: set[str] = set()
         self._busy: set[str] = set()
+        self._unsure: set[str] = set()
+        self._sure_at = 0.0
 
     async def run(self) -> None:
         """Ask until everything is answered, or nothing more can be expected in time."""
         self._state.keep_only(self._active.keys(), self._loop.time())
         if not self._groups:
             return
+        await self._find_halted(self._active)
         await self._find_stuck()
-        self._cut()
+        self._cut(self._active)
         while True:
             self._start_calls()
             moment = self._next_moment()
@@ -189,12 +199,14 @@ class MonitorPhase:
 
     # What is asked, and where.
 
-    def _cut(self) -> None:
+    def _cut(self, uuids: Iterable[str]) -> None:
         """Queue the shards: by what is to be asked, stuck domains apart from the others."""
         alike: dict[tuple[frozenset[str], bool], list[str]] = {}
-        for uuid, domain in self._active.items():
+        untouchable = self._locked.keys() | self._state.frozen | self._unsure
+        for uuid in uuids:
+            domain = self._active[uuid]
             asked = domain.missing & self._groups
-            if asked and domain.state and uuid not in self._locked:
+            if asked and domain.state and uuid not in untouchable:
                 alike.setdefault((asked, uuid in self._held), []).append(uuid)
         for (asked, _), uuids in alike.items():
             share = -(-len(uuids) // self._limits.parallel_calls)
@@ -213,7 +225,9 @@ class MonitorPhase:
         }
         # A monitor that hangs although none of our calls is in it holds somebody else's, or one
         # of ours from before a restart: libvirtd's workers are as busy with those.
-        stuck += sum(uuid not in blamed for uuid in self._state.quarantine)
+        stuck += sum(
+            uuid not in blamed and uuid not in self._state.frozen for uuid in self._state.quarantine
+        )
         return min(self._limits.parallel_calls, self._connections.stuck_limit - stuck)
 
     def _start_calls(self) -> None:
@@ -246,6 +260,8 @@ class MonitorPhase:
         """The loop time at which there is something to do at the latest; None when all is done."""
         now = self._loop.time()
         moments = [self._again_at] if self._again else []
+        if self._unsure:
+            moments.append(self._sure_at)
         if self._queue and self._is_healing() and now < self._started + self._patience:
             moments.append(now + RETRY_DELAY)
         for call in self._calls:
@@ -352,6 +368,21 @@ class MonitorPhase:
             self._active[uuid].excused = True
         return result
 
+    async def _find_halted(self, uuids: Collection[str]) -> None:
+        """Whose QEMU does not run, of these: it is not to be asked at all."""
+        if self._processes is None:
+            return
+        names = {uuid: domain.name for uuid, domain in self._active.items()}
+        halted = await self._processes.look(names, self._look, uuids)
+        self._state.frozen -= set(uuids)
+        self._state.frozen |= halted.frozen
+        self._unsure = halted.unsure
+        self._sure_at = self._loop.time() + APART
+        now = self._loop.time()
+        for uuid in halted.frozen:
+            self._active[uuid].excused = True
+            self._quarantine(uuid, now)
+
     async def _find_stuck(self) -> None:
         """Who of the stuck domains still is; the first time, who of all is stuck already."""
         state = self._state
@@ -362,6 +393,11 @@ class MonitorPhase:
         now = self._loop.time()
         for uuid in uuids:
             control = result.answers.get(uuid)
+            if uuid in state.frozen:
+                # With a call in it already, one more is answered at once, without its monitor.
+                if control is not None and control[0] == CONTROL_OCCUPIED:
+                    state.frozen.discard(uuid)
+                continue
             enough = self._look / 2 if uuid in state.quarantine else STUCK_AFTER
             if control is not None and _occupied(control) >= enough:
                 self._quarantine(uuid, now - _occupied(control))
@@ -373,6 +409,11 @@ class MonitorPhase:
     async def _look_into(self) -> None:
         """Look at the calls that take long and at the domains to be asked again."""
         now = self._loop.time()
+        if self._unsure and now >= self._sure_at:
+            waited = self._unsure
+            await self._find_halted(waited)
+            self._unsure = set()
+            self._cut(waited)
         late = [call for call in self._calls if not call.abandoned and now >= call.look_at]
         again = self._again if self._again and now >= self._again_at else {}
         if not late and not again:
@@ -469,7 +510,11 @@ def list_stats(
     handles = session.domains(uuids)
     if not handles:
         return []
-    records = session.conn.domainListGetStats(handles, stats, flags)
+    records = session.conn.domainListGetStats(list(handles.values()), stats, flags)
+    if len(records) == len(handles):
+        # All of them, in the order asked. Every call on a handle lets go of the interpreter's
+        # lock, which costs when four connections have answers.
+        return [(uuid, values) for uuid, (_, values) in zip(handles, records, strict=True)]
     return [(domain.UUIDString(), values) for domain, values in records]
 
 

@@ -22,12 +22,6 @@ class Observer(Protocol):
     def connection_regained(self) -> None:
         """The host answers again."""
 
-    def domain_stuck(self, uuid: str, name: str) -> None:
-        """A domain's monitor does not answer; once until `domain_healed`."""
-
-    def domain_healed(self, uuid: str, name: str, seconds: float) -> None:
-        """It answers again, is gone or was shut off, after `seconds`."""
-
     def sample_taken(self, seconds: float) -> None:
         """One sample of the host was finished."""
 
@@ -48,12 +42,6 @@ class Unobserved:
         pass
 
     def connection_regained(self) -> None:
-        pass
-
-    def domain_stuck(self, uuid: str, name: str) -> None:
-        pass
-
-    def domain_healed(self, uuid: str, name: str, seconds: float) -> None:
         pass
 
     def sample_taken(self, seconds: float) -> None:

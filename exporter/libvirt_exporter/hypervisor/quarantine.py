@@ -6,8 +6,6 @@ import logging
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from libvirt_exporter.hypervisor.observer import Observer
-
 log = logging.getLogger(__name__)
 
 CONTROL_OK: Final = 0
@@ -15,10 +13,9 @@ CONTROL_OCCUPIED: Final = 2
 
 
 class Quarantine:
-    """The stuck domains by UUID; logs and reports each once when it comes and when it goes."""
+    """The stuck domains by UUID; logs each once when it comes and once when it goes."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    def __init__(self) -> None:
         self._stuck: dict[str, tuple[str, float]] = {}
 
     def __contains__(self, uuid: object) -> bool:
@@ -36,7 +33,6 @@ class Quarantine:
         if uuid in self._stuck:
             return
         self._stuck[uuid] = name, since
-        self._observer.domain_stuck(uuid, name)
         log.warning(
             "domain %s (%s) is stuck: its QEMU monitor does not answer; "
             "only what needs no monitor is sampled until it does",
@@ -50,7 +46,6 @@ class Quarantine:
         if entry is None:
             return
         name, since = entry
-        self._observer.domain_healed(uuid, name, now - since)
         log.info("domain %s (%s) is no longer stuck, after %.0f s", name, uuid, now - since)
 
     def keep_only(self, active: Collection[str], now: float) -> None:

@@ -41,6 +41,7 @@ from libvirt_exporter.hypervisor.monitor import (
     list_stats,
 )
 from libvirt_exporter.hypervisor.observer import Observer
+from libvirt_exporter.hypervisor.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.walk import walk
 from libvirt_exporter.model import HostInfo, HostSample, Stats
 
@@ -48,6 +49,8 @@ log = logging.getLogger(__name__)
 
 USABLE_SHARE: Final = 0.9
 """Share of a request's time after which it gets what there is; the rest is for the answer."""
+
+_ACTIVE_STATES: Final = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED)
 
 Row = tuple[str, str, bool, Stats]
 """UUID, name, whether active, `state.*`."""
@@ -81,17 +84,22 @@ class Sampler:
         *,
         name: str,
         limits: Limits,
+        processes: QemuProcesses | None,
         observer: Observer,
         reached: Callable[[str], None],
     ) -> None:
-        """`reached` is told after every sample why the host did not answer, '' when it did."""
+        """`processes`: the host's QEMU processes, None where they cannot be seen from here.
+
+        `reached` is told after every sample why the host did not answer, '' when it did.
+        """
         self._connections = connections
         self._inventory = inventory
         self._name = name
         self._limits = limits
+        self._processes = processes
         self._observer = observer
         self._reached = reached
-        self._monitor_state = MonitorState(observer)
+        self._monitor_state = MonitorState()
         self.hypervisor_version = ""
         """Told by the host once it is known."""
         self._facts: Facts | None = None
@@ -135,6 +143,8 @@ class Sampler:
         """Answer everybody who still waits."""
         for waiter in [*self._sharing, *self._pending]:
             self._answer(waiter, self._no_sample("the exporter is being stopped", waiter))
+        if self._processes is not None:
+            self._processes.close()
 
     def _start(self) -> None:
         """Take the next sample, for all pending requests that it can answer."""
@@ -434,6 +444,7 @@ class Sampler:
                 draft,
                 groups,
                 self._locked,
+                self._processes,
             ).run()
 
     async def _ask_fallback(self, draft: HostDraft, facts: Facts) -> None:
@@ -512,8 +523,16 @@ def read_states(session: Session) -> tuple[Facts, list[Row]]:
     else:
         records = session.conn.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
     return facts, [
-        (domain.UUIDString(), domain.name(), domain.ID() >= 0, stats) for domain, stats in records
+        (domain.UUIDString(), domain.name(), _is_active(domain, stats), stats)
+        for domain, stats in records
     ]
+
+
+def _is_active(domain: libvirt.virDomain, stats: Stats) -> bool:
+    state = stats.get("state.state")
+    if state in _ACTIVE_STATES:
+        return True
+    return state != libvirt.VIR_DOMAIN_SHUTOFF and domain.ID() >= 0
 
 
 def _visit_state(session: Session, uuid: str) -> tuple[bool, Stats]:

@@ -20,6 +20,8 @@ from libvirt_exporter.web import pages
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.security import Security, SecurityMiddleware
 
+_LISTS: Final = ("collect", "exclude", "domain")
+"""Parameters that are written with []; without, they would narrow nothing in silence."""
 _MAX_TARGET: Final = 16 * 1024
 """Bytes of path and query; 300 times `domain[]=UUID` fit."""
 _MAX_HEADERS: Final = 32 * 1024
@@ -82,12 +84,9 @@ class _Routes:
         self._scrapes = 0
 
     async def metrics(self, request: Request) -> Response:
-        collect = request.query_params.getlist("collect[]")
-        exclude = request.query_params.getlist("exclude[]")
-        if collect and exclude:
-            return _bad_request(
-                "collect[] and exclude[] exclude each other.", "Name groups in one of them only."
-            )
+        for name in _LISTS:
+            if name in request.query_params:
+                return _bad_request(f"unknown parameter {name}", f"did you mean {name}[]?")
         if self._scrapes >= self._max_requests:
             return PlainTextResponse(
                 f"{self._scrapes} scrapes are running already; try again later.\n",
@@ -98,8 +97,8 @@ class _Routes:
         try:
             exposition = await self._service.scrape(
                 ScrapeRequest(
-                    collect=tuple(collect),
-                    exclude=tuple(exclude),
+                    collect=tuple(request.query_params.getlist("collect[]")),
+                    exclude=tuple(request.query_params.getlist("exclude[]")),
                     domains=tuple(request.query_params.getlist("domain[]")),
                     timeout=_timeout(request.headers),
                     openmetrics=accepts_openmetrics(_joined(request.headers, "Accept")),

@@ -10,8 +10,7 @@ from html import escape
 from typing import Final
 from urllib.parse import quote
 
-from libvirt_exporter.catalogue.state import REASONS
-from libvirt_exporter.model import STATES, DomainSample, HostSample
+from libvirt_exporter.model import DomainSample, HostSample
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --dim: #6b7280; --line: #8883; --bad: #c2410c; }
@@ -70,7 +69,7 @@ def _summary(sample: HostSample) -> str:
         host = sample.host
         versions = f"{host.driver} {host.hypervisor_version}, libvirt {host.libvirt_version}"
         parts.append(f"{host.name}: {versions}" if host.name else versions)
-    states = Counter(_state(domain)[0] for domain in sample.domains)
+    states = Counter(domain.state for domain in sample.domains)
     counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
     noun = "VM" if len(sample.domains) == 1 else "VMs"
     parts.append(f"{len(sample.domains)} {noun}" + (f" ({counts})" if counts else ""))
@@ -85,11 +84,13 @@ def _problems(sample: HostSample) -> str:
     failed = [outcome.group for outcome in sample.groups if not outcome.success]
     if failed:
         problems.append(f"Groups that failed: {', '.join(failed)}")
-    incomplete = sum(bool(domain.missing_groups) for domain in sample.domains)
-    if incomplete:
+    total = len(sample.domains)
+    if stuck := sum(_stuck(domain) is not None for domain in sample.domains):
+        problems.append(f"{stuck} of {total} VMs stuck: their QEMU's monitor does not answer.")
+    busy = sum(bool(domain.missing_groups) and _stuck(domain) is None for domain in sample.domains)
+    if busy:
         problems.append(
-            f"{incomplete} of {len(sample.domains)} VMs did not answer in full: "
-            "their QEMU hangs or another program keeps it busy."
+            f"{busy} of {total} VMs did not answer in full: another program may keep them busy."
         )
     if sample.unparsable:
         problems.append(f"Domain XML that cannot be read: {', '.join(sample.unparsable)}")
@@ -97,15 +98,12 @@ def _problems(sample: HostSample) -> str:
 
 
 def _table(domains: Iterable[DomainSample], telemetry_path: str) -> str:
-    rows = "\n".join(
-        _row(domain, telemetry_path)
-        for domain in sorted(domains, key=lambda domain: (not domain.missing_groups, domain.name))
-    )
+    rows = "\n".join(_row(domain, telemetry_path) for domain in sorted(domains, key=_order))
     if not rows:
         return "<p>There are no VMs to show.</p>"
     return f"""<table>
 <thead><tr><th>VM</th><th>State</th><th>Reason</th><th class="number">vCPUs</th>
-<th class="number">Memory</th><th>Missing</th></tr></thead>
+<th class="number">Memory</th><th>Problem</th></tr></thead>
 <tbody>
 {rows}
 </tbody>
@@ -113,7 +111,7 @@ def _table(domains: Iterable[DomainSample], telemetry_path: str) -> str:
 
 
 def _row(domain: DomainSample, telemetry_path: str) -> str:
-    state, reason = _state(domain)
+    state = escape(domain.state)
     vcpus = domain.stats.get("vcpu.current")
     if vcpus is None and domain.info:
         vcpus = domain.info.vcpus_current
@@ -124,22 +122,28 @@ def _row(domain: DomainSample, telemetry_path: str) -> str:
     link = f"{quote(telemetry_path)}?domain[]={quote(domain.uuid, safe='', errors='replace')}"
     return (
         f'<tr><td><a href="{escape(link)}">{escape(domain.name)}</a></td>'
-        f'<td class="state {escape(state)}">{escape(state)}</td><td>{escape(reason)}</td>'
+        f'<td class="state {state}">{state}</td><td>{escape(domain.reason)}</td>'
         f'<td class="number">{"" if vcpus is None else escape(str(vcpus))}</td>'
         f'<td class="number">{_size(memory)}</td>'
-        f"<td>{escape(', '.join(domain.missing_groups))}</td></tr>"
+        f"<td>{escape(_problem(domain))}</td></tr>"
     )
 
 
-def _state(domain: DomainSample) -> tuple[str, str]:
-    """The names of a domain's state and its reason; what a newer libvirt adds stays a number."""
-    state, reason = domain.stats.get("state.state"), domain.stats.get("state.reason")
-    if not isinstance(state, int):
-        return "unknown", ""
-    name = dict(enumerate(STATES)).get(state, f"unknown_{state}")
-    if not isinstance(reason, int):
-        return name, ""
-    return name, REASONS.get(state, {}).get(reason, f"unknown_{reason}")
+def _order(domain: DomainSample) -> tuple[bool, bool, str]:
+    """What has a problem comes first, the stuck ones at the top."""
+    return _stuck(domain) is None, not domain.missing_groups, domain.name
+
+
+def _problem(domain: DomainSample) -> str:
+    seconds, missing = _stuck(domain), ", ".join(domain.missing_groups)
+    parts = [f"stuck for {seconds:.0f} s"] if seconds is not None else []
+    return ", ".join([*parts, f"missing: {missing}"] if missing else parts)
+
+
+def _stuck(domain: DomainSample) -> float | None:
+    """For how many seconds QEMU's monitor has not answered; None when it does."""
+    nanoseconds = domain.stats.get("monitor.stuck.time")
+    return None if nanoseconds is None else float(nanoseconds) / 1e9
 
 
 def _size(size: int | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import logging
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -107,7 +106,6 @@ async def serve(
     Requests that are still running then are answered with 503. Signals are the caller's. `security`
     is the one that `app` has; it gives the certificates.
     """
-    debug = logging.getLogger().isEnabledFor(logging.DEBUG)
     config = uvicorn.Config(
         _answering_cancelled(app),
         interface="asgi3",
@@ -118,8 +116,6 @@ async def serve(
         proxy_headers=False,
         forwarded_allow_ips=[],
         log_config=None,
-        log_level="debug" if debug else "error",
-        access_log=debug,
         server_header=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_IDLE_TIMEOUT,

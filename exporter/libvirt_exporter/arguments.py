@@ -1,0 +1,246 @@
+"""The command line: subcommands, flags, and what is wrong with what was typed."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import platform
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from libvirt_exporter import __version__
+from libvirt_exporter.config import FLAGS, Config, ConfigError, override
+from libvirt_exporter.config_docs import configuration_schema
+
+PROGRAM: Final = "libvirt-exporter"
+
+_DESCRIPTION: Final = """\
+Prometheus exporter for libvirt. Without a COMMAND it serves the metrics of this host's VMs.
+It opens libvirt read-only and changes nothing."""
+
+_EPILOG: Final = """\
+exit status:
+  0  done; serve: stopped by SIGTERM or SIGINT
+  1  failed; the reason is on stderr. The configuration has mistakes, an address cannot be
+     listened on, a file cannot be written; scrape, vms, doctor: libvirt does not answer;
+     doctor: something does not work (hints are no failure)
+  2  the command line cannot be understood, values of flags included
+  130  interrupted with Ctrl-C (all but serve)
+
+signals of serve:
+  SIGHUP  reads the configuration again; with mistakes in it, the old one stays
+
+Each flag overrides the option of the configuration file that does the same. No file is searched
+for and no environment variable configures anything. scrape, vms and doctor log errors only, unless
+--log.level says otherwise. `libvirt-exporter COMMAND --help` has more."""
+
+_SERVE: Final = """\
+serve the metrics over HTTP (the default)
+
+A libvirt that does not answer is no failure: /metrics then says libvirt_up 0. SIGHUP (or POST
+/-/reload) reads the configuration again, SIGTERM and SIGINT stop the exporter."""
+
+_SCRAPE: Final = """\
+sample the VMs once and write their metrics
+
+For node_exporter's textfile collector: --output /var/lib/prometheus/node-exporter/libvirt.prom.
+The text has the same families as /metrics, process_* excepted. Where libvirt does not answer it
+says libvirt_up 0, and the exit status is 1."""
+
+_METRICS: Final = """\
+list every metric that the exporter can show
+
+A group whose metrics are off by default is asked for with groups.include of the configuration,
+a single metric with fields.include."""
+
+_VMS: Final = """\
+show the host's VMs as a table
+
+What is per second, and CPU (100% is one CPU of the host), takes two samples a second apart.
+RSS is what QEMU holds of the host's memory, MEM what the guest has, MAX what it may have. A
+narrow terminal leaves columns out."""
+
+_CHECK_CONFIG: Final = """\
+report every mistake in a configuration file
+
+Each with file, line and the nearest valid name; the web configuration that it names is checked
+as well. Exit status 1 if there is any."""
+
+_DOCTOR: Final = """\
+say what this host does not show, and how to mend it
+
+A problem is something that does not work (exit status 1), a hint something that could be shown
+and is not (exit status 0)."""
+
+_HOST_OPTIONS: Final = ("libvirt.uri", "log.level", "log.format")
+
+_COMMANDS: Final[Mapping[str, tuple[str, Collection[str]]]] = {
+    "serve": (_SERVE, FLAGS),
+    "scrape": (_SCRAPE, _HOST_OPTIONS),
+    "metrics": (_METRICS, ()),
+    "vms": (_VMS, _HOST_OPTIONS),
+    "check-config": (_CHECK_CONFIG, ()),
+    "doctor": (_DOCTOR, _HOST_OPTIONS),
+}
+"""Subcommand → what it does, and the options that it has flags for."""
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the `command`, its own arguments, `config_file`, and the options that flags give.
+
+    What makes no sense ends the process with status 2, --help and --version with status 0.
+    """
+    parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG)
+    known = {*_add_options(parser, FLAGS), "--output", "--format", "--watch"}
+    _add_commands(parser)
+    parser.set_defaults(command="serve", config_file=None)
+    # Before argparse does: it would take an unknown flag's value for the command.
+    for flag in _flags(argv):
+        if flag not in known:
+            parser.error(f"unknown flag {flag}{_meant(flag, known)}")
+    command = _command(argv)
+    if command not in _COMMANDS:
+        parser.error(f"unknown command {command}{_meant(command, _COMMANDS)}")
+    arguments, unknown = parser.parse_known_args(argv)
+    given, (_, takes) = options(arguments), _COMMANDS[arguments.command]
+    unknown += [FLAGS[option] for option in given if option not in takes]
+    if arguments.config_file and not takes:
+        unknown.append("--config.file")
+    if unknown:
+        parser.error(f"{unknown[0]} means nothing to {arguments.command}")
+    try:
+        override(Config(), given)
+    except ConfigError as error:
+        parser.error(*map(str, error.problems))
+    return arguments
+
+
+def options(arguments: argparse.Namespace) -> dict[str, object]:
+    """Return the options of the configuration that flags were given for, as `override` takes."""
+    return {option: value for option, value in vars(arguments).items() if option in FLAGS}
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            add_help=False,
+            # What was not given must not hide what was given before the command.
+            argument_default=argparse.SUPPRESS,
+            **settings,
+        )
+        self.add_argument("-h", "--help", action="help", help="show this help and exit")
+
+    def error(self, *messages: str) -> NoReturn:
+        """Say each in one line; argparse would print the usage first."""
+        lines = (f"{self.prog}: {message}; see {self.prog} --help\n" for message in messages)
+        self.exit(2, "".join(lines))
+
+
+def _add_options(parser: _Parser, names: Collection[str]) -> list[str]:
+    """Add the flags of these options, and those that always come along; return all flags."""
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"{PROGRAM} {__version__} (Python {platform.python_version()}, "
+        f"libvirt-python {metadata.version('libvirt-python')})",
+        help="show the version and exit",
+    )
+    parser.add_argument(
+        "--config.file",
+        dest="config_file",
+        type=Path,
+        metavar="FILE",
+        help="YAML file with the configuration; none: the defaults",
+    )
+    sections = configuration_schema()["$defs"]
+    for option in names:
+        section, name = option.split(".")
+        schema = sections[section.capitalize()]["properties"][name]
+        default, repeatable = schema["default"], isinstance(schema["default"], list)
+        default = ", ".join(default) if repeatable else default
+        text = schema["description"].replace("`", "").replace("%", "%%").rstrip(".")
+        if "enum" in schema:
+            text += f": {', '.join(schema['enum'])}"
+        parser.add_argument(
+            FLAGS[option],
+            dest=option,
+            action="append" if repeatable else "store",
+            metavar=name.upper(),
+            help=f"{text}{'; repeatable' if repeatable else ''} (default: {default or 'none'})",
+        )
+    return [flag for action in parser._actions for flag in action.option_strings]
+
+
+def _add_commands(parser: _Parser) -> None:
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    own: dict[str, _Parser] = {}
+    for name, (text, takes) in _COMMANDS.items():
+        summary, _, rest = text.partition("\n")
+        own[name] = commands.add_parser(
+            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.\n{rest}"
+        )
+        if takes:
+            _add_options(own[name], takes)
+    own["scrape"].add_argument(
+        "--output",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="write to FILE, replaced in one step, instead of to stdout",
+    )
+    own["metrics"].add_argument(
+        "--format",
+        choices=("table", "markdown", "json"),
+        default="table",
+        help="table for people (the default), markdown as in docs/metrics.md, json for programs",
+    )
+    own["vms"].add_argument(
+        "--watch", type=_interval, default=None, metavar="N", help="show it again every N seconds"
+    )
+    own["check-config"].add_argument(
+        "file", type=Path, metavar="FILE", help="the configuration, as for --config.file"
+    )
+
+
+def _flags(argv: Sequence[str]) -> Iterator[str]:
+    """What looks like a flag, without its value; -1 is a number."""
+    for argument in argv:
+        if argument == "--":
+            return
+        if re.match(r"--?[^-0-9]", argument):
+            yield argument.partition("=")[0]
+
+
+def _command(argv: Sequence[str]) -> str:
+    """The word that stands where the command does; that of the default where none does."""
+    words = iter(argv)
+    for word in words:
+        if not word.startswith("-"):
+            return word
+        if word in ("-h", "--help", "--version"):
+            break
+        if "=" not in word and word != "--":
+            # The flag's value.
+            next(words, None)
+    return "serve"
+
+
+def _meant(word: str, known: Collection[str]) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def _interval(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0.1 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 86400")
+    return seconds
