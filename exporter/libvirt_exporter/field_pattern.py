@@ -16,7 +16,7 @@ class FieldPattern:
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
-        parts = re.split(r"(\*|<\w+>)", pattern)
+        parts = re.split(r"(\*+|<\w+>)", pattern)
         self._regex = re.compile("".join(map(_as_regex, parts)))
 
     def __repr__(self) -> str:
@@ -35,7 +35,7 @@ class FieldPattern:
 
 
 def _as_regex(part: str) -> str:
-    if part == "*":
+    if part.startswith("*"):
         return ".*"
     return "[^.]+" if _PLACEHOLDER.fullmatch(part) else re.escape(part)
 

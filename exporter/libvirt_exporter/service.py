@@ -14,6 +14,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from libvirt_exporter.catalogue import DOMAIN_METRICS, GROUPS
+from libvirt_exporter.catalogue.exporter import PROCESS_METRICS, SCRAPE_METRICS
 from libvirt_exporter.catalogue.metric import Fact
 from libvirt_exporter.config import Config, ConfigError, Vocabulary, changed_keys
 from libvirt_exporter.domain_filter import DomainFilter
@@ -37,8 +38,8 @@ VOCABULARY = Vocabulary(
         for row in DOMAIN_METRICS
         for name in ((row.name,) if isinstance(row, Fact) else (row.name, row.source))
     ),
-    labels=frozenset(label for row in DOMAIN_METRICS for label in row.labels)
-    - {"domain", "uuid"},
+    labels=frozenset(label for row in DOMAIN_METRICS for label in row.labels) - {"domain", "uuid"},
+    always=frozenset(row.name for row in (*SCRAPE_METRICS, *PROCESS_METRICS)),
 )
 """What a configuration may name."""
 

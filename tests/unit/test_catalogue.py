@@ -29,9 +29,7 @@ from libvirt_exporter.render import keys
 from tests.contract.synthetic import StatsKey, stats_keys
 
 STATS_KEYS = {declared.key: declared for declared in stats_keys()}
-STATS_ROWS = [
-    row for row in DOMAIN_METRICS if not isinstance(row, Fact) and row.group != "monitor"
-]
+STATS_ROWS = [row for row in DOMAIN_METRICS if not isinstance(row, Fact) and row.group != "monitor"]
 """Rows on libvirt's own statistics; those of `monitor` are on the sampler's."""
 
 REFUSED_LABELS = {"le", "job", "instance", "domain", "uuid", "quantile"}

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import resource
 import select
 import signal
 import socket
@@ -98,7 +99,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts exporters on free ports; what still runs afterwards is killed."""
     servers: list[Server] = []
 
-    def start(*arguments: str | Path) -> Server:
+    def start(*arguments: str | Path, started: Callable[[int], object] = int) -> Server:
         log = tmp_path / f"log-{len(servers)}"
         flags = ("--web.listen-address=127.0.0.1:0", "--log.format=json")
         with log.open("wb") as stderr:
@@ -107,6 +108,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             )
         server = Server(process, log)
         servers.append(server)
+        started(process.pid)
         message = server.logged(" on http")
         server.address = message.rpartition(" ")[2].rstrip("/")
         return server
@@ -175,6 +177,7 @@ def test_bad_request_is_told_what_is_wrong(start: Callable[..., Server]) -> None
 
     assert (unknown.status_code, both.status_code) == (400, 400)
     assert "blok" in unknown.text
+    assert "collect[] and exclude[] together" in both.text
 
 
 def test_start_is_logged_with_version_uri_and_address(start: Callable[..., Server]) -> None:
@@ -210,6 +213,48 @@ def test_signal_ends_it_with_success_at_once(
     assert status == 0
     assert seconds < 2
     assert server.lines()[-1]["msg"] == "stopped"
+
+
+def signals(process: int, which: str) -> set[signal.Signals]:
+    """Signals that the kernel lists for a process: `SigBlk` held back, `SigCgt` handled."""
+    text = Path(f"/proc/{process}/status").read_text()
+    (mask,) = re.findall(rf"^{which}:\t([0-9a-f]+)", text, re.MULTILINE)
+    return {number for number in signal.Signals if int(mask, 16) >> (number - 1) & 1}
+
+
+def begun(process: int) -> bool:
+    """Whether the exporter's own code runs, though it may not have got far."""
+    return signal.SIGHUP in signals(process, "SigBlk") | signals(process, "SigCgt")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_before_it_is_ready_ends_it_with_success(number: signal.Signals) -> None:
+    """A service manager that changes its mind at once sees status 0, too."""
+    process = subprocess.Popen(
+        [*COMMAND, "--web.listen-address=127.0.0.1:0", f"--libvirt.uri={DEMO}"],
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+    )
+    eventually(lambda: begun(process.pid))
+
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=10)
+
+    assert process.returncode == 0
+    assert errors.splitlines()[-1].endswith(b"msg=stopped")
+
+
+def test_reload_before_it_is_ready_ends_nothing(start: Callable[..., Server]) -> None:
+    """A SIGHUP during the start waits until it is understood; later ones are not held back."""
+
+    def hang_up(process: int) -> None:
+        eventually(lambda: begun(process))
+        os.kill(process, signal.SIGHUP)
+
+    server = start(f"--libvirt.uri={DEMO}", started=hang_up)
+
+    server.logged("configuration reloaded")
+    assert not signals(server.process.pid, "SigBlk")
 
 
 def test_signal_ends_it_while_libvirt_hangs(start: Callable[..., Server], tmp_path: Path) -> None:
@@ -335,20 +380,28 @@ def test_every_mistake_of_the_configuration_is_one_line(tmp_path: Path) -> None:
     [
         ("--config.file", "/nonexistent/exporter.yml"),
         ("--web.config.file", "/nonexistent/web.yml"),
-        ("--web.max-requests", "many"),
-        ("--scrape.timeout-offset", "soon"),
-        ("--log.level", "loud"),
-        ("--web.listen-address", "9177"),
-        ("--libvirt.uri", "libvirt"),
     ],
 )
-def test_value_that_cannot_be_used_is_named(flag: str, value: str) -> None:
-    """A flag's value is checked as the file's is: exit status 1, in one line."""
+def test_file_that_cannot_be_read_is_named(flag: str, value: str) -> None:
+    """A flag whose value makes sense, and whose file is not there, is a failure in one line."""
     outcome = run(flag, value)
 
     assert outcome.returncode == 1
-    assert value in outcome.stderr
+    assert f"{value}: cannot be read: No such file or directory\n" in outcome.stderr
     assert outcome.stderr.count("\n") == 1
+
+
+def test_as_many_files_may_be_open_as_the_hard_limit_allows(start: Callable[..., Server]) -> None:
+    """The soft limit, which is for programs that use select(), is raised to 65536 at most."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        server = start(f"--libvirt.uri={DEMO}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    raised, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    assert raised == (65536 if hard == resource.RLIM_INFINITY else min(hard, 65536))
 
 
 # scrape
@@ -469,6 +522,14 @@ def test_doctor_of_a_libvirt_away_fails_and_explains() -> None:
     assert "problem: cannot connect to libvirt" in outcome.stdout
 
 
+@pytest.mark.parametrize(("columns", "width"), [("", 100), ("120", 120)])
+def test_metrics_fit_the_terminal(columns: str, width: int) -> None:
+    """The list is as wide as the terminal says, else 100 columns."""
+    outcome = run("metrics", COLUMNS=columns)
+
+    assert max(map(len, outcome.stdout.splitlines())) in range(width - 9, width + 1)
+
+
 def test_metrics_as_json_lists_the_catalogue() -> None:
     """A program reads every metric."""
     outcome = run("metrics", "--format", "json")
@@ -532,16 +593,33 @@ def test_check_config_reports_every_mistake_with_its_line() -> None:
 
 
 def test_check_config_looks_into_the_web_configuration(tmp_path: Path) -> None:
-    """A mistake in the file that web.config_file names is found as well."""
+    """A mistake in the file that web.config_file names is found, and where it is named."""
     web = tmp_path / "web.yml"
     web.write_text("basic_auth_user: {}\n")
     file = tmp_path / "exporter.yml"
-    file.write_text(f"web: {{config_file: {web}}}\n")
+    file.write_text(f"web:\n  config_file: {web}\n")
 
     outcome = run("check-config", file)
 
     assert outcome.returncode == 1
-    assert "basic_auth_user" in outcome.stderr
+    assert outcome.stderr.startswith(
+        f"libvirt-exporter: {file}:2: web.config_file: {web}: unknown key basic_auth_user; "
+    )
+
+
+@pytest.mark.parametrize("command", [["check-config"], ["--config.file"]], ids=" ".join)
+def test_web_configuration_that_is_not_there_is_told_by_who_names_it(command: list[str]) -> None:
+    """The shipped example names a file to be made: its line, the file, and what is wrong."""
+    file = ROOT / "config" / "examples" / "behind-tls.yml"
+    number = file.read_text().partition("config_file: /")[0].count("\n") + 1
+
+    outcome = run(*command, file)
+
+    assert outcome.returncode == 1
+    assert outcome.stderr == (
+        f"libvirt-exporter: {file}:{number}: web.config_file: "
+        "/etc/libvirt-exporter/web-config.yml: cannot be read: No such file or directory\n"
+    )
 
 
 # The command line
@@ -577,8 +655,16 @@ def test_flags_stand_before_or_after_the_command(arguments: tuple[str, ...]) -> 
         (["vms", "--watch", "nan"], "'nan' is no number of seconds"),
         (["metrics", "--format", "xml"], "invalid choice: 'xml'"),
         (["check-config"], "FILE"),
-        (["sreve"], "invalid choice: 'sreve'"),
+        (["sreve"], "unknown command sreve, did you mean serve?"),
+        (["--libvirt.uri", "test:///default", "doctr"], "doctr, did you mean doctor?"),
+        (["--log.level=info", "qqq"], "unknown command qqq;"),
         (["--libvirt.uri"], "expected one argument"),
+        (["--log.level", "inf"], "--log.level: log.level must be one of debug, info, warn, error"),
+        (["vms", "--log.level", "inf"], "not 'inf'; did you mean info?"),
+        (["--web.max-requests", "many"], "--web.max-requests: web.max_requests must be a whole"),
+        (["--scrape.timeout-offset", "soon"], "must be a duration"),
+        (["--web.listen-address", "9177"], "'9177' is not an address to listen on"),
+        (["--libvirt.uri", "libvirt"], "'libvirt' is not a libvirt URI"),
     ],
 )
 def test_command_line_that_makes_no_sense_has_status_2(
@@ -594,6 +680,16 @@ def test_command_line_that_makes_no_sense_has_status_2(
     assert message in output.err
     assert output.err.endswith("--help\n")
     assert output.err.count("\n") == 1
+
+
+def test_every_flag_that_makes_no_sense_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """All mistakes of a command line in one run."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--log.level=loud", "--web.max-requests=0"])
+
+    lines = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2
+    assert sorted(line.split(": ")[1] for line in lines) == ["--log.level", "--web.max-requests"]
 
 
 def test_environment_chooses_nothing() -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from msgspec import Struct, structs
 
-from libvirt_exporter.catalogue import GROUPS, METRICS
 from libvirt_exporter.config import (
     FLAGS,
     Config,
@@ -23,31 +22,32 @@ from libvirt_exporter.config import (
     Libvirt,
     Limits,
     Log,
+    Place,
     Problem,
     Scrape,
     Vocabulary,
     Web,
+    changed_keys,
     load,
     override,
+    place_of,
     read_yaml,
 )
 from libvirt_exporter.config.durations import format_duration, parse_duration
+from libvirt_exporter.config.problem import MAXIMUM_SEARCHES
 from libvirt_exporter.config.schema import DURATION_PATTERN
 from libvirt_exporter.config_docs import configuration_markdown, configuration_schema
+from libvirt_exporter.service import VOCABULARY as CATALOGUE
 
 FIXTURES = Path(__file__).parent / "fixtures" / "config"
 SHIPPED = Path(__file__).parents[2] / "config"
 EXAMPLES = sorted((SHIPPED / "examples").glob("*.yml"))
 
 VOCABULARY = Vocabulary(
-    groups={"state": True, "vcpu": True, "dirtyrate": False},
+    groups={"state": True, "vcpu": True, "block": True, "dirtyrate": False},
     fields=("libvirt_domain_state", "block.<num>.rd.times"),
+    always=("libvirt_up", "libvirt_scrape_duration_seconds"),
     labels=("device", "state"),
-)
-CATALOGUE = Vocabulary(
-    groups={group.name: group.default for group in GROUPS},
-    fields=[name for metric in METRICS for name in (metric.name, metric.source)],
-    labels=[label for metric in METRICS for label in metric.labels],
 )
 
 
@@ -293,6 +293,20 @@ domains: {include: ["label:tenant=a"]}
     assert messages(text) == ["'xpath' is missing in labels.custom[0]"]
 
 
+def test_a_fact_of_the_xml_is_no_field() -> None:
+    """Where a metric on the domain XML comes from is told in words, which no pattern means."""
+    (problem,) = problems("fields: {include: [domain XML*]}", CATALOGUE)
+    assert problem.message == "'domain XML*' matches no metric and no stats key"
+
+
+def test_suggestions_are_searched_for_the_first_problems_only() -> None:
+    """Thousands of mistakes are all reported; only the first are compared with all names."""
+    hints = [problem.hint for problem in problems("\n".join(f"web{n}: 1" for n in range(5000)))]
+    assert hints[:MAXIMUM_SEARCHES] == ["did you mean web?"] * MAXIMUM_SEARCHES
+    assert set(hints[MAXIMUM_SEARCHES:]) == {""}
+    assert len(hints) == 5000
+
+
 def test_a_yaml_bomb_is_refused_quickly() -> None:
     """Aliases that would expand to billions of values stop at the limit."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
@@ -371,6 +385,28 @@ def test_whatever_the_text_only_config_errors_are_raised(text: str) -> None:
         return
     assert refused.problems
     assert str(refused).encode().count(b"\n") == len(refused.problems) - 1
+
+
+# Places and changes
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [("web.config_file", 3), ("log.level", 5), ("log", 5), ("web.listen", 0), ("web.a.b", 0)],
+)
+def test_a_place_is_that_of_the_key(tmp_path: Path, option: str, line: int) -> None:
+    """The line of an option in a file, of one that is merged in too; 0 when it is not set."""
+    file = tmp_path / "exporter.yml"
+    file.write_text("\nweb:\n  config_file: x\n  a: [b]\nlog: {<<: {level: debug}}\n")
+    assert place_of(option, file) == Place(str(file), line)
+
+
+def test_changed_keys_are_those_that_differ() -> None:
+    """Single options of sections, and whole mappings of names."""
+    before = load("web: {listen: [':1']}\nlog: {level: warn}\n", vocabulary=VOCABULARY)
+    after = structs.replace(load("log: {level: error}\n", vocabulary=VOCABULARY), targets={"a": 1})
+    assert changed_keys(before, before) == []
+    assert changed_keys(before, after) == ["targets", "web.listen", "log.level"]
 
 
 # Command line

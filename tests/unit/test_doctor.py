@@ -71,7 +71,7 @@ def host(
     )
 
 
-def only(sample: HostSample, *, schedstats: bool | None = True) -> doctor.Finding:
+def only(sample: HostSample, *, schedstats: doctor.Schedstats = "on") -> doctor.Finding:
     """The one finding on a sample."""
     (finding,) = doctor.findings(sample, uri=URI, schedstats=schedstats)
     return finding
@@ -86,7 +86,7 @@ def test_healthy_host_has_no_findings() -> None:
     """Nothing is said where nothing is missing."""
     sample = host(vm())
 
-    assert doctor.findings(sample, uri=URI, schedstats=True) == []
+    assert doctor.findings(sample, uri=URI, schedstats="on") == []
     assert doctor.report(sample, [], uri=URI) == [
         "qemu:///system: QEMU, libvirt 9.0.0: 1 VM, 1 of them active",
         "Nothing is missing.",
@@ -102,6 +102,22 @@ def test_libvirt_away_is_the_only_problem_named() -> None:
     assert finding.severity == "problem"
     assert finding.what == "cannot connect: denied"
     assert "virsh -c qemu:///system -r list --all" in finding.remedy
+
+
+def test_stuck_vms_are_a_problem_with_the_time() -> None:
+    """VMs whose monitor does not answer are named with the longest time, not as busy too."""
+    stuck: dict[str, StatValue] = {**STATS, "monitor.responsive": False}
+    finding = only(
+        host(
+            vm("a", missing=("block",), stats={**stuck, "monitor.stuck.time": 12_400_000_000}),
+            vm("b", missing=("block",), stats={**stuck, "monitor.stuck.time": 2_000_000_000}),
+            vm(stats={**STATS, "monitor.responsive": True}),
+        )
+    )
+
+    assert finding.severity == "problem"
+    assert "2 VMs (a, b) stuck, for up to 12 s" in finding.what
+    assert "virsh -c qemu:///system -r domcontrol a" in finding.remedy
 
 
 def test_silent_vms_are_a_problem_with_their_groups() -> None:
@@ -134,6 +150,24 @@ def test_period_unset_gives_the_command_that_sets_it() -> None:
     assert finding.severity == "hint"
     assert "5 VMs (a, b, c and 2 more) without a period" in finding.what
     assert finding.remedy == ("`virsh -c qemu:///system dommemstat a --period 10 --live --config`")
+
+
+def test_paused_vm_without_period_is_counted() -> None:
+    """Once it runs again its guest would not be asked either; a VM that is off is not looked at."""
+    unset = with_info(balloon_period=None)
+    paused = vm("paused", unset, stats=STATS | {"state.state": 3})
+    off = structs.replace(vm("off", unset), active=False)
+
+    assert "1 VM (paused) without a period" in only(host(paused, off)).what
+
+
+def test_paused_guest_is_not_blamed_for_its_silence() -> None:
+    """What does not run can neither report its memory nor have an agent that answers."""
+    silent = STATS | {"state.state": 3, "balloon.last-update": 0}
+
+    sample = host(vm(info=with_info(agent_channel="disconnected"), stats=silent))
+
+    assert doctor.findings(sample, uri=URI, schedstats="on") == []
 
 
 def test_period_of_a_transient_vm_is_set_live_only() -> None:
@@ -171,15 +205,24 @@ def test_agent_channel_without_agent_and_without_channel_differ() -> None:
 
 def test_schedstats_off_names_the_metric_that_stays_zero() -> None:
     """The kernel's switch is named with the sysctl that turns it on."""
-    finding = only(host(vm()), schedstats=False)
+    finding = only(host(vm()), schedstats="off")
 
     assert "libvirt_domain_vcpu_wait_seconds_total" in finding.what
     assert "sysctl kernel.sched_schedstats=1" in finding.remedy
 
 
-def test_schedstats_unknown_is_not_mentioned() -> None:
+def test_kernel_without_the_switch_is_a_hint() -> None:
+    """Where this host's kernel does not say, the person is told what depends on it."""
+    finding = only(host(vm()), schedstats="absent")
+
+    assert finding.severity == "hint"
+    assert "libvirt_domain_vcpu_wait_seconds_total stays 0" in finding.what
+    assert "/proc/sys/kernel/sched_schedstats" in finding.remedy
+
+
+def test_schedstats_unknown_are_not_mentioned() -> None:
     """Of another host nothing is known."""
-    assert doctor.findings(host(vm()), uri=URI, schedstats=None) == []
+    assert doctor.findings(host(vm()), uri=URI, schedstats="unknown") == []
 
 
 def test_group_without_any_key_is_lacking() -> None:
@@ -206,7 +249,7 @@ def test_drivers_without_qemu_are_not_asked_for_what_only_qemu_has() -> None:
 
     sample = host(vm(info=bare, stats=stats), driver="LXC")
 
-    assert doctor.findings(sample, uri="lxc:///system", schedstats=False) == []
+    assert doctor.findings(sample, uri="lxc:///system", schedstats="off") == []
 
 
 def test_unmapped_keys_are_named() -> None:
@@ -220,7 +263,7 @@ def test_problems_come_before_hints() -> None:
     """What does not work is read first."""
     sample = host(vm("a", with_info(agent_channel="")), vm("b", missing=("block",)))
 
-    found = doctor.findings(sample, uri=URI, schedstats=False)
+    found = doctor.findings(sample, uri=URI, schedstats="off")
 
     assert [finding.severity for finding in found] == ["problem", "hint", "hint"]
 
@@ -242,29 +285,29 @@ def test_name_that_a_terminal_must_not_see_is_replaced_by_the_uuid() -> None:
 @pytest.mark.parametrize(
     ("uri", "known"),
     [
-        ("qemu:///system", False),
-        ("qemu+unix:///system?socket=/run/other", False),
-        ("qemu://far/system", None),
-        ("qemu+ssh://far/system", None),
-        ("qemu+tls:///system", None),
+        ("qemu:///system", "off"),
+        ("qemu+unix:///system?socket=/run/other", "off"),
+        ("qemu://far/system", "unknown"),
+        ("qemu+ssh://far/system", "unknown"),
+        ("qemu+tls:///system", "unknown"),
     ],
 )
 def test_schedstats_are_read_for_local_hosts_only(
-    uri: str, known: bool | None, tmp_path: Path
+    uri: str, known: doctor.Schedstats, tmp_path: Path
 ) -> None:
     """This kernel's switch says nothing of another host's."""
     switch = tmp_path / "sched_schedstats"
     switch.write_text("0\n")
 
-    assert doctor.keeps_schedstats(uri, switch) is known
+    assert doctor.schedstats_of(uri, switch) == known
 
 
-def test_schedstats_are_on_or_unknown(tmp_path: Path) -> None:
-    """1 is on; a kernel without the switch does not say."""
+def test_schedstats_are_on_or_absent(tmp_path: Path) -> None:
+    """1 is on; a kernel may be without the switch."""
     switch = tmp_path / "sched_schedstats"
-    assert doctor.keeps_schedstats(URI, switch) is None
+    assert doctor.schedstats_of(URI, switch) == "absent"
     switch.write_text("1\n")
-    assert doctor.keeps_schedstats(URI, switch) is True
+    assert doctor.schedstats_of(URI, switch) == "on"
 
 
 def test_report_puts_the_remedy_below_its_finding() -> None:

@@ -23,7 +23,7 @@ BARE = DomainInfo(uuid=UUID, name="web-1")
 LABELS = ("tenant", "rack")
 
 
-def matched(pattern: str, info: DomainInfo | None = INFO) -> bool:
+def matched(pattern: str, info: DomainInfo | None = INFO) -> bool | None:
     """Return whether the pattern, as the only one included, shows the running domain web-1."""
     domains = DomainFilter([pattern], labels=LABELS)
     return domains.matches("web-1", UUID, "running", info)

@@ -41,6 +41,7 @@ MAY_IMPORT |= {
     "metric_list": {"catalogue"},
     "vms_table": {"model", "catalogue"},
 }
+MAY_IMPORT["arguments"] = {"config", "config_docs"}
 MAY_IMPORT["cli"] = MAY_IMPORT.keys() - {"__main__"}
 
 ONLY_IN: dict[str, set[str]] = {

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_exporter import logs
-
-
-@pytest.fixture
-def root() -> Iterator[logging.Logger]:
-    """The root logger, restored afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield root
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def record(message: str, *, level: int = logging.INFO, error: Exception | None = None) -> str:
@@ -119,6 +107,29 @@ def test_setup_again_replaces_the_first(
 
     assert capsys.readouterr().err.splitlines()[-1].endswith("logger=root msg=once")
     assert len(root.handlers) == 1
+
+
+@pytest.mark.parametrize(
+    ("level", "lines"),
+    [
+        ("debug", ["asyncio warn", "uvicorn.access info", "uvicorn.access warn"]),
+        ("info", ["asyncio warn"]),
+        ("error", []),
+    ],
+)
+def test_libraries_say_less_than_the_exporter(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str], level: str, lines: list[str]
+) -> None:
+    """asyncio is never heard below warnings, uvicorn below errors only in debugging."""
+    logs.setup(level, "json")
+
+    for name in ("asyncio", "uvicorn.access"):
+        for number in (logging.DEBUG, logging.INFO, logging.WARNING):
+            if (name, number) != ("uvicorn.access", logging.DEBUG):
+                logging.getLogger(name).log(number, "x")
+
+    logged = map(json.loads, capsys.readouterr().err.splitlines())
+    assert [f"{line['logger']} {line['level']}" for line in logged] == lines
 
 
 def test_warnings_are_logged(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from libvirt_exporter import metric_list
 from libvirt_exporter.catalogue import (
     DOMAIN_METRICS,
@@ -66,14 +69,26 @@ def test_default_is_false_for_groups_and_metrics_that_are_off() -> None:
 
 def test_table_has_a_line_per_metric_and_marks_what_is_off() -> None:
     """A person sees every metric, and which ones have to be asked for."""
-    marks = {
-        name: mark
-        for mark, name in re.findall(r"^(-?) +(libvirt_\w+)", metric_list.table(), re.MULTILINE)
-    }
+    table = metric_list.table(100)
+    marks = {name: mark for mark, name in re.findall(r"^(-?) +(libvirt_\w+)", table, re.MULTILINE)}
 
     assert marks.keys() == {metric.name for metric in METRICS}
     assert marks["libvirt_up"] == ""
     assert marks["libvirt_domain_graphics_info"] == "-"
+
+
+@given(st.integers(min_value=92, max_value=300))
+def test_table_fits_its_width(width: int) -> None:
+    """No line is longer than the terminal, from the longest name with type and group on."""
+    assert max(map(len, metric_list.table(width).splitlines())) <= width
+
+
+def test_table_says_what_a_metric_means_where_there_is_room() -> None:
+    """The meaning is cut; a narrow terminal does without."""
+    wide, narrow = (metric_list.table(width).splitlines()[1] for width in (100, 80))
+
+    assert wide.split()[:3] == narrow.split() == ["libvirt_up", "gauge", "scrape"]
+    assert wide.endswith("…")
 
 
 def test_markdown_has_every_metric_in_the_table_of_its_group() -> None:

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from libvirt_exporter.catalogue import DOMAIN_METRICS
 from libvirt_exporter.catalogue.metric import Fact, Stat
-from libvirt_exporter.catalogue.state import REASONS
 from libvirt_exporter.model import (
+    REASONS,
     STATES,
     CpuTune,
     Disk,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import libvirt
 import pytest
@@ -22,6 +25,7 @@ from libvirt_exporter.hypervisor.sampler import SampleRequest
 from libvirt_exporter.label_path import compile_label
 from libvirt_exporter.model import DomainSample, HostSample
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
+from tests.faults.fake_qemu import WAITS, Machine
 
 DEFAULT = frozenset({"state", "cpu-total", "balloon", "vcpu", "interface", "block", "iothread"})
 MONITOR = DEFAULT - {"state", "interface"}
@@ -30,10 +34,18 @@ TIMEOUT = 2.0
 
 @contextlib.contextmanager
 def host_of(
-    fake: FakeHost, *, observer: Observer | None = None, stuck_calls: int = 12
+    fake: FakeHost,
+    *,
+    observer: Observer | None = None,
+    stuck_calls: int = 12,
+    pid_directory: Path | None = None,
 ) -> Iterator[Host]:
     """A started Host on a fake libvirt."""
-    chosen = HostSettings(uri="qemu:///system", stuck_calls=stuck_calls)
+    chosen = HostSettings(
+        uri="qemu:///system",
+        stuck_calls=stuck_calls,
+        pid_directory=None if pid_directory is None else str(pid_directory),
+    )
     host = Host(chosen, observer=observer, connect=fake.connect)
     host.start()
     try:
@@ -71,8 +83,6 @@ class Recorder(Unobserved):
     """Keeps what a host reports."""
 
     def __init__(self) -> None:
-        self.stuck: list[str] = []
-        self.healed: list[str] = []
         self.abandoned: list[str] = []
         self.shared = 0
         self.taken = 0
@@ -93,12 +103,6 @@ class Recorder(Unobserved):
 
     def connection_regained(self) -> None:
         self.regained += 1
-
-    def domain_stuck(self, uuid: str, name: str) -> None:
-        self.stuck.append(name)
-
-    def domain_healed(self, uuid: str, name: str, seconds: float) -> None:
-        self.healed.append(name)
 
     def sample_taken(self, seconds: float) -> None:
         self.taken += 1
@@ -427,8 +431,7 @@ def test_a_domain_that_answers_again_is_whole_in_the_next_sample(
 ) -> None:
     """The log has one line for its getting stuck and one for its healing."""
     fake = FakeHost(4)
-    recorder = Recorder()
-    with host_of(fake, observer=recorder) as host, caplog.at_level(logging.INFO):
+    with host_of(fake) as host, caplog.at_level(logging.INFO):
         take(host)
         with fake[1].hung():
             for _ in range(3):
@@ -436,8 +439,9 @@ def test_a_domain_that_answers_again_is_whole_in_the_next_sample(
         wait_until(lambda: host.stuck_calls == 0)
         assert incomplete(take(host)) == set()
         assert host.stuck_domains == {}
-    assert (recorder.stuck, recorder.healed) == (["vm1"], ["vm1"])
-    assert len([record for record in caplog.records if "vm1" in record.getMessage()]) == 2
+    lines = [record.getMessage() for record in caplog.records if "vm1" in record.getMessage()]
+    assert ["is stuck" in line for line in lines] == [True, False]
+    assert "no longer stuck" in lines[1]
 
 
 def test_however_many_hang_no_more_calls_get_stuck_than_allowed() -> None:
@@ -494,6 +498,76 @@ def test_domains_stuck_since_before_the_start_are_left_alone_and_counted() -> No
         assert set(host.stuck_domains) == {fake[0].uuid, fake[1].uuid}
     assert incomplete(sample) == {"vm0", "vm1"}
     assert fake[0].monitor_contacts == fake[1].monitor_contacts == 0
+
+
+# Processes that do not run.
+
+
+def test_a_stopped_qemu_is_not_contacted(tmp_path: Path) -> None:
+    """It is stuck from the first sample on, costs no call, and is whole when it goes on."""
+    fake = FakeHost(12)
+    with closing(Machine(tmp_path)) as machine, host_of(fake, pid_directory=tmp_path) as host:
+        uuid = machine.start("vm0")
+        assert incomplete(take(host)) == set()
+        contacts = fake[0].monitor_contacts
+        machine.signal(uuid, signal.SIGSTOP)
+        with fake[0].hung():
+            for _ in range(3):
+                sample = take(host)
+                assert incomplete(sample) == {"vm0"}
+                assert failed_groups(sample) == set()
+                assert "net.0.rx.bytes" in by_name(sample)["vm0"].stats
+                assert list(host.stuck_domains) == [uuid]
+            assert host.stuck_calls == 0
+            assert fake[0].monitor_contacts == contacts
+        machine.signal(uuid, signal.SIGCONT)
+        assert incomplete(take(host)) == set()
+        assert host.stuck_domains == {}
+
+
+def test_qemus_that_wait_for_lost_storage_leave_the_others_their_calls(tmp_path: Path) -> None:
+    """However many there are: none of them holds a worker, so none counts against the limit."""
+    fake = FakeHost(6)
+    with (
+        closing(Machine(tmp_path)) as machine,
+        contextlib.ExitStack() as hung,
+        host_of(fake, stuck_calls=2, pid_directory=tmp_path) as host,
+    ):
+        take(host)
+        waiting = {f"vm{number}" for number in range(4)}
+        for number, name in enumerate(sorted(waiting)):
+            machine.start(name, WAITS)
+            hung.enter_context(fake[number].hung())
+        for _ in range(2):
+            assert incomplete(take(host)) == waiting
+        assert host.stuck_calls == 0
+
+
+def test_a_qemu_that_waits_for_a_moment_is_asked_a_little_later(tmp_path: Path) -> None:
+    """Ordinary disk I/O costs nobody a series."""
+    fake = FakeHost(4)
+    with closing(Machine(tmp_path)) as machine, host_of(fake, pid_directory=tmp_path) as host:
+        take(host)
+        machine.start("vm0", WAITS)
+        future = host.sample(SampleRequest(DEFAULT), TIMEOUT)
+        time.sleep(0.05)
+        machine.release()
+        sample = future.result(TIMEOUT + 1)
+        assert incomplete(sample) == set()
+        assert host.stuck_domains == {}
+
+
+def test_a_stopped_qemu_that_holds_a_call_is_asked_for_the_rest(tmp_path: Path) -> None:
+    """Somebody's call hangs in it already; one more comes back at once with what it can tell."""
+    fake = FakeHost(3)
+    with closing(Machine(tmp_path)) as machine, host_of(fake, pid_directory=tmp_path) as host:
+        take(host)
+        machine.signal(machine.start("vm0"), signal.SIGSTOP)
+        fake[0].job_since = time.monotonic() - 1
+        sample = take(host)
+        assert incomplete(sample) == {"vm0"}
+        assert "cpu.time" in by_name(sample)["vm0"].stats
+        assert host.stuck_calls == 0
 
 
 # Jobs held by others.

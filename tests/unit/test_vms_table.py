@@ -181,8 +181,13 @@ def test_narrow_terminal_leaves_columns_out_and_keeps_names_readable() -> None:
     assert line.startswith("a-long-name-of-a")
 
 
-def test_name_is_whole_where_no_terminal_limits_it() -> None:
-    """In a pipe a name is there to be found."""
-    found = vms_table.Row("n" * 100, "running", "", *[None] * 7)
+def test_names_are_cut_where_no_terminal_limits_them() -> None:
+    """In a pipe all columns are there, and names as long as a UUID, but none that fill a line."""
+    uuid = "6e1f0a4c-9b8a-4c55-9d7e-6b7f0e7b1c11"
+    table = [vms_table.Row(name, "running", "", *[None] * 7) for name in (uuid, "n" * 100)]
 
-    assert "n" * 100 in vms_table.render([found], None)
+    header, first, second = vms_table.render(table, None).splitlines()
+
+    assert header.split()[-1] == "NET/s"
+    assert first.split() == [uuid, "running"]
+    assert second.split() == [f"{'n' * 39}…", "running"]

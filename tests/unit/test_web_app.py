@@ -14,17 +14,14 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from libvirt_exporter.config import ConfigError, Problem
 from libvirt_exporter.exchange import Exposition, RequestError, ScrapeRequest
+from libvirt_exporter.exposition import OPENMETRICS, TEXT
 from libvirt_exporter.model import DomainInfo, DomainSample, GroupOutcome, HostInfo, HostSample
 from libvirt_exporter.web.app import create_app
-from libvirt_exporter.web.negotiation import (
-    OPENMETRICS,
-    TEXT,
-    accepts_gzip,
-    accepts_openmetrics,
-)
+from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.pages import landing
 
 PROMETHEUS_ACCEPT = (
@@ -181,12 +178,13 @@ def test_query_reaches_the_service() -> None:
     assert asked("/metrics?exclude[]=kvm").exclude == ("kvm",)
 
 
-def test_collect_and_exclude_together_are_refused() -> None:
-    """A contradiction is the client's mistake and starts no sample."""
+@pytest.mark.parametrize("name", ["collect", "exclude", "domain"])
+def test_parameter_without_brackets_is_refused(name: str) -> None:
+    """What would narrow nothing, unnoticed, is told how it is written, and starts no sample."""
     service = FakeService()
-    response = ask(service, "/metrics?collect[]=block&exclude[]=vcpu")
+    response = ask(service, f"/metrics?{name}=block")
     assert response.status_code == 400
-    assert "collect[]" in response.text
+    assert response.text == f"unknown parameter {name}\ndid you mean {name}[]?\n"
     assert service.requests == []
 
 
@@ -407,12 +405,13 @@ def test_inactive_vm_shows_what_its_xml_says() -> None:
 
 
 def test_landing_page_says_what_is_wrong() -> None:
-    """libvirt's error, failed groups, stuck VMs and unreadable XML are named."""
+    """libvirt's error, failed groups, stuck and busy VMs and unreadable XML are named."""
+    busy = domain("mm-busy", state_state=1)
     stuck = DomainSample(
         uuid="u",
         name="zz-stuck",
         active=True,
-        stats={},
+        stats={"state.state": 1, "monitor.responsive": False, "monitor.stuck.time": 12_300_000_000},
         timestamp=1.0,
         missing_groups=("block", "balloon"),
     )
@@ -421,7 +420,7 @@ def test_landing_page_says_what_is_wrong() -> None:
         duration=0.1,
         up=False,
         host=HostInfo(name="", driver="QEMU", hypervisor_version="7.2.0", libvirt_version="9.0.0"),
-        domains=(domain("aa", state_state=1), stuck),
+        domains=(domain("aa"), structs.replace(busy, missing_groups=("vcpu",)), stuck),
         groups=(GroupOutcome(group="perf", success=False, duration=0.1),),
         error="Failed to connect socket: Permission denied",
         unparsable=("4711",),
@@ -431,7 +430,13 @@ def test_landing_page_says_what_is_wrong() -> None:
     assert "perf" in text
     assert "4711" in text
     assert "QEMU 7.2.0, libvirt 9.0.0" in text
-    assert PageReader(text).rows[1] == ["zz-stuck", "unknown", "", "", "", "block, balloon"]
+    assert "1 of 3 VMs stuck" in text
+    assert "1 of 3 VMs did not answer in full" in text
+    assert [(row[0], row[-1]) for row in PageReader(text).rows[1:]] == [
+        ("zz-stuck", "stuck for 12 s, missing: block, balloon"),
+        ("mm-busy", "missing: vcpu"),
+        ("aa", ""),
+    ]
 
 
 def test_landing_page_without_vms_says_so() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import shutil
 import signal
 import socket
@@ -19,6 +18,7 @@ import pytest
 import yaml
 from starlette.types import ASGIApp
 
+from libvirt_exporter import logs
 from libvirt_exporter.exchange import Exposition, ScrapeRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.web import server
@@ -236,13 +236,19 @@ async def test_unexpected_error_is_logged_once(caplog: pytest.LogCaptureFixture)
     assert "broken on purpose" in caplog.text
 
 
-async def test_requests_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither scrapes nor port scanners fill the log."""
-    with caplog.at_level(logging.INFO):
-        async with running() as one:
-            await scrape(one.base)
-            await one.talk(b"nonsense\r\n\r\n")
-    assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []
+@pytest.mark.parametrize(("level", "lines"), [("info", 0), ("debug", 1)])
+@pytest.mark.usefixtures("root")
+async def test_requests_are_logged_in_debugging_only(
+    capsys: pytest.CaptureFixture[str], level: str, lines: int
+) -> None:
+    """Neither scrapes nor port scanners fill the log, unless it is asked for all."""
+    logs.setup(level, "logfmt")
+    async with running() as one:
+        await scrape(one.base)
+        await one.talk(b"nonsense\r\n\r\n")
+    logged = capsys.readouterr().err.splitlines()
+    assert sum("GET /metrics" in line for line in logged) == lines
+    assert sum("Invalid HTTP" in line for line in logged) == lines
 
 
 # Clients that dawdle

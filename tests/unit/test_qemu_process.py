@@ -1,0 +1,141 @@
+"""Processes that cannot answer are told from those that can, on real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from libvirt_exporter.hypervisor.qemu_process import APART, Halted, QemuProcesses, is_local
+from tests.faults.fake_qemu import WAITS, Machine
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 5.0
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run the coroutines under asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A machine without any process yet."""
+    with closing(Machine(tmp_path)) as machine:
+        yield machine
+
+
+async def look(processes: QemuProcesses, machine: Machine, *among: str) -> Halted:
+    return await processes.look(machine.names, PATIENCE, among or None)
+
+
+async def test_a_stopped_process_is_frozen_until_it_goes_on(machine: Machine) -> None:
+    """SIGSTOP is seen at once, and so is SIGCONT; the others run."""
+    processes = QemuProcesses(str(machine.directory))
+    stopped, _ = machine.start("stopped"), machine.start("other")
+    assert await look(processes, machine) == Halted()
+    machine.signal(stopped, signal.SIGSTOP)
+    assert await look(processes, machine) == Halted(frozen={stopped})
+    machine.signal(stopped, signal.SIGCONT)
+    assert await look(processes, machine) == Halted()
+    processes.close()
+
+
+async def test_a_process_that_waits_uninterruptibly_is_frozen_at_the_second_look(
+    machine: Machine,
+) -> None:
+    """One reading proves nothing, as disk I/O looks the same; a later one at the same wait does."""
+    processes = QemuProcesses(str(machine.directory))
+    waiting = machine.start("waiting", WAITS)
+    assert await look(processes, machine) == Halted(unsure={waiting})
+    assert await look(processes, machine, waiting) == Halted(unsure={waiting})
+    await asyncio.sleep(APART)
+    assert await look(processes, machine, waiting) == Halted(frozen={waiting})
+    assert await look(processes, machine) == Halted(frozen={waiting})
+    machine.release()
+    await asyncio.to_thread(machine.processes[waiting].wait, 10)
+    assert await look(processes, machine) == Halted()
+    processes.close()
+
+
+async def test_another_wait_than_before_is_not_taken_for_the_same(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process at work is often found waiting; its count of switches tells that it ran."""
+    processes = QemuProcesses(str(machine.directory))
+    waiting = machine.start("waiting", WAITS)
+    counts = iter((b"1", b"2"))
+    monkeypatch.setattr(
+        "libvirt_exporter.hypervisor.qemu_process._switches", lambda _pid: next(counts)
+    )
+    for _ in range(2):
+        assert await look(processes, machine) == Halted(unsure={waiting})
+        await asyncio.sleep(APART)
+    processes.close()
+
+
+async def test_names_are_escaped_as_libvirt_does(machine: Machine) -> None:
+    """The file of a name with quotes, angles or ampersands is found."""
+    processes = QemuProcesses(str(machine.directory))
+    uuid = machine.start("""a"b'c<d>&e""", file="a&quot;b&apos;c&lt;d&gt;&amp;e")
+    machine.signal(uuid, signal.SIGSTOP)
+    assert await look(processes, machine) == Halted(frozen={uuid})
+    processes.close()
+
+
+async def test_a_process_of_another_domain_is_not_mistaken(machine: Machine) -> None:
+    """A pid file may be old and its number in use again: the command line decides."""
+    processes = QemuProcesses(str(machine.directory))
+    stopped = machine.start("stopped")
+    machine.signal(stopped, signal.SIGSTOP)
+    machine.names = {str(UUID(int=99)): "stopped"}
+    assert await look(processes, machine) == Halted()
+    processes.close()
+
+
+async def test_a_domain_started_anew_is_found_again(machine: Machine) -> None:
+    """Its pid file names another process then."""
+    processes = QemuProcesses(str(machine.directory))
+    first = machine.start("vm")
+    assert await look(processes, machine) == Halted()
+    machine.processes[first].kill()
+    machine.processes[first].communicate()
+    machine.names.clear()
+    second = machine.start("vm")
+    assert second == first
+    machine.signal(second, signal.SIGSTOP)
+    assert await look(processes, machine) == Halted(frozen={second})
+    processes.close()
+
+
+@pytest.mark.parametrize("content", ["", "x", "999999999", "-1"])
+async def test_what_cannot_be_read_is_taken_to_run(machine: Machine, content: str) -> None:
+    """No file, no directory, no sense in it: nothing is said about anybody."""
+    machine.names = {str(UUID(int=1)): "vm", str(UUID(int=2)): "\udcff\0/.."}
+    (machine.directory / "vm.pid").write_text(content)
+    for directory in (machine.directory, machine.directory / "missing"):
+        processes = QemuProcesses(str(directory))
+        assert await look(processes, machine) == Halted()
+        processes.close()
+
+
+@pytest.mark.parametrize(
+    ("uri", "local"),
+    [
+        ("qemu:///system", True),
+        ("qemu+unix:///system?socket=/run/x", True),
+        ("qemu+ssh://host/system", False),
+        ("qemu://host/system", False),
+        ("xen:///system", False),
+    ],
+)
+def test_only_the_processes_of_this_machine_are_looked_at(uri: str, *, local: bool) -> None:
+    """The same pid means nothing on another host."""
+    assert is_local(uri) is local
