@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from functools import reduce
@@ -279,6 +282,51 @@ def test_a_session_daemon_is_scraped(tmp_path: Path) -> None:
         paused_domain(daemon, "own")
         with Exporter(daemon.read_only_uri, tmp_path / "own", within=daemon.enter) as exporter:
             assert shows(exporter, "own", "libvirt_domain_block_capacity_bytes", device="vda")
+
+
+@contextlib.contextmanager
+def over_tcp(path: Path) -> Iterator[str]:
+    """The address of a TCP port of this machine that leads to a libvirt socket.
+
+    libvirt's protocol is the same over TCP and over a Unix socket.
+    """
+
+    def forward(source: socket.socket, target: socket.socket) -> None:
+        with source, contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listening.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(str(path))
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=forward, args=ends, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_remote_uri_is_scraped(crowded: PrivateLibvirtd, tmp_path: Path) -> None:
+    """Over TCP everything is there that is there over the socket."""
+    read_only = crowded.socket_directory / "libvirt-sock-ro"
+    if not read_only.exists():
+        read_only = crowded.socket_directory / "libvirt-sock"
+    with (
+        over_tcp(read_only) as address,
+        Exporter(f"qemu+tcp://{address}/system", tmp_path) as exporter,
+    ):
+        remote = exporter.scrape()
+    with Exporter(crowded.read_only_uri, tmp_path / "local") as exporter:
+        local = exporter.scrape()
+
+    assert remote.samples["libvirt_up", frozenset()] == 1
+    assert remote.domain_samples.keys() == local.domain_samples.keys()
 
 
 def test_the_modular_daemon_is_found_by_the_plain_uri(
