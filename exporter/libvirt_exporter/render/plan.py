@@ -298,8 +298,8 @@ def _getter(wanted: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
 class DomainPlan:
     """How the text of one domain is made, for as long as the domain keeps its shape.
 
-    The text alternates between what stays (names, labels) and values, so that a rendering is a
-    list with every second place filled anew. Every line starts with its line break.
+    The text alternates between what stays (names, labels) and values, so that rendering means to
+    fill every second place of a list anew. Every line starts with its line break.
     """
 
     __slots__ = (
@@ -313,6 +313,7 @@ class DomainPlan:
         "_structure_values",
         "_text",
         "_types",
+        "_values",
         "_varying",
         "counts",
         "duplicates",
@@ -334,6 +335,7 @@ class DomainPlan:
         self.counts = Counter(series.family for series in compiled.series)
         """Series per family."""
         self._text: list[str] = []
+        self._values: list[float] = []
         self._varying: list[tuple[int, slice]] = []
         self._constant: list[tuple[int, str]] = []
         identity_text = labels.render(compiled.identity)
@@ -373,10 +375,12 @@ class DomainPlan:
             values: list[float] = []
             for getter, convert in self._columns:
                 values += convert(getter(stats)) if convert else getter(stats)
-            text = self._text.copy()
-            text[1::2] = map(repr, self._order(values))
+            # Spelling numbers is half of the work, and an idle domain repeats them.
+            if values != self._values:
+                self._text[1::2] = map(repr, self._order(values))
+                self._values = values
             for family, part in self._varying:
-                lines[family] += text[part]
+                lines[family] += self._text[part]
 
     def _presence(self, stats: Stats) -> list[bool]:
         return [_is_present(row, stats[key]) for row, key in self._optional]
