@@ -76,6 +76,9 @@ class FakeDomain:
         self.answers.set()
         self.unlocked = threading.Event()
         self.unlocked.set()
+        self.readable = threading.Event()
+        """Unless set, whoever reads its XML waits, as for a job since libvirt 11."""
+        self.readable.set()
         self.job_since: float | None = None
 
     def xml(self) -> str:
@@ -312,5 +315,6 @@ class FakeHandle:
         if self.domain.uuid not in self.connection.host.domains:
             raise libvirt_error(libvirt.VIR_ERR_NO_DOMAIN, "Domain not found")
         self.domain.unlocked.wait()
+        self.domain.readable.wait()
         self.domain.xml_reads += 1
         return self.domain.xml()

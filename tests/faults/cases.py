@@ -1,0 +1,143 @@
+"""The faults that show only in many scrapes; short in the tests, long in `tests.faults.soak`."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import libvirt
+
+from tests.faults.watch import Resources, Scrape, WatchedExporter
+from tests.lab.daemon import PrivateLibvirtd
+from tests.lab.domains import paused_domain
+
+MIB = 1024**2
+
+
+@contextlib.contextmanager
+def beside(work: threading.Thread, stop: threading.Event) -> Iterator[None]:
+    """Run a thread for the length of the block; it ends when `stop` is set."""
+    work.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        work.join()
+
+
+def polled(daemon: PrivateLibvirtd, exporter: WatchedExporter, scrapes: int) -> None:
+    """Another client makes bulk calls all the time: no scrape has a hole."""
+    stop = threading.Event()
+
+    def poll() -> None:
+        connection = daemon.connect(read_only=True)
+        while not stop.is_set():
+            connection.getAllDomainStats()
+
+    whole = exporter.timed()
+    with beside(threading.Thread(target=poll), stop):
+        for _ in range(scrapes):
+            assert exporter.timed().lacks(whole) == set()
+
+
+def restarted(daemon: PrivateLibvirtd, exporter: WatchedExporter, times: int) -> None:
+    """libvirtd is killed and started again: `libvirt_up` follows, nothing is left behind."""
+    whole = exporter.timed()
+    resources = []
+    for _ in range(times):
+        daemon.kill()
+        away = exporter.timed()
+        assert not away.up
+        assert away.by_domain == {}
+        daemon.start()
+        # A failed attempt to connect is not repeated for up to a second.
+        time.sleep(1.0)
+        back = exporter.timed()
+        assert back.up
+        assert back.lacks(whole) == set()
+        resources.append(exporter.resources)
+    assert exporter.timed().value("libvirt_exporter_reconnects_total") == times
+    flat(resources)
+
+
+def frozen(daemon: PrivateLibvirtd, exporter: WatchedExporter, scrapes: int) -> None:
+    """libvirtd is frozen: answers in time, nothing piles up, and it recovers by itself."""
+    whole = exporter.timed()
+    own = own_metrics(whole)
+    resources = []
+    with daemon.frozen():
+        for _ in range(scrapes):
+            scrape = exporter.timed()
+            assert not scrape.up
+            assert own_metrics(scrape) >= own
+            resources.append(exporter.resources)
+    flat(resources)
+    deadline = time.monotonic() + 10
+    while (scrape := exporter.timed()).lacks(whole):
+        assert time.monotonic() < deadline, f"up: {scrape.up}"
+
+
+def churned(daemon: PrivateLibvirtd, exporter: WatchedExporter, seconds: float) -> None:
+    """Domains come and go: no error, no ghost, and nothing of the others is lost."""
+    whole = exporter.timed()
+    stop = threading.Event()
+    gone: list[str] = []
+    failures: list[BaseException] = []
+
+    def churn() -> None:
+        try:
+            while not stop.is_set():
+                domain = paused_domain(daemon, daemon.unused_name("churn"), disks=1)
+                name = domain.name()
+                time.sleep(0.1)
+                domain.destroy()
+                gone.append(name)
+        except libvirt.libvirtError as error:
+            failures.append(error)
+
+    seen: set[str] = set()
+    with beside(threading.Thread(target=churn), stop):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            ghosts = set(gone)
+            scrape = exporter.timed()
+            assert scrape.up
+            assert scrape.lacks(whole) == set()
+            assert not ghosts & scrape.by_domain.keys()
+            seen |= scrape.by_domain.keys()
+    assert failures == []
+    assert seen - whole.by_domain.keys(), "no scrape met a domain that came"
+    assert exporter.timed().by_domain.keys() == whole.by_domain.keys()
+    assert "level=error" not in exporter.log
+    assert "Traceback" not in exporter.log
+
+
+def endured(exporter: WatchedExporter, scrapes: int) -> None:
+    """Many scrapes of a host on which nothing happens: nothing grows."""
+    resources = []
+    for _ in range(scrapes):
+        assert exporter.get("/metrics").status == 200
+        resources.append(exporter.resources)
+    flat(resources)
+
+
+def own_metrics(scrape: Scrape) -> set[str]:
+    """The names of what the exporter says of itself."""
+    return {name for name, _ in scrape.samples if name.startswith("libvirt_exporter_")}
+
+
+def flat(resources: list[Resources]) -> None:
+    """Fail unless memory, threads and descriptors are after all as they were after warm-up."""
+    warm_up = max(1, len(resources) // 5)
+    before, after = resources[warm_up:][: warm_up + 1], resources[-warm_up - 1 :]
+
+    def grown(figure: Callable[[Resources], int]) -> int:
+        return max(map(figure, after)) - max(map(figure, before))
+
+    told = f"{before[-1]} became {after[-1]}"
+    # A connection that is just being replaced may still have its thread and sockets.
+    assert grown(lambda one: one.threads) <= 2, told
+    assert grown(lambda one: one.descriptors) <= 3, told
+    assert grown(lambda one: one.memory) <= max(before[-1].memory // 20, 2 * MIB), told

@@ -1,0 +1,80 @@
+"""The fault cases in full length: `python -m tests.faults.soak [CASE …]`, about an hour for all.
+
+Each case has a libvirtd and an exporter of its own. A case that fails says why, the others still
+run, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.faults.cases import churned, endured, frozen, polled, restarted
+from tests.faults.watch import WatchedExporter
+from tests.lab.daemon import PrivateLibvirtd
+from tests.lab.domains import crowd
+
+
+class Case(NamedTuple):
+    """One case: what is done, and the host it is done to."""
+
+    run: Callable[[PrivateLibvirtd, WatchedExporter], None]
+    domains: int
+    timeout: float = 5.0
+    """Seconds that a scrape may take."""
+
+
+CASES: Final = {
+    "polled": Case(lambda daemon, exporter: polled(daemon, exporter, scrapes=200), 40),
+    "restarted": Case(lambda daemon, exporter: restarted(daemon, exporter, times=20), 10),
+    "frozen": Case(lambda daemon, exporter: frozen(daemon, exporter, scrapes=200), 10, 1.0),
+    "churned": Case(lambda daemon, exporter: churned(daemon, exporter, seconds=300), 10),
+    "endured": Case(lambda _, exporter: endured(exporter, scrapes=10_000), 20),
+}
+
+
+def run(case: Case) -> None:
+    """Run one case; raises what it finds wrong."""
+    with (
+        tempfile.TemporaryDirectory(prefix="soak-") as directory,
+        PrivateLibvirtd() as daemon,
+    ):
+        crowd(daemon, case.domains)
+        # Inside of the daemon's namespace, as on a host, where QEMU's pid files are seen too.
+        with WatchedExporter(
+            daemon,
+            Path(directory, "exporter"),
+            timeout=case.timeout,
+            sees_processes=daemon.privileged,
+        ) as exporter:
+            case.run(daemon, exporter)
+            print("  at the end:", exporter.resources)
+            exporter.end()
+
+
+def main(names: Sequence[str]) -> int:
+    """Run the named cases, or all."""
+    if unknown := set(names) - CASES.keys():
+        print(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+        return 2
+    failed = 0
+    for name in names or CASES:
+        print(f"{name} …", flush=True)
+        started = time.monotonic()
+        try:
+            run(CASES[name])
+        except Exception:  # noqa: BLE001 - the other cases still run
+            traceback.print_exc()
+            failed += 1
+            continue
+        print(f"{name}: well, after {time.monotonic() - started:.0f} s", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,198 @@
+"""QEMU processes that hang, on a host of forty domains: the others are served as ever."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import libvirt
+import pytest
+
+from tests.faults.cases import polled
+from tests.faults.watch import Scrape, WatchedExporter, usual
+from tests.lab.daemon import PrivateLibvirtd, can_run_privileged, wait_until
+from tests.lab.domains import crowd, paused_domain
+
+SIZE: Final = 40
+STUCK_CALLS: Final = 12
+"""The default of `libvirt.stuck_calls`."""
+
+# Where QEMU's pid files are hidden from the exporter, only libvirt tells who hangs. A session
+# daemon keeps them elsewhere than the exporter looks.
+SEES = [False, True] if can_run_privileged() else [False]
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """A private libvirtd and its domains."""
+
+    daemon: PrivateLibvirtd
+    domains: list[libvirt.virDomain]
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Crowd]:
+    """Forty paused domains."""
+    with PrivateLibvirtd() as daemon:
+        yield Crowd(daemon, crowd(daemon, SIZE))
+
+
+@pytest.fixture
+def exporter(host: Crowd, tmp_path: Path) -> Iterator[WatchedExporter]:
+    """An exporter that only libvirt tells who hangs."""
+    with WatchedExporter(host.daemon, tmp_path / "exporter") as exporter:
+        yield exporter
+
+
+def missing(scrape: Scrape) -> dict[str, set[str]]:
+    """Which field groups are said to be missing, by domain."""
+    found: dict[str, set[str]] = {}
+    for name, labels in scrape.samples:
+        if name == "libvirt_domain_sample_missing":
+            label = dict(labels)
+            found.setdefault(label["domain"], set()).add(label["group"])
+    return found
+
+
+def without_monitor(scrape: Scrape, domain: str) -> bool:
+    """Whether it shows what needs no monitor of this domain: its state, interfaces and info."""
+    names = {name for name, _ in scrape.by_domain[domain]}
+    return names >= {
+        "libvirt_domain_state",
+        "libvirt_domain_interface_receive_bytes_total",
+        "libvirt_domain_info",
+        "libvirt_domain_block_info",
+    }
+
+
+def stuck_calls(scrape: Scrape) -> float:
+    return scrape.value("libvirt_exporter_stuck_calls")
+
+
+@pytest.mark.parametrize("sees_processes", SEES)
+@pytest.mark.parametrize("number", [1, 5])
+def test_hung_domains_cost_themselves_only(
+    host: Crowd, tmp_path: Path, number: int, *, sees_processes: bool
+) -> None:
+    """The others are whole and as fast as ever, and the hung ones say that they are."""
+    victims = host.domains[7 : 7 + 5 * number : 5]
+    names = {domain.name() for domain in victims}
+    with WatchedExporter(
+        host.daemon, tmp_path / "exporter", sees_processes=sees_processes
+    ) as exporter:
+        whole = exporter.timed()
+        assert missing(whole) == {}
+        before = exporter.several(5)
+        with host.daemon.hung(*victims):
+            first = exporter.timed()
+            later = exporter.several(5)
+            for scrape in (first, *later):
+                assert scrape.lacks(whole, besides=names) == set()
+                assert missing(scrape).keys() == names
+                assert {"balloon", "block"} <= missing(scrape)[min(names)]
+                responsive = scrape.values("libvirt_domain_monitor_responsive")
+                assert {name for name, value in responsive.items() if value == 0} == names
+                assert scrape.values("libvirt_domain_monitor_stuck_seconds").keys() == names
+                assert scrape.value("libvirt_exporter_stuck_domains") == number
+                assert stuck_calls(scrape) <= (0 if sees_processes else number)
+                assert all(without_monitor(scrape, name) for name in names)
+                assert scrape.value("libvirt_scrape_group_success", group="block") == 1
+        healed = exporter.timed()
+        assert healed.lacks(whole) == set()
+        assert missing(healed) == {}
+        assert set(healed.values("libvirt_domain_monitor_responsive").values()) == {1}
+        normal = usual([*before, *exporter.several(5)])
+    assert usual(later) < 1.5 * normal + 0.05
+
+
+def test_with_all_domains_hung_libvirt_stays_usable(host: Crowd, exporter: WatchedExporter) -> None:
+    """State and interfaces are shown in time, few workers are held, and others are served."""
+    whole = exporter.timed()
+    with host.daemon.hung(*host.domains):
+        for _ in range(4):
+            scrape = exporter.timed()
+            assert scrape.up
+            assert scrape.by_domain.keys() == whole.by_domain.keys()
+            assert all(without_monitor(scrape, name) for name in whole.by_domain)
+            assert stuck_calls(scrape) <= STUCK_CALLS
+            assert scrape.value("libvirt_scrape_group_success", group="block") == 0
+        started = time.monotonic()
+        other = host.daemon.connect(read_only=True)
+        assert len(other.listAllDomains()) == SIZE
+        assert other.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
+        assert time.monotonic() - started < 2
+    healed = exporter.timed()
+    assert healed.lacks(whole) == set()
+    assert missing(healed) == {}
+
+
+@pytest.mark.parametrize("sees_processes", SEES)
+def test_a_hung_domain_that_is_destroyed_holds_up_nobody(
+    host: Crowd, tmp_path: Path, *, sees_processes: bool
+) -> None:
+    """Its lock is held for many seconds; the others are whole in time, and then it is gone."""
+    doomed = paused_domain(host.daemon, host.daemon.unused_name("doomed"))
+    name = doomed.name()
+    with WatchedExporter(
+        host.daemon, tmp_path / "exporter", sees_processes=sees_processes
+    ) as exporter:
+        whole = exporter.timed()
+        assert name in whole.by_domain
+        with host.daemon.hung(doomed):
+            exporter.timed()
+            destroyer = threading.Thread(target=doomed.destroy)
+            destroyer.start()
+            scrapes = []
+            while destroyer.is_alive():
+                scrapes.append(exporter.timed())
+                time.sleep(0.2)
+        assert len(scrapes) > 3
+        for scrape in scrapes:
+            assert scrape.up
+            assert scrape.lacks(whole, besides={name}) == set()
+        wait_until(lambda: name not in exporter.timed().by_domain, "the domain is gone")
+        assert stuck_calls(exporter.timed()) == 0
+
+
+def test_another_client_leaves_no_hole(host: Crowd, exporter: WatchedExporter) -> None:
+    """Somebody else asks the same host all the time, and every scrape is whole."""
+    polled(host.daemon, exporter, scrapes=12)
+
+
+def test_scrapes_that_come_together_share_one_sample(
+    host: Crowd, exporter: WatchedExporter
+) -> None:
+    """A hundred at once are all answered, from one sample and with the memory of two at most."""
+    before = exporter.timed()
+    alone = exporter.resources.peak_memory
+    # A fresh hang makes sure that the sample takes long enough for all to come.
+    with host.daemon.hung(host.domains[0]):
+        answers = exporter.at_once(100)
+    assert answers == [b"HTTP/1.1 200 OK"] * 100
+    assert exporter.resources.peak_memory < 2 * alone
+    after = exporter.timed()
+
+    def grown(name: str) -> float:
+        return after.value(name) - before.value(name)
+
+    # The second sample is the one of the last scrape.
+    assert grown("libvirt_exporter_samples_total") == 2
+    assert grown("libvirt_exporter_samples_shared_total") == 99
+
+
+@pytest.mark.parametrize("number", [1, SIZE])
+def test_it_ends_at_once_while_domains_hang(
+    host: Crowd, exporter: WatchedExporter, number: int
+) -> None:
+    """SIGTERM in the middle of a scrape that hangs: status 0 within two seconds."""
+    with host.daemon.hung(*host.domains[:number]):
+        exporter.timed()
+        asking = threading.Thread(target=exporter.at_once, args=(3,))
+        asking.start()
+        time.sleep(0.1)
+        exporter.end()
+        asking.join()
