@@ -27,7 +27,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"catalogue", "field_pattern", "label_path", "domain_filter"},
     "hypervisor": {"model", "label_path"},
     "render": {"model", "catalogue", "field_pattern"},
-    "query": {"model", "catalogue"},
     "telemetry": {"catalogue"},
     "exposition": {"model", "exchange", "render"},
 }

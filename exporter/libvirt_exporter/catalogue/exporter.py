@@ -75,14 +75,16 @@ SCRAPE_GROUP_DURATION = _row(
 SCRAPE_GROUP_SUCCESS = _row(
     "libvirt_scrape_group_success",
     "gauge",
-    "1 when a field group was answered for every domain that was asked, 0 when not.",
+    "1 when no call for a field group failed, 0 when one did; what single domains did not answer "
+    "counts in libvirt_scrape_incomplete_domains.",
     "group",
     group="scrape",
 )
 SCRAPE_INCOMPLETE = _row(
     "libvirt_scrape_incomplete_domains",
     "gauge",
-    "Domains of this scrape that did not answer a field group they were asked for.",
+    "Domains of this sample that did not answer all of a field group they were asked for: stuck, "
+    "busy for long, or gone meanwhile.",
     "group",
     group="scrape",
 )

@@ -26,7 +26,7 @@ METRICS: tuple[Metric, ...] = (
     Stat(
         name="libvirt_domain_sample_missing",
         type="gauge",
-        text="1 for each field group that was asked for and that the domain did not answer.",
+        text="1 for each field group of which the domain did not answer some or all values.",
         group="monitor",
         source="sample.missing.<group>",
         labels={"group": "<group>"},
