@@ -91,12 +91,6 @@ class Telemetry:
         """libvirt came back."""
         self._reconnects.inc()
 
-    def domain_stuck(self, uuid: str, name: str) -> None:
-        """A domain's monitor stopped answering; `watch_stuck` counts."""
-
-    def domain_healed(self, uuid: str, name: str, seconds: float) -> None:
-        """A domain's monitor answers again, or the domain is gone; `watch_stuck` counts."""
-
     def sample_taken(self, seconds: float) -> None:
         """A sample of the host was finished."""
         self._samples.inc()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -12,10 +14,11 @@ from typing import Final
 import libvirt
 import pytest
 
+from libvirt_exporter.hypervisor.qemu_process import Halted, QemuProcesses
 from tests.faults.cases import polled
 from tests.faults.watch import Scrape, WatchedExporter, usual
 from tests.lab.daemon import PrivateLibvirtd, can_run_privileged, wait_until
-from tests.lab.domains import crowd, paused_domain
+from tests.lab.domains import HOSTILE_NAMES, crowd, paused_domain
 
 SIZE: Final = 40
 STUCK_CALLS: Final = 12
@@ -46,6 +49,18 @@ def exporter(host: Crowd, tmp_path: Path) -> Iterator[WatchedExporter]:
     """An exporter that only libvirt tells who hangs."""
     with WatchedExporter(host.daemon, tmp_path / "exporter") as exporter:
         yield exporter
+
+
+@contextlib.contextmanager
+def stopped(daemon: PrivateLibvirtd, *domains: libvirt.virDomain) -> Iterator[None]:
+    """Hang the domains' QEMU processes, and wait until the kernel has stopped every one."""
+    stats = [Path(f"/proc/{daemon.qemu_pid(domain)}/stat") for domain in domains]
+    with daemon.hung(*domains):
+        wait_until(
+            lambda: all(stat.read_text().rpartition(") ")[2].startswith("T") for stat in stats),
+            "the processes are stopped",
+        )
+        yield
 
 
 def missing(scrape: Scrape) -> dict[str, set[str]]:
@@ -87,7 +102,7 @@ def test_hung_domains_cost_themselves_only(
         whole = exporter.timed()
         assert missing(whole) == {}
         before = exporter.several(5)
-        with host.daemon.hung(*victims):
+        with stopped(host.daemon, *victims):
             first = exporter.timed()
             later = exporter.several(5)
             for scrape in (first, *later):
@@ -156,6 +171,26 @@ def test_a_hung_domain_that_is_destroyed_holds_up_nobody(
             assert scrape.lacks(whole, besides={name}) == set()
         wait_until(lambda: name not in exporter.timed().by_domain, "the domain is gone")
         assert stuck_calls(exporter.timed()) == 0
+
+
+def test_stopped_processes_are_found_whatever_their_domain_is_called(
+    fresh_libvirtd: PrivateLibvirtd,
+) -> None:
+    """libvirt escapes what it makes a pid file's name of."""
+    domains = [
+        paused_domain(fresh_libvirtd, name, vcpus=1, disks=0, nics=0) for name in HOSTILE_NAMES
+    ]
+    names = {domain.UUIDString(): domain.name() for domain in domains}
+
+    async def look() -> Halted | None:
+        processes = QemuProcesses(str(fresh_libvirtd.pid_files))
+        halted = await processes.look(names, patience=10)
+        processes.close()
+        return halted
+
+    assert asyncio.run(look()) == Halted()
+    with stopped(fresh_libvirtd, *domains):
+        assert asyncio.run(look()) == Halted(frozen=set(names))
 
 
 def test_another_client_leaves_no_hole(host: Crowd, exporter: WatchedExporter) -> None:

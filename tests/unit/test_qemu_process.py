@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -32,7 +33,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         yield machine
 
 
-async def look(processes: QemuProcesses, machine: Machine, *among: str) -> Halted:
+async def look(processes: QemuProcesses, machine: Machine, *among: str) -> Halted | None:
     return await processes.look(machine.names, PATIENCE, among or None)
 
 
@@ -124,6 +125,29 @@ async def test_what_cannot_be_read_is_taken_to_run(machine: Machine, content: st
         processes = QemuProcesses(str(directory))
         assert await look(processes, machine) == Halted()
         processes.close()
+
+
+async def test_nobody_waits_long_for_what_cannot_be_read_at_once(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reading that blocks tells nothing, and no other is begun until it is over."""
+    processes = QemuProcesses(str(machine.directory))
+    machine.start("vm")
+    gate = threading.Event()
+    begun: list[int] = []
+
+    def block(pid: int, _uuid: str) -> bool:
+        begun.append(pid)
+        return gate.wait(10)
+
+    monkeypatch.setattr("libvirt_exporter.hypervisor.qemu_process._is_qemu_of", block)
+    for _ in range(2):
+        assert await processes.look(machine.names, 0.05) is None
+    assert len(begun) == 1
+    gate.set()
+    await asyncio.sleep(0.1)
+    assert await look(processes, machine) == Halted()
+    processes.close()
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from libvirt_exporter.model import Stats
 
 log = logging.getLogger(__name__)
 
-SHARD_SIZE: Final = 20
+SHARD_SIZE: Final = 25
 """Domains in one call at most: smaller shards cost CPU, larger ones lose more to a hang."""
 SMALLEST_SHARD: Final = 5
 RETRIES: Final = 5
@@ -301,6 +301,7 @@ class MonitorPhase:
                 continue
             marked = not marks.isdisjoint(stats)
             if marked:
+                self._state.quarantine.release(uuid, self._loop.time())
                 self._state.reluctant.discard(uuid)
                 self._state.markless.discard(uuid)
             unmarked_is_whole = uuid not in self._held and (
@@ -374,6 +375,8 @@ class MonitorPhase:
             return
         names = {uuid: domain.name for uuid, domain in self._active.items()}
         halted = await self._processes.look(names, self._look, uuids)
+        if halted is None:
+            return
         self._state.frozen -= set(uuids)
         self._state.frozen |= halted.frozen
         self._unsure = halted.unsure
@@ -519,9 +522,11 @@ def list_stats(
 
 
 def excuse_absent(
-    domains: Mapping[str, DomainDraft], asked: Iterable[str], rows: Iterable[tuple[str, Stats]]
+    domains: Mapping[str, DomainDraft], asked: Collection[str], rows: Collection[tuple[str, Stats]]
 ) -> None:
     """libvirt silently leaves out who ended since the listing: nobody failed to answer for it."""
+    if len(rows) == len(asked):
+        return
     for uuid in set(asked).difference(uuid for uuid, _ in rows):
         domains[uuid].excused = True
 

@@ -75,17 +75,17 @@ class QemuProcesses:
 
     async def look(
         self, names: Mapping[str, str], patience: float, among: Collection[str] | None = None
-    ) -> Halted:
-        """Who is halted of `among`, or else of all; none if that takes `patience` seconds.
+    ) -> Halted | None:
+        """Who is halted of `among`, or else of all; None if that takes `patience` seconds.
 
         `names`: the active domains, UUID to name; others are forgotten.
         """
         if self._latest is not None and not self._latest.done():
-            return Halted()
+            return None
         uuids = names.keys() if among is None else among
         self._latest = self._thread.run(functools.partial(self._read, dict(names), tuple(uuids)))
         await asyncio.wait({self._latest}, timeout=patience)
-        return self._latest.result() if self._latest.done() else Halted()
+        return self._latest.result() if self._latest.done() else None
 
     def close(self) -> None:
         """End the thread when it can. Never blocks."""
