@@ -243,7 +243,7 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     arch: str = ""
     machine: str = ""
     os_id: str = ""
-    """libosinfo's URI, `http://debian.org/debian/12`."""
+    """libosinfo's URI, `http://fedoraproject.org/fedora/40`."""
     emulator: str = ""
     firmware: str = ""
     cpu_mode: str = ""

@@ -52,7 +52,7 @@ def test_reads_what_a_live_domain_is() -> None:
         "x86_64",
         "pc-q35-7.2",
     )
-    assert info.os_id == "http://debian.org/debian/12"
+    assert info.os_id == "http://fedoraproject.org/fedora/40"
     assert info.emulator == "/usr/bin/qemu-system-x86_64"
     assert (info.cpu_mode, info.cpu_model) == ("custom", "qemu64")
     assert (info.vcpus_maximum, info.vcpus_current) == (4, 2)
