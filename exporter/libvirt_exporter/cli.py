@@ -147,11 +147,9 @@ async def _print_vms(exporter: Exporter, watch: float | None) -> int:
 
 
 def _vms_text(before: HostSample, now: HostSample) -> str:
-    if not now.domains:
-        return "There are no VMs to show.\n"
     # `watch` runs its command in a pipe and tells the width of its terminal by COLUMNS.
     width, _ = shutil.get_terminal_size((0, 0))
-    return vms_table.render(vms_table.rows(before, now), width or None)
+    return vms_table.text(before, now, width or None)
 
 
 def _check_config(arguments: Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -45,7 +46,7 @@ def findings(sample: HostSample, *, uri: str, schedstats: Schedstats = "unknown"
     `uri` is what commands for the person name.
     """
     if not sample.up:
-        return [Finding("problem", sample.error, f"`{_virsh(uri)} -r list --all` must work first")]
+        return [Finding("problem", sample.error, f"`{_looking(uri)} list --all` must work first")]
     found = [*_problems(sample, uri), *_host_hints(sample, uri)]
     if _is_qemu(sample):
         found += [*_schedstats_hint(sample, schedstats), *_guest_hints(sample, uri)]
@@ -86,7 +87,7 @@ def _problems(sample: HostSample, uri: str) -> Iterator[Finding]:
             "problem",
             f"{_named(stuck)} stuck, for up to {longest / 1e9:.0f} s: QEMU's monitor does not "
             "answer, and only what needs no monitor is shown",
-            f"`{_virsh(uri)} -r domcontrol {_name(stuck[0])}` tells for how long its monitor has "
+            f"`{_looking(uri)} domcontrol {_name(stuck[0])}` tells for how long its monitor has "
             "been occupied; look at the storage first, a QEMU in state D waits for it",
         )
     if silent := [
@@ -99,14 +100,14 @@ def _problems(sample: HostSample, uri: str) -> Iterator[Finding]:
             "problem",
             f"{_named(silent)} did not answer {', '.join(groups)}: another program may keep the "
             "VM busy",
-            f"look again in a moment; `{_virsh(uri)} -r domcontrol {_name(silent[0])}` and "
-            f"`{_virsh(uri)} -r domjobinfo {_name(silent[0])}` tell what it is busy with",
+            f"look again in a moment; `{_looking(uri)} domcontrol {_name(silent[0])}` and "
+            f"`{_looking(uri)} domjobinfo {_name(silent[0])}` tell what it is busy with",
         )
     if sample.unparsable:
         yield Finding(
             "problem",
             f"the XML of {_vms(len(sample.unparsable))} cannot be read: no info series for them",
-            f"`{_virsh(uri)} -r dumpxml {sample.unparsable[0]}` shows it; report it together with "
+            f"`{_looking(uri)} dumpxml {sample.unparsable[0]}` shows it; report it together with "
             "the exporter's log",
         )
 
@@ -116,7 +117,7 @@ def _host_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
         yield Finding(
             "hint",
             f"libvirt lists no VMs at {uri}",
-            f"`{_virsh(uri)} -r list --all` must show them to the exporter's user; qemu:///system "
+            f"`{_looking(uri)} list --all` must show them to the exporter's user; qemu:///system "
             "and qemu:///session have different VMs, access_drivers of libvirtd.conf may hide some",
         )
     if lacking := _lacking_groups(sample):
@@ -186,7 +187,7 @@ def _guest_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
         yield Finding(
             "hint",
             f"{_named(found)} without a memory balloon: no memory figures from the guest",
-            f"`{_virsh(uri)} edit {_name(found[0])}`: put <memballoon model='virtio'>"
+            f"`{_mending(uri)} edit {_name(found[0])}`: put <memballoon model='virtio'>"
             "<stats period='10'/></memballoon> among the devices, then start the VM anew",
         )
     if balloon and (found := having(_has_no_period)):
@@ -196,7 +197,7 @@ def _guest_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
             "hint",
             f"{_named(found)} without a period for balloon statistics: the guest is never asked "
             "for its memory figures",
-            f"`{_virsh(uri)} dommemstat {_name(found[0])} --period 10 --live{config}`",
+            f"`{_mending(uri)} dommemstat {_name(found[0])} --period 10 --live{config}`",
         )
     if balloon and (found := having(_is_not_reported)):
         yield Finding(
@@ -204,22 +205,6 @@ def _guest_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
             f"{_named(found)} asked for memory figures that the guest does not report",
             "its balloon driver is not loaded: `modprobe virtio_balloon` in a Linux guest, "
             "virtio-win's balloon driver in a Windows guest; a guest that boots needs a moment",
-        )
-    if found := having(_has_no_agent):
-        yield Finding(
-            "hint",
-            f"{_named(found)} with a channel for the guest agent, and no agent at its other end",
-            "in the guest install qemu-guest-agent and start it: "
-            "`systemctl enable --now qemu-guest-agent`",
-        )
-    if found := having(lambda _, info: not info.agent_channel):
-        yield Finding(
-            "hint",
-            f"{_named(found)} without a channel for the guest agent: nothing can be learnt from "
-            "inside the guest",
-            f"`{_virsh(uri)} edit {_name(found[0])}`: put <channel type='unix'><target "
-            "type='virtio' name='org.qemu.guest_agent.0'/></channel> among the devices, then start "
-            "the VM anew",
         )
 
 
@@ -233,10 +218,6 @@ def _is_stuck(domain: DomainSample) -> bool:
 
 def _has_no_period(_: DomainSample, info: DomainInfo) -> bool:
     return info.balloon_model not in ("", "none") and not info.balloon_period
-
-
-def _has_no_agent(domain: DomainSample, info: DomainInfo) -> bool:
-    return domain.state == "running" and info.agent_channel == "disconnected"
 
 
 def _is_not_reported(domain: DomainSample, info: DomainInfo) -> bool:
@@ -265,5 +246,10 @@ def _vms(count: int) -> str:
     return f"{count} VM" if count == 1 else f"{count} VMs"
 
 
-def _virsh(uri: str) -> str:
-    return f"virsh -c {shlex.quote(uri)}"
+def _looking(uri: str) -> str:
+    return f"virsh -c {shlex.quote(uri)} -r"
+
+
+def _mending(uri: str) -> str:
+    """How virsh is called to change something, which the read-only socket refuses."""
+    return f"virsh -c {shlex.quote(re.sub('-sock-ro(?=&|$)', '-sock', uri))}"

@@ -41,6 +41,17 @@ class Row(NamedTuple):
     """Bytes per second, received and sent, of all interfaces."""
 
 
+def text(before: HostSample, now: HostSample, width: int | None) -> str:
+    """Return the VMs of `now` as a table, and below it which of them are stuck.
+
+    The arguments are those of `rows` and `render`.
+    """
+    if not now.domains:
+        return "There are no VMs to show.\n"
+    table, stuck = render(rows(before, now), width), _stuck(now)
+    return f"{table}\n{stuck}" if stuck else table
+
+
 def rows(before: HostSample, now: HostSample) -> list[Row]:
     """Return the VMs of `now` by name; `before` is an earlier sample for what is per second."""
     earlier = {domain.uuid: domain for domain in before.domains}
@@ -69,6 +80,17 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )
+
+
+def _stuck(sample: HostSample) -> str:
+    """A line for each VM whose QEMU does not answer libvirt any more."""
+    lines = []
+    for domain in sorted(sample.domains, key=lambda domain: domain.name):
+        if domain.stats.get("monitor.responsive") is False:
+            seconds = float(domain.stats.get("monitor.stuck.time", 0)) / 1e9
+            name = _cut(printable(domain.name), _LONGEST_NAME)
+            lines.append(f"{name}: stuck for {seconds:.0f} s, QEMU's monitor does not answer\n")
+    return "".join(lines)
 
 
 def _row(domain: DomainSample, earlier: DomainSample | None) -> Row:

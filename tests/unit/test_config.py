@@ -122,7 +122,7 @@ def test_every_option_is_read() -> None:
         web=Web(
             listen=("127.0.0.1:9177", "[::1]:0"),
             telemetry_path="/libvirt/metrics",
-            config_file="web.yml",
+            config_file=str(FIXTURES / "web.yml"),
             max_requests=7,
         ),
         log=Log(level="debug", format="json"),
@@ -388,6 +388,37 @@ def test_whatever_the_text_only_config_errors_are_raised(text: str) -> None:
 
 
 # Places and changes
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("web.yml", "{directory}/web.yml"), ("/etc/web.yml", "/etc/web.yml"), ('""', "")],
+)
+def test_a_web_configuration_is_found_beside_the_file_that_names_it(
+    written: str, read: str, tmp_path: Path
+) -> None:
+    """A relative name in the file does not depend on the working directory."""
+    file = tmp_path / "exporter.yml"
+    file.write_text(f"web: {{config_file: {written}}}\n")
+    config = load(file, vocabulary=VOCABULARY)
+    assert config.web.config_file == read.format(directory=tmp_path)
+
+
+def test_a_web_configuration_of_the_command_line_is_not_moved() -> None:
+    """A relative name there is one of the working directory."""
+    assert override(Config(), {"web.config_file": "web.yml"}).web.config_file == "web.yml"
+
+
+def test_a_first_part_of_a_name_is_nearer_than_a_similar_name() -> None:
+    """`cpu` means cpu-total, and not vcpu, which has more letters in common."""
+    (problem,) = problems("groups: {include: [cpu]}", CATALOGUE)
+    assert problem.hint == "did you mean cpu-total?"
+
+
+@pytest.mark.parametrize("option", ["listen", "telemetry_path", "config_file", "max_requests"])
+def test_what_takes_a_restart_says_so(option: str) -> None:
+    """Whoever reads about an option that no reload changes is told."""
+    assert "restart" in configuration_schema()["$defs"]["Web"]["properties"][option]["description"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ HEALTHY = DomainInfo(
     name="vm",
     balloon_model="virtio",
     balloon_period=10,
-    agent_channel="connected",
 )
 STATS: dict[str, StatValue] = {
     "state.state": 1,
@@ -162,10 +161,10 @@ def test_paused_vm_without_period_is_counted() -> None:
 
 
 def test_paused_guest_is_not_blamed_for_its_silence() -> None:
-    """What does not run can neither report its memory nor have an agent that answers."""
+    """What does not run cannot report its memory."""
     silent = STATS | {"state.state": 3, "balloon.last-update": 0}
 
-    sample = host(vm(info=with_info(agent_channel="disconnected"), stats=silent))
+    sample = host(vm(stats=silent))
 
     assert doctor.findings(sample, uri=URI, schedstats="on") == []
 
@@ -194,13 +193,19 @@ def test_vm_without_balloon_gets_one(model: str) -> None:
     assert "<memballoon model='virtio'>" in finding.remedy
 
 
-def test_agent_channel_without_agent_and_without_channel_differ() -> None:
-    """One needs a package in the guest, the other a device."""
-    disconnected = only(host(vm(info=with_info(agent_channel="disconnected"))))
-    absent = only(host(vm(info=with_info(agent_channel=""))))
+def test_commands_that_mend_use_the_read_write_socket() -> None:
+    """The exporter's read-only socket would refuse a change; to look, it will do."""
+    uri = "qemu:///system?socket=/run/libvirt/{}"
+    sample = host(vm("a", with_info(balloon_period=None)), vm("b", missing=("block",)))
 
-    assert "qemu-guest-agent" in disconnected.remedy
-    assert "org.qemu.guest_agent.0" in absent.remedy
+    for given, mending in (
+        ("libvirt-sock-ro", "libvirt-sock"),
+        ("virtqemud-sock-ro&mode=direct", "virtqemud-sock&mode=direct"),
+        ("libvirt-sock", "libvirt-sock"),
+    ):
+        silent, unset = doctor.findings(sample, uri=uri.format(given))
+        assert f"virsh -c '{uri.format(given)}' -r domcontrol b" in silent.remedy
+        assert f"virsh -c '{uri.format(mending)}' dommemstat a" in unset.remedy
 
 
 def test_schedstats_off_names_the_metric_that_stays_zero() -> None:
@@ -243,7 +248,7 @@ def test_group_missing_because_a_vm_hangs_is_not_lacking() -> None:
 
 
 def test_drivers_without_qemu_are_not_asked_for_what_only_qemu_has() -> None:
-    """No balloon period, agent or scheduler statistics are missed in a container."""
+    """No balloon period or scheduler statistics are missed in a container."""
     bare = DomainInfo(uuid="u", name="vm")
     stats: dict[str, StatValue] = {**STATS, "iothread.count": 0, "perf.cmt": 1}
 
@@ -261,7 +266,7 @@ def test_unmapped_keys_are_named() -> None:
 
 def test_problems_come_before_hints() -> None:
     """What does not work is read first."""
-    sample = host(vm("a", with_info(agent_channel="")), vm("b", missing=("block",)))
+    sample = host(vm("a", with_info(balloon_period=None)), vm("b", missing=("block",)))
 
     found = doctor.findings(sample, uri=URI, schedstats="off")
 

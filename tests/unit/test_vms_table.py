@@ -191,3 +191,28 @@ def test_names_are_cut_where_no_terminal_limits_them() -> None:
     assert header.split()[-1] == "NET/s"
     assert first.split() == [uuid, "running"]
     assert second.split() == [f"{'n' * 39}…", "running"]
+
+
+def test_stuck_vms_are_told_below_the_table_with_their_time() -> None:
+    """Each VM whose QEMU hangs has a line, however narrow the terminal and whatever its state."""
+    hung: dict[str, StatValue] = {
+        **RUNNING,
+        "monitor.responsive": False,
+        "monitor.stuck.time": 12_300_000_000,
+    }
+    answering = vm("b", {**RUNNING, "monitor.responsive": True})
+    sample = host(vm("c\x1b", hung), answering, vm("a" * 60, hung))
+
+    table, stuck = vms_table.text(sample, sample, 40).split("\n\n")
+
+    assert len(table.splitlines()) == 4
+    assert stuck.splitlines() == [
+        f"{'a' * 39}…: stuck for 12 s, QEMU's monitor does not answer",
+        "c�: stuck for 12 s, QEMU's monitor does not answer",
+    ]
+    assert "stuck" not in vms_table.text(host(answering), host(answering), None)
+
+
+def test_host_without_vms_has_no_empty_table() -> None:
+    """A sentence instead of a header with nothing below."""
+    assert vms_table.text(host(), host(), None) == "There are no VMs to show.\n"

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from libvirt_exporter.config import ConfigError, Problem
+from libvirt_exporter import __version__
+from libvirt_exporter.config import Config, ConfigError, Libvirt, Problem
 from libvirt_exporter.exchange import Exposition, RequestError, ScrapeRequest
 from libvirt_exporter.exposition import OPENMETRICS, TEXT
 from libvirt_exporter.model import DomainInfo, DomainSample, GroupOutcome, HostInfo, HostSample
@@ -44,6 +45,7 @@ class FakeService:
         self.release: asyncio.Event | None = None
         self.is_ready = True
         self.reloads = 0
+        self.config = Config()
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         self.requests.append(request)
@@ -178,14 +180,32 @@ def test_query_reaches_the_service() -> None:
     assert asked("/metrics?exclude[]=kvm").exclude == ("kvm",)
 
 
-@pytest.mark.parametrize("name", ["collect", "exclude", "domain"])
-def test_parameter_without_brackets_is_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("collect", "collect[]"),
+        ("exclude", "exclude[]"),
+        ("domain", "domain[]"),
+        ("colect[]", "collect[]"),
+        ("Collect[]", "collect[]"),
+        ("collect[0]", "collect[]"),
+        ("exclued[]", "exclude[]"),
+        ("domains[]", "domain[]"),
+    ],
+)
+def test_misspelt_parameter_is_refused(name: str, meant: str) -> None:
     """What would narrow nothing, unnoticed, is told how it is written, and starts no sample."""
     service = FakeService()
-    response = ask(service, f"/metrics?{name}=block")
+    response = ask(service, f"/metrics?foo=1&{name}=block")
     assert response.status_code == 400
-    assert response.text == f"unknown parameter {name}\ndid you mean {name}[]?\n"
+    assert response.text == f"unknown parameter {name}\ndid you mean {meant}?\n"
     assert service.requests == []
+
+
+@pytest.mark.parametrize("name", ["name[]", "include[]", "target", "format", "_", "match[]"])
+def test_unrelated_parameter_is_ignored(name: str) -> None:
+    """What resembles no parameter of this exporter may be anybody's."""
+    assert asked(f"/metrics?{name}=block") == ScrapeRequest()
 
 
 def test_request_error_is_a_plain_400_with_its_hint() -> None:
@@ -405,7 +425,7 @@ def test_inactive_vm_shows_what_its_xml_says() -> None:
 
 
 def test_landing_page_says_what_is_wrong() -> None:
-    """libvirt's error, failed groups, stuck and busy VMs and unreadable XML are named."""
+    """Failed groups, stuck and busy VMs and unreadable XML are named."""
     busy = domain("mm-busy", state_state=1)
     stuck = DomainSample(
         uuid="u",
@@ -418,16 +438,14 @@ def test_landing_page_says_what_is_wrong() -> None:
     sample = HostSample(
         timestamp=1.0,
         duration=0.1,
-        up=False,
+        up=True,
         host=HostInfo(name="", driver="QEMU", hypervisor_version="7.2.0", libvirt_version="9.0.0"),
         domains=(domain("aa"), structs.replace(busy, missing_groups=("vcpu",)), stuck),
         groups=(GroupOutcome(group="perf", success=False, duration=0.1),),
-        error="Failed to connect socket: Permission denied",
         unparsable=("4711",),
     )
     text = ask(FakeService(sample), "/").text
-    assert "Failed to connect socket: Permission denied" in text
-    assert "perf" in text
+    assert "Groups that failed: perf" in text
     assert "4711" in text
     assert "QEMU 7.2.0, libvirt 9.0.0" in text
     assert "1 of 3 VMs stuck" in text
@@ -437,6 +455,36 @@ def test_landing_page_says_what_is_wrong() -> None:
         ("mm-busy", "missing: vcpu"),
         ("aa", ""),
     ]
+
+
+def test_landing_page_without_libvirt_says_nothing_but_that() -> None:
+    """That there are no VMs, or that groups failed, would be no news, or wrong."""
+    away = structs.replace(
+        host(up=False, error="Failed to connect socket: Permission denied"),
+        groups=(GroupOutcome(group="perf", success=False, duration=0.1),),
+    )
+    text = ask(FakeService(away), "/").text
+    assert "libvirt does not answer: Failed to connect socket: Permission denied" in text
+    assert "VMs" not in text
+    assert "perf" not in text
+    assert "sampled" not in text
+
+
+@pytest.mark.parametrize(
+    ("libvirt", "shown"),
+    [
+        (Libvirt(uri="qemu+tls://far/system"), "qemu+tls://far/system"),
+        (Libvirt(uri="qemu+tls://far/system", name="rack 7"), "rack 7"),
+    ],
+)
+@pytest.mark.parametrize("up", [True, False])
+def test_landing_page_names_host_and_version(libvirt: Libvirt, shown: str, up: bool) -> None:
+    """Whose VMs these are, by name or else URI, and which exporter says so, libvirt up or down."""
+    service = FakeService(host(up=up))
+    service.config = Config(libvirt=libvirt)
+    text = ask(service, "/").text
+    assert f'<p class="dim">{shown} · ' in text
+    assert f"exporter {__version__}" in text
 
 
 def test_landing_page_without_vms_says_so() -> None:
@@ -453,8 +501,8 @@ def test_hostile_text_stays_text(name: str, error: str) -> None:
     hostile = DomainSample(
         uuid=name, name=name, active=True, stats={}, timestamp=1.0, missing_groups=(name,)
     )
-    page = PageReader(landing(host(hostile, up=False, error=error), "/metrics").decode())
-    harmless = PageReader(landing(host(domain("x"), up=False, error="x"), "/metrics").decode())
+    page = PageReader(landing(host(hostile, up=False, error=error), "/metrics", name).decode())
+    harmless = PageReader(landing(host(domain("x"), up=False, error="x"), "/metrics", "x").decode())
     assert (page.tags, page.attributes) == (harmless.tags, harmless.attributes)
     assert len(page.rows) == 2
 

@@ -19,6 +19,7 @@ import yaml
 from starlette.types import ASGIApp
 
 from libvirt_exporter import logs
+from libvirt_exporter.config import Config
 from libvirt_exporter.exchange import Exposition, ScrapeRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.web import server
@@ -42,6 +43,7 @@ class FakeService:
         self.delay = 0.0
         self.slow = asyncio.Event()
         self.failure: Exception | None = None
+        self.config = Config()
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         if self.failure:
@@ -485,6 +487,53 @@ async def test_half_written_certificate_keeps_the_old_one(
     async with running(security=security) as one:
         shutil.copy(crt, installed)
         assert await scrape(one.base, authority.client()) == 200
+
+
+async def test_curve_that_openssl_refuses_keeps_the_old_context(
+    authority: Authority,
+    tls: dict[str, object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The mistake is logged and told to who asks for a reload; connections go on as before."""
+
+    def refused(_context: ssl.SSLContext, _name: str) -> None:
+        raise ssl.SSLError("unknown group")
+
+    monkeypatch.setattr(ssl.SSLContext, "set_ecdh_curve", refused)
+    security = secured(tmp_path, tls)
+    async with running(security=security) as one:
+        rewritten = {"tls_server_config": {**tls, "curve_preferences": ["X25519"]}}
+        (tmp_path / "web.yml").write_text(yaml.safe_dump(rewritten))
+        async with httpx.AsyncClient(verify=authority.client()) as session:
+            answer = await session.post(f"https://{one.base}/-/reload")
+        assert "Configuration refused" in answer.text
+        assert "tls_server_config.curve_preferences: " in answer.text
+        assert await scrape(one.base, authority.client()) == 200
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "does not take X25519" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_documented_example_makes_a_context(authority: Authority, tmp_path: Path) -> None:
+    """The whole example, its comments taken away, serves TLS once its certificates are there."""
+    text = (Path(__file__).parents[2] / "config" / "web-config.yml").read_text()
+    options = "\n".join(line[1:] for line in text.splitlines() if line.startswith("#"))
+    file = tmp_path / "web-config.yml"
+    file.write_text(options.partition("\n---\n")[2])
+    crt, key = authority.issue(tmp_path.name, "IP:127.0.0.1")
+    for source, name in (
+        (crt, "exporter.crt"),
+        (key, "exporter.key"),
+        (authority.directory / "ca.crt", "ca.crt"),
+    ):
+        shutil.copy(source, tmp_path / name)
+    client = authority.client(
+        authority.issue(f"{tmp_path.name}-client", "DNS:prometheus.example.org")
+    )
+    async with running(security=Security(str(file))) as one:
+        assert await scrape(one.base, client) == 401
 
 
 async def test_tls_cannot_be_turned_off_while_running(

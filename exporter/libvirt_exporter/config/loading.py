@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Final
 
+from msgspec import structs
+
 from libvirt_exporter.config.conversion import Converter
 from libvirt_exporter.config.document import Document, Value, parse, plain
 from libvirt_exporter.config.meaning import check
@@ -21,10 +23,15 @@ MAXIMUM_FILE_SIZE: Final = 1024 * 1024
 def load(source: str | os.PathLike[str], *, vocabulary: Vocabulary) -> Config:
     """Read a configuration: a path-like object names a file, a str is the YAML text itself.
 
-    An empty text gives the defaults. Raises ConfigError with every problem found.
+    An empty text gives the defaults. A relative `web.config_file` is that of the file's directory.
+    Raises ConfigError with every problem found.
     """
     file, text = ("<text>", source) if isinstance(source, str) else _read(source)
-    return _load(parse(text, file), Config(), Report(file), vocabulary, strict=True)
+    config = _load(parse(text, file), Config(), Report(file), vocabulary, strict=True)
+    if isinstance(source, str) or not config.web.config_file:
+        return config
+    web_file = FilePath(source).parent / config.web.config_file
+    return structs.replace(config, web=structs.replace(config.web, config_file=str(web_file)))
 
 
 def override(

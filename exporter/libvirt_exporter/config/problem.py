@@ -111,8 +111,12 @@ def quoted(text: str) -> str:
 
 
 def nearest(word: str, known: Collection[str]) -> str:
-    """Return a hint that names what was probably meant; '' when nothing is near."""
-    close = get_close_matches(word[:80], known, n=1)
+    """Return a hint that names what was probably meant; '' when nothing is near.
+
+    A name of which the word is the first part comes first: `cpu` is nearer to cpu-total than vcpu.
+    """
+    begun = sorted(name for name in known if name.startswith(f"{word}-"))
+    close = begun or get_close_matches(word[:80], known, n=1)
     return f"did you mean {close[0]}?" if close else ""
 
 

@@ -202,17 +202,29 @@ class Web(Section, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(
             min_length=1,
-            description="Addresses to listen on: `:9177`, `127.0.0.1:9177`, `[::1]:9177`.",
+            description="Addresses to listen on: `:9177`, `127.0.0.1:9177`, `[::1]:9177`. A change "
+            "takes a restart.",
         ),
     ] = (":9177",)
-    telemetry_path: Annotated[str, Meta(description="Path of the metrics.")] = "/metrics"
+    telemetry_path: Annotated[
+        str, Meta(description="Path of the metrics. A change takes a restart.")
+    ] = "/metrics"
     config_file: Annotated[
         str,
-        Meta(description="File with TLS and users in the format of exporter-toolkit; empty: none."),
+        Meta(
+            description="File with TLS and users in the format of exporter-toolkit; empty: none. "
+            "Relative to the directory of the configuration file, on the command line to the "
+            "working directory. Another file takes a restart, a change in the file does not."
+        ),
     ] = ""
     max_requests: Annotated[
         int,
-        Meta(ge=1, le=10000, description="Scrapes served at once; one more is answered with 503."),
+        Meta(
+            ge=1,
+            le=10000,
+            description="Scrapes served at once; one more is answered with 503. A change takes a "
+            "restart.",
+        ),
     ] = 40
 
 

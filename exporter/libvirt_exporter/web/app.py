@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from difflib import get_close_matches
+from itertools import islice
+from typing import Final, Protocol
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -14,14 +16,17 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from libvirt_exporter.config import ConfigError
+from libvirt_exporter.config import Config, ConfigError
 from libvirt_exporter.exchange import RequestError, ScrapeRequest, Service
 from libvirt_exporter.web import pages
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.security import Security, SecurityMiddleware
 
-_LISTS: Final = ("collect", "exclude", "domain")
-"""Parameters that are written with []; without, they would narrow nothing in silence."""
+_PARAMETERS: Final = ("collect[]", "exclude[]", "domain[]")
+_RESEMBLANCE: Final = 0.8
+"""difflib's ratio from which a parameter counts as misspelt; `colect[]` does, `include[]` not."""
+_MAX_UNKNOWN: Final = 100
+"""Unknown parameters that are compared with the known ones, which takes its time."""
 _MAX_TARGET: Final = 16 * 1024
 """Bytes of path and query; 300 times `domain[]=UUID` fit."""
 _MAX_HEADERS: Final = 32 * 1024
@@ -30,8 +35,17 @@ _MAX_BODY: Final = 64 * 1024
 """Bytes; no route reads a body, but small ones do no harm."""
 
 
+class ConfiguredService(Service, Protocol):
+    """A service that says how it is configured."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        ...
+
+
 def create_app(
-    service: Service,
+    service: ConfiguredService,
     *,
     telemetry_path: str = "/metrics",
     web_config: Security | None = None,
@@ -75,7 +89,11 @@ def create_app(
 
 class _Routes:
     def __init__(
-        self, service: Service, security: Security, telemetry_path: str, max_requests: int
+        self,
+        service: ConfiguredService,
+        security: Security,
+        telemetry_path: str,
+        max_requests: int,
     ) -> None:
         self._service = service
         self._security = security
@@ -84,9 +102,11 @@ class _Routes:
         self._scrapes = 0
 
     async def metrics(self, request: Request) -> Response:
-        for name in _LISTS:
-            if name in request.query_params:
-                return _bad_request(f"unknown parameter {name}", f"did you mean {name}[]?")
+        # A misspelt one would narrow nothing in silence; others may be anything's and do no harm.
+        unknown = (name for name in request.query_params if name not in _PARAMETERS)
+        for name in islice(unknown, _MAX_UNKNOWN):
+            if meant := get_close_matches(name, _PARAMETERS, n=1, cutoff=_RESEMBLANCE):
+                return _bad_request(f"unknown parameter {name}", f"did you mean {meant[0]}?")
         if self._scrapes >= self._max_requests:
             return PlainTextResponse(
                 f"{self._scrapes} scrapes are running already; try again later.\n",
@@ -116,8 +136,9 @@ class _Routes:
 
     async def landing(self, _request: Request) -> Response:
         sample = await self._service.overview()
+        libvirt = self._service.config.libvirt
         return HTMLResponse(
-            pages.landing(sample, self._telemetry_path),
+            pages.landing(sample, self._telemetry_path, libvirt.name or libvirt.uri),
             headers={"Content-Security-Policy": pages.CONTENT_SECURITY_POLICY},
         )
 

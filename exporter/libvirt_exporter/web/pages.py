@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
 from html import escape
 from typing import Final
 from urllib.parse import quote
 
+from libvirt_exporter import __version__
 from libvirt_exporter.model import DomainSample, HostSample
 
 _STYLE: Final = """
@@ -39,8 +39,8 @@ CONTENT_SECURITY_POLICY: Final = (
 """Nothing but this page's own style sheet."""
 
 
-def landing(sample: HostSample, telemetry_path: str) -> bytes:
-    """The landing page for one sample, as UTF-8 HTML."""
+def landing(sample: HostSample, telemetry_path: str, host: str) -> bytes:
+    """The landing page for one sample of `host` (its name or URI), as UTF-8 HTML."""
     html = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -51,11 +51,11 @@ def landing(sample: HostSample, telemetry_path: str) -> bytes:
 </head>
 <body>
 <h1>libvirt exporter</h1>
-<p class="dim">{escape(_summary(sample))}</p>
+<p class="dim">{escape(_summary(sample, host))}</p>
 <nav><a href="{escape(quote(telemetry_path))}">Metrics</a>
 <a href="/-/healthy">Health</a> <a href="/-/ready">Readiness</a></nav>
 {_problems(sample)}
-{_table(sample.domains, telemetry_path)}
+{_table(sample, telemetry_path)}
 </body>
 </html>
 """
@@ -63,18 +63,17 @@ def landing(sample: HostSample, telemetry_path: str) -> bytes:
     return html.encode(errors="replace")
 
 
-def _summary(sample: HostSample) -> str:
-    parts = []
-    if sample.host:
-        host = sample.host
-        versions = f"{host.driver} {host.hypervisor_version}, libvirt {host.libvirt_version}"
-        parts.append(f"{host.name}: {versions}" if host.name else versions)
-    states = Counter(domain.state for domain in sample.domains)
-    counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
-    noun = "VM" if len(sample.domains) == 1 else "VMs"
-    parts.append(f"{len(sample.domains)} {noun}" + (f" ({counts})" if counts else ""))
-    parts.append(f"sampled in {sample.duration * 1000:.0f} ms")
-    return " · ".join(parts)
+def _summary(sample: HostSample, host: str) -> str:
+    parts = [host]
+    if info := sample.host:
+        parts.append(f"{info.driver} {info.hypervisor_version}, libvirt {info.libvirt_version}")
+    if sample.up:
+        states = Counter(domain.state for domain in sample.domains)
+        counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
+        noun = "VM" if len(sample.domains) == 1 else "VMs"
+        parts.append(f"{len(sample.domains)} {noun}" + (f" ({counts})" if counts else ""))
+        parts.append(f"sampled in {sample.duration * 1000:.0f} ms")
+    return " · ".join([*parts, f"exporter {__version__}"])
 
 
 def _problems(sample: HostSample) -> str:
@@ -82,7 +81,7 @@ def _problems(sample: HostSample) -> str:
     if not sample.up:
         problems.append(f"libvirt does not answer: {sample.error or 'no reason given'}")
     failed = [outcome.group for outcome in sample.groups if not outcome.success]
-    if failed:
+    if sample.up and failed:
         problems.append(f"Groups that failed: {', '.join(failed)}")
     total = len(sample.domains)
     if stuck := sum(_stuck(domain) is not None for domain in sample.domains):
@@ -97,10 +96,11 @@ def _problems(sample: HostSample) -> str:
     return "\n".join(f'<p class="problem">{escape(problem)}</p>' for problem in problems)
 
 
-def _table(domains: Iterable[DomainSample], telemetry_path: str) -> str:
-    rows = "\n".join(_row(domain, telemetry_path) for domain in sorted(domains, key=_order))
-    if not rows:
-        return "<p>There are no VMs to show.</p>"
+def _table(sample: HostSample, telemetry_path: str) -> str:
+    domains = sorted(sample.domains, key=_order)
+    if not domains:
+        return "<p>There are no VMs to show.</p>" if sample.up else ""
+    rows = "\n".join(_row(domain, telemetry_path) for domain in domains)
     return f"""<table>
 <thead><tr><th>VM</th><th>State</th><th>Reason</th><th class="number">vCPUs</th>
 <th class="number">Memory</th><th>Problem</th></tr></thead>

@@ -214,8 +214,8 @@ def tls_context(tls: TLSServerConfig, file: str) -> ssl.SSLContext:
     `ConfigError` says which one fails and why; `file` is the web configuration, for its text.
     """
 
-    def refuse(key: str, problem: str) -> ConfigError:
-        return ConfigError([Problem(file, 0, f"tls_server_config.{key}: {problem}")])
+    def refuse(key: str, problem: str, hint: str = "") -> ConfigError:
+        return ConfigError([Problem(file, 0, f"tls_server_config.{key}: {problem}", hint)])
 
     for key in ("cert_file", "key_file", "client_ca_file"):
         try:
@@ -249,7 +249,13 @@ def tls_context(tls: TLSServerConfig, file: str) -> ssl.SSLContext:
     if older:
         context.set_ciphers(":".join(older))
     for curve in tls.curve_preferences:
-        context.set_ecdh_curve(_CURVES[curve])
+        try:
+            context.set_ecdh_curve(_CURVES[curve])
+        except (ssl.SSLError, ValueError) as error:
+            # Python 3.11 with OpenSSL 3.0 looks among the NIST curves only.
+            problem = f"{ssl.OPENSSL_VERSION} does not take {curve}: {error}"
+            hint = "name CurveP256, CurveP384 or CurveP521, or none for the defaults"
+            raise refuse("curve_preferences", problem, hint) from None
     return context
 
 
