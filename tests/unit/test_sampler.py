@@ -30,8 +30,6 @@ from tests.faults.fake_qemu import WAITS, Machine
 DEFAULT = frozenset({"state", "cpu-total", "balloon", "vcpu", "interface", "block", "iothread"})
 MONITOR = DEFAULT - {"state", "interface"}
 TIMEOUT = 2.0
-BUSY = 0.4
-"""Seconds that a busy machine may take on top of what a test waits for."""
 
 
 @contextlib.contextmanager
@@ -255,13 +253,13 @@ def test_a_new_domain_whose_xml_is_not_to_be_had_is_waited_for_once_and_not_long
         late.readable.clear()
         started = time.monotonic()
         sample = take(host)
-        assert time.monotonic() - started < TIMEOUT * 0.6 + BUSY
+        assert time.monotonic() - started < TIMEOUT * 0.6
         assert by_name(sample)["vm9"].info is None
         assert incomplete(sample) == set()
         wait_until(lambda: host.stuck_calls == 1)
         started = time.monotonic()
         take(host)
-        assert time.monotonic() - started < 0.2 + BUSY
+        assert time.monotonic() - started < 0.2
         late.readable.set()
 
 
@@ -368,7 +366,7 @@ def test_each_waiter_keeps_its_own_deadline() -> None:
             patient = host.sample(SampleRequest(DEFAULT), 4.0)
             started = time.monotonic()
             hasty = take(host, timeout=0.3)
-            assert time.monotonic() - started < 0.3 + BUSY
+            assert time.monotonic() - started < 0.35
             assert hasty.up
             assert "vm0" in incomplete(hasty)
             assert "net.0.rx.bytes" in by_name(hasty)["vm0"].stats
@@ -401,7 +399,7 @@ def test_a_hung_domain_costs_itself_only() -> None:
         with fake[3].hung():
             started = time.monotonic()
             sample = take(host)
-            assert time.monotonic() - started < TIMEOUT + BUSY
+            assert time.monotonic() - started < TIMEOUT
             assert incomplete(sample) == {"vm3"}
             assert failed_groups(sample) == set()
             assert set(by_name(sample)["vm3"].missing_groups) == MONITOR - {"iothread"}
@@ -422,7 +420,7 @@ def test_a_domain_known_to_hang_costs_later_samples_nothing() -> None:
             for _ in range(5):
                 started = time.monotonic()
                 sample = take(host)
-                assert time.monotonic() - started < 0.2 + BUSY
+                assert time.monotonic() - started < 0.2
                 assert incomplete(sample) == {"vm3"}
             assert host.stuck_calls == 1
             assert fake[3].monitor_contacts == contacts + 1
@@ -618,7 +616,9 @@ def test_a_domain_without_the_usual_keys_is_asked_again_in_one_sample_only() -> 
     with host_of(fake) as host:
         assert incomplete(take(host)) == set()
         contacts = fake[1].monitor_contacts
+        started = time.monotonic()
         assert incomplete(take(host)) == set()
+        assert time.monotonic() - started < 0.1
     assert fake[1].monitor_contacts == contacts + 1
 
 
@@ -744,7 +744,7 @@ def test_a_frozen_daemon_is_answered_for_in_time_and_piles_nothing_up() -> None:
         for _ in range(6):
             started = time.monotonic()
             sample = take(host, timeout=0.3)
-            assert time.monotonic() - started < 0.3 + BUSY
+            assert time.monotonic() - started < 0.35
             assert not sample.up
             assert "did not answer" in sample.error
             threads.append(threading.active_count())
@@ -775,7 +775,7 @@ def test_close_does_not_wait_for_what_is_stuck() -> None:
             wait_until(lambda: fake[0].job_since is not None)
             started = time.monotonic()
             host.close()
-            assert time.monotonic() - started < 0.3 + BUSY
+            assert time.monotonic() - started < 0.5
             assert "stopped" in waiting.result(1).error
             assert not host.sample(SampleRequest(DEFAULT), 1).result(1).up
 
