@@ -294,7 +294,9 @@ class DomainSample(Struct, frozen=True, kw_only=True):
     stats: Stats
     """libvirt's keys and values as returned, merged over the calls of this sample.
 
-    Keys under `monitor.` and `sample.` are the sampler's own, in the same style.
+    Keys of the exporter's own making, in the same style, stand for what no statistics call tells:
+    `monitor.*`, `sample.*`, `event.*`, `exit.*`, `pause.*`, `process.*`, `job.*` and others that
+    the catalogue names.
     """
     timestamp: float
     """Unix time just before the (last) call that answered for this domain."""
@@ -317,6 +319,17 @@ class DomainSample(Struct, frozen=True, kw_only=True):
         number = int(self.stats["state.reason"])
         reasons = REASONS.get(int(self.stats.get("state.state", 0)), {})
         return reasons.get(number, f"unknown_{number}")
+
+
+class VanishedDomain(Struct, frozen=True, kw_only=True):
+    """A domain that was there and is not any more: a transient one that ended, or undefined."""
+
+    uuid: str
+    name: str
+    timestamp: float
+    """Unix time at which it was found to be gone."""
+    stats: Stats = {}
+    """`exit.*` as far as known, as in `DomainSample.stats`."""
 
 
 class HostInfo(Struct, frozen=True, kw_only=True):
@@ -354,6 +367,11 @@ class HostSample(Struct, frozen=True, kw_only=True):
     groups: tuple[GroupOutcome, ...] = ()
     phases: Mapping[str, float] = {}
     """Wall seconds by phase of sampling."""
+    stats: Stats = {}
+    """What is known of the host itself, its storage and its networks, under keys in the style of
+    libvirt's (`node.*`, `pool.<num>.*`, `network.<num>.*`)."""
+    vanished: tuple[VanishedDomain, ...] = ()
+    """Domains that are no longer listed, for a while; the oldest first."""
     error: str = ""
     """Why `up` is false, in words for a person; '' otherwise."""
     unparsable: tuple[str, ...] = field(default=())

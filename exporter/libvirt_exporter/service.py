@@ -270,7 +270,8 @@ class Exporter:
         return await asyncio.get_running_loop().run_in_executor(self._render, render)
 
     async def _sample(self, view: View, seconds: float) -> HostSample:
-        request = SampleRequest(groups=view.selection.asks, backing=view.selection.backing)
+        selection = view.selection
+        request = SampleRequest(selection.asks, selection.backing, selection.lanes)
         sample = await asyncio.wrap_future(self._host.sample(request, timeout=seconds))
         if view is self._active.everything:
             self._latest, self._latest_at = sample, time.monotonic()

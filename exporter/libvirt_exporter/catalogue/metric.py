@@ -156,6 +156,8 @@ class Group:
     default: bool = True
     asks: tuple[str, ...] = ()
     """libvirt's bulk statistics groups that must be asked for."""
+    lanes: tuple[str, ...] = ()
+    """Slow lanes of the sampler that must be asked."""
     backing: bool = False
     """Needs the whole backing chain (VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING)."""
     implies: tuple[str, ...] = ()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.facts import Facts
@@ -61,12 +61,28 @@ class DomainDraft:
         return {**self.state, **observed, **self.no_monitor, **self.monitor, **self.fallback}
 
 
+class DomainSource(Protocol):
+    """Something that knows more of a domain than its statistics say."""
+
+    def domain_stats(self, domain: DomainDraft) -> Stats:
+        """What it knows, under keys in the style of libvirt's; must be quick."""
+        ...
+
+
 class HostDraft:
     """One sample in the making; lives on the host's asyncio loop."""
 
-    def __init__(self, groups: frozenset[str], *, backing: bool, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        groups: frozenset[str],
+        *,
+        backing: bool,
+        deadline: Deadline,
+        lanes: frozenset[str] = frozenset(),
+    ) -> None:
         """`deadline`: when the sample is handed over as it is; put off by who joins later."""
         self.groups = groups
+        self.lanes = lanes
         self.backing = backing
         self.deadline = deadline
         self.up = False
@@ -116,10 +132,13 @@ class HostDraft:
         groups: frozenset[str],
         host: HostInfo | None,
         stuck: Mapping[str, float],
+        sources: Sequence[DomainSource] = (),
+        host_stats: Stats = _NOTHING,
     ) -> HostSample:
         """The sample as it stands; `groups` are those of the request that it answers.
 
         `stuck`: for how many seconds the monitor of which domain has not answered.
+        `sources`, `host_stats`: what else is known of the domains and the host.
         """
         error = self.error
         if not (self.up or error):
@@ -135,7 +154,7 @@ class HostDraft:
                     uuid=domain.uuid,
                     name=domain.name,
                     active=domain.active,
-                    stats=domain.stats(self._observed(domain, stuck.get(domain.uuid))),
+                    stats=domain.stats(self._observed(domain, stuck.get(domain.uuid), sources)),
                     timestamp=domain.timestamp,
                     info=inventory.get(domain.uuid),
                     missing_groups=tuple(sorted(domain.missing)) if domain.missing else (),
@@ -158,19 +177,22 @@ class HostDraft:
             phases=dict(self.phases),
             error=error,
             unparsable=inventory.unparsable,
+            stats=host_stats,
         )
 
-    def _observed(self, domain: DomainDraft, stuck: float | None) -> Stats:
-        """What this sample shows of the domain itself, under keys as libvirt would name them."""
-        if not domain.active:
-            return _NOTHING
-        observed: dict[str, StatValue] = {
-            f"sample.missing.{group}": True for group in sorted(domain.missing)
-        }
-        if self.asks_monitors:
-            observed["monitor.responsive"] = stuck is None
-        if stuck is not None:
-            observed["monitor.stuck.time"] = int(stuck * 1e9)
+    def _observed(
+        self, domain: DomainDraft, stuck: float | None, sources: Sequence[DomainSource]
+    ) -> Stats:
+        """What no statistics call tells of the domain, under keys as libvirt would name them."""
+        observed: dict[str, StatValue] = {}
+        if domain.active:
+            observed = {f"sample.missing.{group}": True for group in sorted(domain.missing)}
+            if self.asks_monitors:
+                observed["monitor.responsive"] = stuck is None
+            if stuck is not None:
+                observed["monitor.stuck.time"] = int(stuck * 1e9)
+        for source in sources:
+            observed.update(source.domain_stats(domain))
         return observed
 
 

@@ -11,9 +11,9 @@ import asyncio
 import functools
 import itertools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic, time
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ import libvirt
 
 from libvirt_exporter.hypervisor.connection import Connection, Connections, Session
 from libvirt_exporter.hypervisor.deadline import Deadline
-from libvirt_exporter.hypervisor.draft import DomainDraft, HostDraft, merged
+from libvirt_exporter.hypervisor.draft import DomainDraft, DomainSource, HostDraft, merged
 from libvirt_exporter.hypervisor.drivers import state_stats
 from libvirt_exporter.hypervisor.errors import CallError, ErrorClass, NoAnswerError
 from libvirt_exporter.hypervisor.facts import Facts, read_facts
@@ -33,6 +33,7 @@ from libvirt_exporter.hypervisor.groups import (
     narrower,
 )
 from libvirt_exporter.hypervisor.inventory import Inventory
+from libvirt_exporter.hypervisor.lane import Lane
 from libvirt_exporter.hypervisor.monitor import (
     Limits,
     MonitorPhase,
@@ -43,7 +44,7 @@ from libvirt_exporter.hypervisor.monitor import (
 from libvirt_exporter.hypervisor.observer import Observer
 from libvirt_exporter.hypervisor.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.walk import walk
-from libvirt_exporter.model import HostInfo, HostSample, Stats
+from libvirt_exporter.model import HostInfo, HostSample, Stats, StatValue
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class SampleRequest:
     """libvirt's statistics groups by name; `state` is always sampled."""
     backing: bool = False
     """Whether block statistics cover the lower layers of backing chains."""
+    lanes: frozenset[str] = frozenset()
+    """Slow lanes by name."""
 
 
 @dataclass(eq=False)
@@ -87,9 +90,12 @@ class Sampler:
         processes: QemuProcesses | None,
         observer: Observer,
         reached: Callable[[str], None],
+        lanes: Sequence[Lane] = (),
+        sources: Sequence[DomainSource] = (),
     ) -> None:
         """`processes`: the host's QEMU processes, None where they cannot be seen from here.
 
+        `sources`: who knows something of domains in every sample; lanes do when they are asked.
         `reached` is told after every sample why the host did not answer, '' when it did.
         """
         self._connections = connections
@@ -99,6 +105,8 @@ class Sampler:
         self._processes = processes
         self._observer = observer
         self._reached = reached
+        self._lanes = lanes
+        self._sources = tuple(sources)
         self._monitor_state = MonitorState()
         self.hypervisor_version = ""
         """Told by the host once it is known."""
@@ -128,7 +136,7 @@ class Sampler:
     def request(self, request: SampleRequest, timeout: float, future: Future[HostSample]) -> None:
         """Have `future` completed with a sample within `timeout` seconds, whatever happens."""
         loop = asyncio.get_running_loop()
-        request = SampleRequest(request.groups | {"state"}, request.backing)
+        request = replace(request, groups=request.groups | {"state"})
         waiter = _Waiter(request, loop.time() + USABLE_SHARE * timeout, future)
         if self._draft is not None and _covers(self._draft, request):
             self._draft.deadline.put_off(waiter.until)
@@ -145,6 +153,8 @@ class Sampler:
             self._answer(waiter, self._no_sample("the exporter is being stopped", waiter))
         if self._processes is not None:
             self._processes.close()
+        for lane in self._lanes:
+            lane.close()
 
     def _start(self) -> None:
         """Take the next sample, for all pending requests that it can answer."""
@@ -160,6 +170,7 @@ class Sampler:
             frozenset().union(*(waiter.request.groups for waiter in sharing)),
             backing=backing,
             deadline=Deadline(max(waiter.until for waiter in sharing)),
+            lanes=frozenset().union(*(waiter.request.lanes for waiter in sharing)),
         )
         task = asyncio.get_running_loop().create_task(self._take(self._draft))
         task.add_done_callback(self._finished)
@@ -200,7 +211,18 @@ class Sampler:
             waiter.future.set_result(sample)
 
     def _freeze(self, draft: HostDraft, groups: frozenset[str]) -> HostSample:
-        return draft.freeze(self._inventory, groups, self._host(), self.stuck_domains)
+        lanes = [lane for lane in self._lanes if lane.name in draft.lanes]
+        host_stats: dict[str, StatValue] = {}
+        for lane in lanes:
+            host_stats.update(lane.host_stats())
+        return draft.freeze(
+            self._inventory,
+            groups,
+            self._host(),
+            self.stuck_domains,
+            (*self._sources, *lanes),
+            host_stats,
+        )
 
     def _no_sample(self, error: str, waiter: _Waiter) -> HostSample:
         draft = HostDraft(waiter.request.groups, backing=False, deadline=Deadline(waiter.until))
@@ -241,6 +263,9 @@ class Sampler:
                 tasks.create_task(self._ask_bulk(draft, wanted))
             if unread := self._inventory.unread:
                 tasks.create_task(self._read_info(draft, unread))
+            for lane in self._lanes:
+                if lane.name in draft.lanes:
+                    tasks.create_task(lane.refresh(draft))
         if fallback.groups & draft.groups:
             with draft.phase("fallback"):
                 await self._ask_fallback(draft, draft.facts)
@@ -500,9 +525,9 @@ class Sampler:
 def _covers(draft: HostDraft, request: SampleRequest) -> bool:
     if draft.deadline.rest <= 0:
         return False
-    return draft.groups >= request.groups and (
-        draft.backing == request.backing or "block" not in request.groups
-    )
+    if not (draft.groups >= request.groups and draft.lanes >= request.lanes):
+        return False
+    return draft.backing == request.backing or "block" not in request.groups
 
 
 # What runs on a connection's thread.

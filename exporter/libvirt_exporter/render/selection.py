@@ -66,6 +66,8 @@ class Selection:
         self.groups = frozenset(chosen)
         self.asks = frozenset(ask for name in chosen for ask in _GROUP[name].asks)
         """libvirt's bulk groups to ask for."""
+        self.lanes = frozenset(lane for name in chosen for lane in _GROUP[name].lanes)
+        """Slow lanes to ask."""
         self.backing = any(_GROUP[name].backing for name in chosen)
         self.wants = lru_cache(maxsize=65536)(self._wants)
 

@@ -1,0 +1,76 @@
+"""Slow lanes: what a sample asks for beside the statistics and can do without.
+
+A lane has a connection of its own, one reading at a time, and keeps what it read: a sample waits
+for the reading for a moment only, then takes what is known, which says how old it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from time import time
+from typing import Final
+
+from libvirt_exporter.hypervisor.connection import Connections
+from libvirt_exporter.hypervisor.deadline import Deadline
+from libvirt_exporter.hypervisor.draft import DomainDraft, HostDraft
+from libvirt_exporter.hypervisor.errors import CallError
+from libvirt_exporter.model import Stats
+
+log = logging.getLogger(__name__)
+
+READING_TIME: Final = 10.0
+"""Seconds that one reading may take before its connection is given up."""
+PATIENCE: Final = 0.5
+"""Share of the sample's remaining time that it waits for a lane."""
+_NOTHING: Final[Stats] = {}
+
+
+class Lane(ABC):
+    """One kind of slow reading; lives on the host's asyncio loop."""
+
+    name: str
+    """Of the lane and of its connection."""
+
+    def __init__(self, connections: Connections) -> None:
+        self.connections = connections
+        self.read_at: float | None = None
+        """Unix time just before the last reading that succeeded."""
+        self._reading: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    async def read(self, domains: Iterable[DomainDraft], deadline: Deadline) -> None:
+        """Ask libvirt and keep the answers; raises CallError.
+
+        `domains`: those of the sample that asks.
+        """
+
+    def domain_stats(self, domain: DomainDraft) -> Stats:
+        """What is known of a domain, under keys in the style of libvirt's."""
+        return _NOTHING
+
+    def host_stats(self) -> Stats:
+        """What is known of the host, likewise."""
+        return _NOTHING
+
+    async def refresh(self, draft: HostDraft) -> None:
+        """Have a reading made, and wait for it for a part of the sample's time."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read(list(draft.domains.values())))
+        await asyncio.wait({self._reading}, timeout=max(PATIENCE * draft.deadline.rest, 0))
+
+    async def _read(self, domains: list[DomainDraft]) -> None:
+        started = time()
+        try:
+            await self.read(domains, Deadline.within(READING_TIME))
+        except CallError as error:
+            log.debug("lane %s not read: %s", self.name, error)
+        else:
+            self.read_at = started
+
+    def close(self) -> None:
+        """End a reading in flight."""
+        if self._reading is not None:
+            self._reading.cancel()
