@@ -10,7 +10,7 @@ keys and units (the catalogue knows those).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct, field
 
@@ -111,6 +111,10 @@ class Disk(Struct, frozen=True, kw_only=True):
     """Images in the backing chain, the top one included; None where the XML does not tell."""
     iotune: Mapping[str, int] = {}
     """`<iotune>` children by name: bytes/s, operations/s, seconds for `*_length`."""
+    image_id: str = ""
+    """oVirt's `imageID` of the disk (metadata)."""
+    lun_guid: str = ""
+    """oVirt's `GUID` of the LUN behind the disk (metadata)."""
 
 
 class Interface(Struct, frozen=True, kw_only=True):
@@ -172,6 +176,29 @@ class FileSystem(Struct, frozen=True, kw_only=True):
     alias: str = ""
 
 
+class NumaCell(Struct, frozen=True):
+    """One `<cell>` of the guest's NUMA topology."""
+
+    id: int
+    cpus: tuple[int, ...]
+    """Numbers of its vCPUs, ascending."""
+
+
+class Device(Struct, frozen=True, kw_only=True):
+    """Any child of `<devices>` but `<emulator>`; '' where the XML does not say."""
+
+    kind: str
+    """The element: disk, interface, controller, graphics, watchdog …"""
+    type: str = ""
+    """The element's `type`; of a disk, what it is to the guest: disk, cdrom, floppy, lun."""
+    model: str = ""
+    alias: str = ""
+    target: str = ""
+    """`<target dev=…>`: `vda`, `vnet0`."""
+    address: Mapping[str, str] = {}
+    """Attributes of `<address>`, `type` (pci, drive, usb, virtio-serial …) among them."""
+
+
 class CpuTune(Struct, frozen=True, kw_only=True):
     """`<cputune>`; times in seconds; a quota is None when unlimited (absent, 0 or negative)."""
 
@@ -228,6 +255,15 @@ class OvirtInfo(Struct, frozen=True, kw_only=True):
     """Unix time."""
     vcpu_limit: float | None = None
     """Ratio of one host's CPUs, 0.5 for `<vcpuLimit>50</vcpuLimit>`."""
+    destroy_on_reboot: bool | None = None
+    exit_code: int | None = None
+    """0 for a normal end of the VM, 1 for an error."""
+    exit_reason: int | None = None
+    """VDSM's number of the reason, 0 … 14."""
+    exit_message: str = ""
+    jobs: str = ""
+    """VDSM's block jobs, a JSON object by job id."""
+    guest_agent_api_version: int | None = None
 
 
 class DomainInfo(Struct, frozen=True, kw_only=True):
@@ -248,6 +284,10 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     firmware: str = ""
     cpu_mode: str = ""
     cpu_model: str = ""
+    cpu_features_required: tuple[str, ...] = ()
+    """Features that the XML forces upon or requires of the CPU model, in XML order."""
+    cpu_features_disabled: tuple[str, ...] = ()
+    """Features that the XML takes from or forbids to the CPU model, in XML order."""
     cpu_sockets: int | None = None
     cpu_cores: int | None = None
     """Cores per socket, dies and clusters multiplied in."""
@@ -258,6 +298,10 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     """Bytes, `<memory>`."""
     memory_current: int | None = None
     """Bytes, `<currentMemory>`."""
+    memory_guarantee: int | None = None
+    """Bytes, `<memtune>`'s min_guarantee; QEMU's driver has none."""
+    memory_nvdimm: int = 0
+    """Bytes of NVDIMMs, which are part of `memory_maximum`."""
     hugepage_size: int | None = None
     """Bytes; None without `<hugepages>`, 0 when no size is named."""
     cpu_tune: CpuTune = CpuTune()
@@ -265,7 +309,30 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     balloon_model: str = ""
     balloon_period: int | None = None
     """Seconds between the guest's memory reports; None or 0: the guest is not asked."""
+    acpi: bool | None = None
+    """Whether the guest is offered ACPI."""
+    boot: str = ""
+    """Kinds of boot devices in their order, each once: `a` floppy, `c` disk, `d` CD-ROM, `n`
+    network."""
+    config_drive: bool = False
+    """Whether a disk or CD-ROM is Nova's config drive, by the name of its source."""
     clock_offset: str = ""
+    """utc, localtime, timezone, variable or absolute."""
+    clock_adjustment: int | None = None
+    """Seconds, of the offset `variable`; libvirt keeps it up to date while the guest sets its
+    clock."""
+    clock_basis: str = ""
+    """What the offset `variable` is relative to: utc or localtime."""
+    clock_timezone: str = ""
+    """Of the offset `timezone`."""
+    clipboard: bool | None = None
+    """Whether SPICE shares the clipboard with the guest; None without a SPICE display."""
+    keymap: str = ""
+    """Keyboard layout of the first display that has one."""
+    system_serial: str = ""
+    """Serial number of the system, that of SMBIOS."""
+    numa_cells: tuple[NumaCell, ...] = ()
+    """The guest's NUMA topology."""
     agent_channel: str = ""
     """State of the guest agent's channel: connected, disconnected; '' when there is none or the
     domain is not active."""
@@ -273,16 +340,51 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     perf_events: bool = False
     autostart: bool | None = None
     persistent: bool | None = None
+    snapshots: int | None = None
+    """Snapshots that libvirt keeps; None where the driver has none."""
+    oldest_snapshot: float | None = None
+    """Unix time; None without a snapshot, or where it would take long to find out."""
+    checkpoints: int | None = None
+    """Checkpoints of the disks, for incremental backups; None where the driver has none."""
+    oldest_checkpoint: float | None = None
+    """Likewise."""
     disks: tuple[Disk, ...] = ()
     interfaces: tuple[Interface, ...] = ()
     watchdogs: tuple[Watchdog, ...] = ()
     graphics: tuple[Graphics, ...] = ()
     host_devices: tuple[HostDevice, ...] = ()
     filesystems: tuple[FileSystem, ...] = ()
+    devices: tuple[Device, ...] = ()
+    """All devices in XML order, those above among them."""
     openstack: OpenStackInfo | None = None
     ovirt: OvirtInfo | None = None
+    metadata: Mapping[str, Any] = {}
+    """What management systems wrote, as JSON values in their own words and units; sensitive as a
+    whole. A key that the XML does not have is absent. By system:
+
+    - `nova`: {package: {version}, name, creationTime, flavor: {name, id, memory, disk, swap,
+      ephemeral, vcpus, extraSpecs: {…}}, image: {uuid, containerFormat, diskFormat, minDisk,
+      minRam, properties: {…}}, owner: {user: {uuid, name}, project: {uuid, name}}, root: {type,
+      uuid}, ports: [{uuid, ips: [{type, address, ipVersion}]}]}; the numbers are integers
+    - `ovirt`: {values: {…}, custom: {…}, devices: [{match: {…}, values: {…}, specParams: {…},
+      device}], qos: {vcpuLimit, ioTune: [{name, path, maximum: {…}, guaranteed: {…}}]}}; values
+      are of the types that the XML gives, `match` holds the attributes by which oVirt finds the
+      device, and `device` the target, else the alias, of the one of `devices` that they mean
+    - `instance`: whatever oVirt's typed items (instance/1.0) make
+    - `libosinfo`: {os: {id}}
+    - `kubevirt`: {uid, graceperiod: {deletionGracePeriodSeconds, deletionTimestamp}, migration:
+      {uid, startTimestamp, endTimestamp, completed, failed, failureReason, abortStatus, mode}}
+    """
+    malformed_metadata: int | None = None
+    """Values of `metadata` that were dropped because they are not of their type, or too many, too
+    long or too deep; None when all are well."""
     custom_labels: tuple[tuple[str, str], ...] = ()
     """Operator-chosen labels in the order of the configuration."""
+
+    @property
+    def agent_connected(self) -> bool | None:
+        """Whether the guest agent has opened its channel; None without an agent's channel."""
+        return self.agent_channel == "connected" if self.agent_channel else None
 
 
 class DomainSample(Struct, frozen=True, kw_only=True):
@@ -329,7 +431,8 @@ class VanishedDomain(Struct, frozen=True, kw_only=True):
     timestamp: float
     """Unix time at which it was found to be gone."""
     stats: Stats = {}
-    """`exit.*` as far as known, as in `DomainSample.stats`."""
+    """`exit.*` as far as known, as in `DomainSample.stats`, and `event.last.crash` of a domain that
+    ended by it."""
 
 
 class HostInfo(Struct, frozen=True, kw_only=True):
@@ -370,6 +473,9 @@ class HostSample(Struct, frozen=True, kw_only=True):
     stats: Stats = {}
     """What is known of the host itself, its storage and its networks, under keys in the style of
     libvirt's (`node.*`, `pool.<num>.*`, `network.<num>.*`)."""
+    lanes: Mapping[str, float] = {}
+    """Age in seconds of what the sample has from each slow lane that was asked; lanes that never
+    answered are not there."""
     vanished: tuple[VanishedDomain, ...] = ()
     """Domains that are no longer listed, for a while; the oldest first."""
     error: str = ""

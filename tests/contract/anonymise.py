@@ -23,10 +23,14 @@ KEPT_FIELDS: Final = frozenset(
         "agent_channel",
         "arch",
         "balloon_model",
+        "boot",
         "bus",
         "cache",
+        "clock_basis",
         "clock_offset",
         "cluster_version",
+        "cpu_features_disabled",
+        "cpu_features_required",
         "cpu_mode",
         "cpu_model",
         "cpu_policy",
@@ -40,6 +44,7 @@ KEPT_FIELDS: Final = frozenset(
         "hypervisor_version",
         "io",
         "iothread",
+        "keymap",
         "kind",
         "libvirt_version",
         "link_state",
@@ -58,8 +63,10 @@ KEPT_FIELDS: Final = frozenset(
 )
 """Fields whose strings are words of libvirt, QEMU or the management software."""
 
-KEPT_KEYS: Final = re.compile(r"block\.\d+\.name|.*\.vcpus|dirtyrate\.calc_mode")
-"""Stats keys with strings that tell nothing: disk targets, CPU lists, a method."""
+KEPT_KEYS: Final = re.compile(
+    r"(event\.disk|block)\.\d+\.name|.*\.vcpus|dirtyrate\.calc_mode|pool\.\d+\.type|network\.\d+\.forward"
+)
+"""Stats keys with strings that tell nothing: disk targets, CPU lists, a method, types."""
 
 StructType = TypeVar("StructType", bound=Struct)
 
@@ -104,6 +111,8 @@ class _Pseudonyms:
                 return tuple(self._value(field, item) for item in value)
             case Mapping() if field == "stats":
                 return self._stats(value)
+            case Mapping() if field == "metadata":
+                return {}
         return value
 
     def _stats(self, stats: Stats) -> Stats:

@@ -51,6 +51,8 @@ SAMPLE = HostSample(
                 title=SECRET,
                 description=SECRET,
                 machine="pc-q35-9.0",
+                boot="c",
+                system_serial=SECRET,
                 disks=(Disk(device="vda", source=f"/images/{SECRET}.qcow2", serial=SECRET),),
                 interfaces=(
                     Interface(
@@ -65,6 +67,7 @@ SAMPLE = HostSample(
                 openstack=OpenStackInfo(
                     instance_name=SECRET, project_id=UUID, project_name=SECRET, user_name=SECRET
                 ),
+                metadata={"nova": {"name": SECRET}},
                 custom_labels=(("owner", SECRET),),
             ),
         ),
@@ -90,7 +93,7 @@ def test_numbers_and_words_of_libvirt_are_kept() -> None:
     assert domain.stats["cpu.time"] == 123456789
     assert domain.stats["block.0.name"] == domain.info.disks[0].device == "vda"
     assert domain.stats["dirtyrate.calc_mode"] == "dirty-ring"
-    assert domain.info.machine == "pc-q35-9.0"
+    assert (domain.info.machine, domain.info.boot) == ("pc-q35-9.0", "c")
     assert domain.info.interfaces[0].type == "network"
     assert domain.info.graphics[0].port == 5900
     assert domain.info.custom_labels[0][0] == "owner"

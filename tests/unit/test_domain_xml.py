@@ -14,11 +14,21 @@ from hypothesis import strategies as st
 from libvirt_exporter.hypervisor import domain_xml
 from libvirt_exporter.hypervisor.domain_xml import DomainXmlError, parse_domain
 from libvirt_exporter.label_path import compile_label
-from libvirt_exporter.model import CpuTune, DomainInfo, FileSystem, Graphics, HostDevice, Watchdog
+from libvirt_exporter.model import (
+    CpuTune,
+    Device,
+    DomainInfo,
+    FileSystem,
+    Graphics,
+    HostDevice,
+    NumaCell,
+    Watchdog,
+)
 
 FIXTURES = Path(__file__).parent / "fixtures" / "xml"
 LIVE = (FIXTURES / "qemu_live.xml").read_text(encoding="utf-8")
 INACTIVE = (FIXTURES / "qemu_inactive.xml").read_text(encoding="utf-8")
+MANAGED = (FIXTURES / "managed_live.xml").read_text(encoding="utf-8")
 IDENTITY = "<name>a</name><uuid>00000000-0000-4000-8000-000000000001</uuid>"
 LABELS = (
     compile_label("owner", "//acme:asset/@owner", {"acme": "http://acme.example/asset"}),
@@ -230,9 +240,153 @@ def test_reads_host_devices_graphics_and_shares() -> None:
     )
 
 
+def test_reads_what_a_managed_domain_is() -> None:
+    """Boot order, CPU features, NUMA, NVDIMM, clock, serial number and SPICE of a running guest."""
+    info = parse_domain(MANAGED)
+    assert (info.acpi, info.boot, info.config_drive) == (True, "nc", True)
+    assert info.cpu_features_required == ("hypervisor", "lahf_lm")
+    assert info.cpu_features_disabled == ("pcid", "svm", "x2apic")
+    assert info.numa_cells == (NumaCell(0, (0, 1)), NumaCell(1, (2, 3)))
+    assert (info.memory_maximum, info.memory_nvdimm) == (80 << 20, 16 << 20)
+    assert (info.clock_offset, info.clock_adjustment, info.clock_basis) == (
+        "variable",
+        -7200,
+        "utc",
+    )
+    assert info.system_serial == "ccd79775-c888-4789-975a-fde1143dffc9"
+    assert (info.keymap, info.clipboard) == ("de", False)
+
+
+def test_lists_all_devices_of_a_live_domain() -> None:
+    """Each child of `<devices>` but the emulator is there, in XML order, as libvirt names it."""
+    xml = fromstring(MANAGED)
+    devices = parse_domain(MANAGED).devices
+    assert [device.kind for device in devices] == [
+        element.tag for element in xml.iterfind("devices/*") if element.tag != "emulator"
+    ]
+    cdrom = {"type": "drive", "controller": "0", "bus": "0", "target": "0", "unit": "0"}
+    dimm = {"type": "dimm", "slot": "0", "base": "0x100000000"}
+    for device in (
+        Device(kind="disk", type="cdrom", alias="sata0-0-0", target="sda", address=cdrom),
+        Device(kind="memory", model="nvdimm", alias="nvdimm0", address=dimm),
+        Device(kind="graphics", type="spice"),
+        Device(kind="controller", type="pci", model="pcie-root", alias="pcie.0"),
+    ):
+        assert device in devices
+    (nic,) = (device for device in devices if device.kind == "interface")
+    assert (nic.type, nic.model, nic.alias, nic.target) == (
+        *("ethernet", "virtio", "ua-nic-1", "vnet0"),
+    )
+    assert nic.address["bus"] == "0x01"
+    (video,) = (device for device in devices if device.kind == "video")
+    assert (video.type, video.model) == ("", "cirrus")
+
+
+@pytest.mark.parametrize(
+    ("os", "devices", "letters"),
+    [
+        ("<boot dev='cdrom'/><boot dev='hd'/><boot dev='network'/><boot dev='fd'/>", "", "dcna"),
+        ("<boot dev='hd'/><boot dev='hd'/><boot dev='tape'/>", "", "c"),
+        ("<boot dev='hd'/>", "<interface><boot order='1'/></interface>", "c"),
+        (
+            "",
+            (
+                "<disk device='lun'><boot order='10'/></disk><disk device='floppy'>"
+                "<boot order='9'/></disk><disk device='cdrom'><boot order='1'/></disk><interface>"
+                "<boot order='2'/></interface><hostdev><boot order='3'/></hostdev>"
+                "<disk><boot order='11'/></disk>"
+            ),
+            "dnac",
+        ),
+        ("", "<disk><boot order='first'/></disk><disk/>", ""),
+    ],
+)
+def test_boot_devices_are_letters_in_their_order(os: str, devices: str, letters: str) -> None:
+    """The domain's own list counts, else the orders of the devices; each kind once."""
+    info = parse(f"<os>{os}</os><devices>{devices}</devices>")
+    assert info.boot == letters
+
+
+@pytest.mark.parametrize(
+    ("displays", "clipboard", "keymap"),
+    [
+        ("", None, ""),
+        ("<graphics type='vnc'><clipboard copypaste='no'/></graphics>", None, ""),
+        ("<graphics type='vnc'/><graphics type='spice' keymap='fr'/>", True, "fr"),
+        ("<graphics type='spice'><clipboard copypaste='yes'/></graphics>", True, ""),
+        ("<graphics type='spice'><clipboard copypaste='no'/></graphics>", False, ""),
+    ],
+)
+def test_only_spice_shares_a_clipboard(displays: str, clipboard: bool | None, keymap: str) -> None:
+    """It does unless told not to; without SPICE there is no answer."""
+    info = parse_devices(displays)
+    assert (info.clipboard, info.keymap) == (clipboard, keymap)
+
+
+@pytest.mark.parametrize(
+    ("source", "is_one"),
+    [
+        ("<source file='/var/lib/nova/instances/5b7c2f10/disk.config'/>", True),
+        ("<source protocol='rbd' name='vms/5b7c2f10_disk.config'/>", True),
+        ("<source file='/var/lib/nova/instances/5b7c2f10/disk'/>", False),
+        ("", False),
+    ],
+)
+def test_a_config_drive_is_known_by_its_source(source: str, is_one: bool) -> None:
+    """Nova calls it disk.config, whether a file or an RBD image."""
+    source_type = "network" if "rbd" in source else "file"
+    disk = f"<disk type='{source_type}' device='cdrom'>{source}<target dev='sda'/></disk>"
+    assert parse_devices(disk).config_drive is is_one
+
+
+def test_a_time_zone_and_a_clock_without_adjustment_are_read() -> None:
+    """What the offset does not have is absent, also when libvirt is told to reset it."""
+    zone = parse("<clock offset='timezone' timezone='Europe/Paris'/>")
+    assert (zone.clock_offset, zone.clock_timezone, zone.clock_adjustment) == (
+        *("timezone", "Europe/Paris", None),
+    )
+    assert parse("<clock offset='utc' adjustment='reset'/>").clock_adjustment is None
+
+
+def test_features_of_every_policy_are_told_apart() -> None:
+    """Forced counts as required, forbidden as disabled; optional ones are neither."""
+    features = "".join(
+        f"<feature {f'policy={policy!r}' if policy else ''} name='{policy or 'none'}'/>"
+        for policy in ("", "require", "force", "optional", "disable", "forbid")
+    )
+    info = parse(f"<cpu>{features}</cpu>")
+    assert info.cpu_features_required == ("none", "require", "force")
+    assert info.cpu_features_disabled == ("disable", "forbid")
+
+
+def test_numa_cells_may_lack_an_id_or_cpus() -> None:
+    """A cell of memory only has no CPUs; one whose CPUs are no set is left out."""
+    cells = "<cell cpus='0'/><cell id='7'/><cell id='8' cpus='all'/><cell id='x' cpus='1'/>"
+    info = parse(f"<cpu><numa>{cells}</numa></cpu>")
+    assert info.numa_cells == (NumaCell(0, (0,)), NumaCell(7, ()))
+
+
+def test_only_nvdimms_count_as_such_and_a_guarantee_is_read() -> None:
+    """Sizes have units; a DIMM is ordinary memory; other drivers have a guarantee."""
+    nvdimm = "<memory model='nvdimm'><target><size unit='MiB'>{}</size></target></memory>"
+    info = parse(
+        "<memtune><min_guarantee unit='MiB'>3</min_guarantee></memtune><devices>"
+        f"{nvdimm.format(4)}{nvdimm.format(5)}{nvdimm.format('much')}<memory model='nvdimm'/>"
+        f"{nvdimm.format(6).replace('nvdimm', 'dimm')}</devices>"
+    )
+    assert (info.memory_nvdimm, info.memory_guarantee) == (9 << 20, 3 << 20)
+    too_much = nvdimm.format((1 << 43) - 1)
+    assert parse_devices(2 * too_much).memory_nvdimm == 0
+
+
 def test_a_minimal_domain_has_nothing_that_it_does_not_say() -> None:
-    """Absent is not zero: all but the identity stays at the model's defaults."""
-    assert parse("") == DomainInfo(uuid="00000000-0000-4000-8000-000000000001", name="a")
+    """Absent is not zero: all but the identity stays at the model's defaults.
+
+    ACPI is offered only where the XML says so.
+    """
+    assert parse("") == DomainInfo(
+        uuid="00000000-0000-4000-8000-000000000001", name="a", acpi=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -344,6 +498,22 @@ def test_refuses_what_is_too_large(limit: str, monkeypatch: pytest.MonkeyPatch) 
         parse_domain(LIVE)
 
 
+def test_large_xml_is_read_in_parts() -> None:
+    """A part may end anywhere, within a tag or a character too."""
+    text = "ü" * domain_xml.MAX_CHARACTERS
+    for length in (1 << 19, (1 << 20) + 1):
+        assert parse(f"<title>{text[:length]}</title>").title == text[:length]
+
+
+def test_an_external_entity_is_never_fetched(tmp_path: Path) -> None:
+    """A document type that names a file is refused, whatever is in the file."""
+    secret = tmp_path / "secret"
+    secret.write_text("s")
+    entity = f"<!DOCTYPE d [<!ENTITY x SYSTEM '{secret.as_uri()}'>]>"
+    with pytest.raises(DomainXmlError, match="document type"):
+        parse_domain(f"{entity}<domain>{IDENTITY}<title>&x;</title></domain>")
+
+
 def test_depth_costs_nothing() -> None:
     """Nesting as deep as the tag limit allows is read without recursion."""
     depth = domain_xml.MAX_TAGS // 4
@@ -377,7 +547,7 @@ def test_no_text_raises_anything_but_a_domain_xml_error(text: str) -> None:
         parse_domain(text, labels=LABELS)
 
 
-REAL = [element for xml in (LIVE, INACTIVE) for element in fromstring(xml).iter()]
+REAL = [element for xml in (LIVE, INACTIVE, MANAGED) for element in fromstring(xml).iter()]
 VALUES = st.sampled_from(
     sorted({value for element in REAL for value in element.attrib.values()})
 ) | st.sampled_from(
@@ -392,7 +562,7 @@ STEPS = st.tuples(
 
 
 @settings(deadline=None)
-@given(st.sampled_from([LIVE, INACTIVE]), st.lists(STEPS, max_size=6))
+@given(st.sampled_from([LIVE, INACTIVE, MANAGED]), st.lists(STEPS, max_size=6))
 def test_no_rearrangement_of_real_elements_harms(
     xml: str, steps: list[tuple[str, int, int, str]]
 ) -> None:
@@ -418,7 +588,7 @@ def test_no_rearrangement_of_real_elements_harms(
 
 
 @settings(deadline=None)
-@given(st.sampled_from([LIVE, INACTIVE]), st.data())
+@given(st.sampled_from([LIVE, INACTIVE, MANAGED]), st.data())
 def test_no_mutation_of_real_xml_raises_anything_but_a_domain_xml_error(
     xml: str, data: st.DataObject
 ) -> None:

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_exporter.hypervisor.xml_values import integer, number, scaled, scaled_bytes
+from libvirt_exporter.hypervisor.xml_values import (
+    MAX_CPUS,
+    cpu_set,
+    integer,
+    number,
+    scaled,
+    scaled_bytes,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +53,7 @@ def test_what_is_no_integer_gives_nothing(text: str | None) -> None:
     assert integer(text) is None
 
 
-@pytest.mark.parametrize("text", [None, "", "nan", "inf", "1e400", "1,5", ".", "9" * 400])
+@pytest.mark.parametrize("text", [None, "", "nan", "inf", "1e400", "1e9999", "1,5", ".", "9" * 400])
 def test_what_is_no_number_gives_nothing(text: str | None) -> None:
     """Neither NaN nor infinity gets in, by whatever spelling."""
     assert number(text) is None
@@ -67,3 +74,31 @@ def test_every_64_bit_integer_is_read(value: int) -> None:
     """Integers survive, with the space that XML puts around them, and JSON can carry them."""
     assert integer(f"\n  {value} ") == value
     assert msgspec.json.decode(msgspec.json.encode(value)) == value
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_number_that_python_writes_is_read(value: float) -> None:
+    """Numbers survive in the shortest form, which has an exponent when they are large or small."""
+    assert number(f" {value!r}\n") == value
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [
+        ("", ()),
+        ("0", (0,)),
+        ("8,0-3,^2", (0, 1, 3, 8)),
+        (" 1 , 3-4", (1, 3, 4)),
+        (f"{MAX_CPUS - 1}", (MAX_CPUS - 1,)),
+        (f"0-{MAX_CPUS}", None),
+        ("0-4294967295", None),
+        ("3-1", None),
+        ("1,", None),
+        ("a", None),
+        ("-1", None),
+        ("^", None),
+    ],
+)
+def test_a_set_of_cpus_is_read_in_libvirts_form(text: str, cpus: tuple[int, ...] | None) -> None:
+    """Ranges and exceptions count; what is no such set, or without end, is none."""
+    assert cpu_set(text) == cpus

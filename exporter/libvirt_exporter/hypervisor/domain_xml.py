@@ -11,21 +11,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, count
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 from xml.etree.ElementTree import Element, ParseError, XMLParser
 
-from libvirt_exporter.hypervisor import metadata as metadata_xml
-from libvirt_exporter.hypervisor.xml_values import bounded, integer, scaled, scaled_bytes
+from libvirt_exporter.hypervisor.metadata import read_metadata, remove_secrets
+from libvirt_exporter.hypervisor.metadata_reading import fact
+from libvirt_exporter.hypervisor.xml_values import bounded, cpu_set, integer, scaled, scaled_bytes
 from libvirt_exporter.label_path import LabelPath
 from libvirt_exporter.model import (
     CpuTune,
+    Device,
     Disk,
     DomainInfo,
     FileSystem,
     Graphics,
     HostDevice,
     Interface,
+    NumaCell,
     Watchdog,
 )
 
@@ -38,7 +41,15 @@ _AGENT_CHANNEL: Final = "org.qemu.guest_agent.0"
 # A document type can stand only here. Nothing else may be looked for: comments and CDATA of the
 # metadata may hold the same characters.
 _DOCTYPE: Final = re.compile(r"\ufeff?(?>\s+|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
+_PART: Final = 1 << 20
 _NOTHING: Final = Element("nothing")
+_BOOT_LETTERS: Final = {
+    **dict.fromkeys(("fd", "floppy"), "a"),
+    **dict.fromkeys(("hd", "disk", "lun"), "c"),
+    "cdrom": "d",
+    **dict.fromkeys(("network", "interface"), "n"),
+}
+"""By the words of `<os><boot dev=…>` and by those of the devices."""
 
 
 class DomainXmlError(ValueError):
@@ -75,8 +86,12 @@ def parse_domain(
     memory_balloon = _first(devices, "memballoon")
     vcpu = child.get("vcpu", _NOTHING)
     vcpus_maximum = _positive(vcpu.text)
-    if labels:
-        metadata_xml.remove_secrets(metadata)
+    remove_secrets(metadata)
+    elements = [device for device in devices if device.tag != "emulator"]
+    listed = tuple(map(_device, elements))
+    described = read_metadata(metadata, zip(listed, elements, strict=True))
+    disks = _disks(devices.iterfind("disk"), described.disks)
+    clock = child.get("clock", _NOTHING)
     return DomainInfo(
         uuid=_uuid(_text(child, "uuid")),
         name=name,
@@ -86,11 +101,13 @@ def parse_domain(
         os_type=_text(os, "type"),
         arch=os.get("type", _NOTHING).get("arch", ""),
         machine=os.get("type", _NOTHING).get("machine", ""),
-        os_id=metadata_xml.os_id(metadata),
+        os_id=described.os_id,
         emulator=devices.findtext("emulator", ""),
         firmware=_firmware(child.get("os", _NOTHING), os),
         cpu_mode=child.get("cpu", _NOTHING).get("mode", ""),
         cpu_model=_text(cpu, "model"),
+        cpu_features_required=_cpu_features(child.get("cpu", _NOTHING), "require", "force"),
+        cpu_features_disabled=_cpu_features(child.get("cpu", _NOTHING), "disable", "forbid"),
         cpu_sockets=_positive(topology.get("sockets")),
         cpu_cores=_cores_per_socket(topology),
         cpu_threads=_positive(topology.get("threads")),
@@ -98,12 +115,24 @@ def parse_domain(
         vcpus_current=_positive(vcpu.get("current")) or vcpus_maximum,
         memory_maximum=_memory(child.get("memory")),
         memory_current=_memory(child.get("currentMemory")),
+        memory_guarantee=_memory(child.get("memtune", _NOTHING).find("min_guarantee")),
+        memory_nvdimm=_nvdimm_memory(devices),
         hugepage_size=_hugepage_size(child.get("memoryBacking")),
         cpu_tune=_cpu_tune(child.get("cputune")),
         iothreads=_iothreads(child),
         balloon_model=memory_balloon.get("model", ""),
         balloon_period=scaled(_first(memory_balloon, "stats").get("period"), 1),
-        clock_offset=child.get("clock", _NOTHING).get("offset", ""),
+        acpi=child.get("features", _NOTHING).find("acpi") is not None,
+        boot=_boot(child.get("os", _NOTHING), devices),
+        config_drive=any(disk.source.endswith("disk.config") for disk in disks),
+        clock_offset=clock.get("offset", ""),
+        clock_adjustment=integer(clock.get("adjustment")),
+        clock_basis=clock.get("basis", ""),
+        clock_timezone=clock.get("timezone", ""),
+        clipboard=_clipboard(devices),
+        keymap=_first_given(*(display.get("keymap") for display in devices.iterfind("graphics"))),
+        system_serial=domain.findtext("sysinfo[@type='smbios']/system/entry[@name='serial']", ""),
+        numa_cells=_numa_cells(cpu.get("numa", _NOTHING)),
         agent_channel=_agent_channel(devices),
         resctrl_monitors=any(
             tune.find("monitor") is not None for tune in child.get("cputune", _NOTHING)
@@ -113,7 +142,7 @@ def parse_domain(
         ),
         autostart=autostart,
         persistent=persistent,
-        disks=_disks(devices.iterfind("disk")),
+        disks=disks,
         interfaces=_interfaces(devices.iterfind("interface")),
         watchdogs=tuple(
             Watchdog(watchdog.get("model", ""), watchdog.get("action", "reset"))
@@ -122,8 +151,11 @@ def parse_domain(
         graphics=tuple(map(_graphics, devices.iterfind("graphics"))),
         host_devices=tuple(map(_host_device, devices.iterfind("hostdev"))),
         filesystems=tuple(map(_filesystem, devices.iterfind("filesystem"))),
-        openstack=metadata_xml.openstack(metadata),
-        ovirt=metadata_xml.ovirt(metadata),
+        devices=listed,
+        openstack=described.openstack,
+        ovirt=described.ovirt,
+        metadata=described.systems,
+        malformed_metadata=described.malformed or None,
         custom_labels=tuple((label.name, label.value(domain)) for label in labels),
     )
 
@@ -137,8 +169,11 @@ def _parse(xml: str) -> Element:
         raise DomainXmlError("the domain XML has a document type, which libvirt never writes")
     # The encoding given here counts, not one that the XML may declare.
     parser = XMLParser(encoding="utf-8")
+    data = xml.encode("utf-8", "replace")
     try:
-        parser.feed(xml.encode("utf-8", "replace"))
+        # Other threads run between the parts only; expat reads a token again with each part of it.
+        for start in range(0, len(data), _PART):
+            parser.feed(data[start : start + _PART])
         domain: Element = parser.close()
     except ParseError as error:
         raise DomainXmlError(f"the domain XML is not well-formed: {error}") from None
@@ -182,6 +217,14 @@ def _memory(element: Element | None) -> int | None:
     return None if element is None else scaled_bytes(element.text, element.get("unit"))
 
 
+def _nvdimm_memory(devices: Element) -> int:
+    sizes = (
+        _memory(_first(memory, "target").find("size"))
+        for memory in devices.iterfind("memory[@model='nvdimm']")
+    )
+    return bounded(sum(filter(None, sizes))) or 0
+
+
 def _hugepage_size(memory_backing: Element | None) -> int | None:
     hugepages = None if memory_backing is None else memory_backing.find("hugepages")
     if hugepages is None:
@@ -205,6 +248,61 @@ def _cores_per_socket(topology: Element) -> int | None:
     for part in ("dies", "clusters"):
         cores *= _positive(topology.get(part)) or 1
     return bounded(cores)
+
+
+def _cpu_features(cpu: Element, *policies: str) -> tuple[str, ...]:
+    """Return the features of these policies; without one, a feature is required."""
+    return tuple(
+        feature.get("name", "")
+        for feature in cpu.iterfind("feature")
+        if feature.get("policy", "require") in policies
+    )
+
+
+def _numa_cells(numa: Element) -> tuple[NumaCell, ...]:
+    """Read the guest's NUMA cells; one without an id has its position's."""
+    cells = []
+    for position, cell in enumerate(numa.iterfind("cell")):
+        number = integer(cell.get("id", str(position)))
+        cpus = cpu_set(cell.get("cpus", ""))
+        if number is not None and cpus is not None:
+            cells.append(NumaCell(number, cpus))
+    return tuple(cells)
+
+
+def _boot(os: Element, devices: Element) -> str:
+    """Return the letters of the boot devices: the domain's own list, else the devices' orders."""
+    kinds = [boot.get("dev", "") for boot in os.iterfind("boot")]
+    if not kinds:
+        ordered = [
+            (order, device.get("device", "disk") if device.tag == "disk" else device.tag)
+            for device in devices
+            if (order := _positive(_first(device, "boot").get("order"))) is not None
+        ]
+        kinds = [kind for _, kind in sorted(ordered)]
+    return "".join(dict.fromkeys(_BOOT_LETTERS.get(kind, "") for kind in kinds))
+
+
+def _clipboard(devices: Element) -> bool | None:
+    """Tell whether SPICE shares the clipboard, which it does unless told not to."""
+    spice = devices.find("graphics[@type='spice']")
+    return None if spice is None else _first(spice, "clipboard").get("copypaste") != "no"
+
+
+def _device(element: Element) -> Device:
+    kind = element.tag
+    # Most devices have no more than these children, so that a look at each is the cheapest.
+    alias = element.find("alias")
+    address = element.find("address")
+    target = element.find("target")
+    return Device(
+        kind=kind,
+        type=element.get("device", "disk") if kind == "disk" else element.get("type", ""),
+        model=element.get("model", "") or _first(element, "model").get("type", ""),
+        alias="" if alias is None else alias.get("name", ""),
+        target="" if target is None else target.get("dev", ""),
+        address={} if address is None else address.attrib,
+    )
 
 
 def _cpu_tune(element: Element | None) -> CpuTune:
@@ -246,25 +344,29 @@ def _alias(children: Mapping[str, Element]) -> str:
     return children.get("alias", _NOTHING).get("name", "")
 
 
-def _disks(elements: Iterable[Element]) -> tuple[Disk, ...]:
+def _disks(
+    elements: Iterable[Element], described: Mapping[str, Mapping[str, Any]]
+) -> tuple[Disk, ...]:
     """Read the disks; one without a target, or with another's, has no statistics to go with."""
     disks: dict[str, Disk] = {}
     for element in elements:
-        disk = _disk(element)
+        disk = _disk(element, described)
         if disk.device:
             disks.setdefault(disk.device, disk)
     return tuple(disks.values())
 
 
-def _disk(element: Element) -> Disk:
+def _disk(element: Element, described: Mapping[str, Mapping[str, Any]]) -> Disk:
     child = _by_tag(element)
     driver = child.get("driver", _NOTHING)
     target = child.get("target", _NOTHING)
     mirror = child.get("mirror")
     source_type = element.get("type", "")
     source = _disk_source(source_type, child.get("source"))
+    device = target.get("dev", "")
+    values = described.get(device, {})
     return Disk(
-        device=target.get("dev", ""),
+        device=device,
         kind=element.get("device", "disk"),
         bus=target.get("bus", ""),
         source_type=source_type,
@@ -286,6 +388,8 @@ def _disk(element: Element) -> Disk:
             for limit in child.get("iotune", ())
             if (value := integer(limit.text)) is not None
         },
+        image_id=fact(values.get("imageID")),
+        lun_guid=fact(values.get("GUID")),
     )
 
 

@@ -1,151 +1,134 @@
 """What management systems keep in the `<metadata>` of the domain XML.
 
 Elements are found by namespace URI, never by prefix: real XML carries `ns0:qos` as well as
-`ovirt-tune:qos`. Tenants may influence what stands here, so each value is bounded, and one that
-is too long or not of its type counts as absent. oVirt's `<payload>` holds what initialises a
-guest, passwords among it, and is never read.
+`ovirt-tune:qos`. Tenants may influence what stands here, so reading is bounded, and what cannot be
+used counts as absent. oVirt's payload holds what initialises a guest, passwords among it, and is
+taken out before anything is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from itertools import islice
-from typing import Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 from xml.etree.ElementTree import Element
 
-from libvirt_exporter.hypervisor.xml_values import integer, number, scaled
-from libvirt_exporter.model import OpenStackInfo, OvirtInfo
+from libvirt_exporter.hypervisor.metadata_reading import Reading, fact, given
+from libvirt_exporter.hypervisor.nova_metadata import openstack_info, read_nova
+from libvirt_exporter.hypervisor.ovirt_metadata import VM, ovirt_device, ovirt_info, read_ovirt
+from libvirt_exporter.hypervisor.typed_metadata import INSTANCE, ITEM, typed_value
+from libvirt_exporter.model import Device, OpenStackInfo, OvirtInfo
 
-_NOVA: Final = (
-    "{http://openstack.org/xmlns/libvirt/nova/1.1}",
-    "{http://openstack.org/xmlns/libvirt/nova/1.0}",
-)
-_OVIRT_VM: Final = "{http://ovirt.org/vm/1.0}"
-_OVIRT_TUNE: Final = "{http://ovirt.org/vm/tune/1.0}"
 _LIBOSINFO: Final = "{http://libosinfo.org/xmlns/libvirt/domain/1.0}"
-_SECRETS: Final = frozenset({f"{_OVIRT_VM}payload", f"{_OVIRT_VM}vmPayload"})
-
-_MIB: Final = 1 << 20
-_GIB: Final = 1 << 30
-_MAX_TEXT: Final = 4096
-"""Characters; a longer value is nobody's name, id or number."""
-_MAX_ITEMS: Final = 10_000
-"""Children of one element that are looked at."""
+_KUBEVIRT: Final = "{http://kubevirt.io}"
+_SECRETS: Final = frozenset({f"{VM}payload", f"{VM}vmPayload"})
+_SECRET_KEYS: Final = frozenset({"payload", "vmpayload"})
 
 
-def os_id(metadata: Element) -> str:
-    """Return libosinfo's URI of the guest's operating system; '' where absent."""
-    info = metadata.find(f"{_LIBOSINFO}libosinfo")
-    return "" if info is None else _attribute(info.find(f"{_LIBOSINFO}os"), "id")
+@dataclass(frozen=True)
+class Metadata:
+    """All that is read of one domain's metadata."""
+
+    os_id: str = ""
+    openstack: OpenStackInfo | None = None
+    ovirt: OvirtInfo | None = None
+    systems: Mapping[str, Any] = field(default_factory=dict)
+    """`DomainInfo.metadata`."""
+    disks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """oVirt's values of each disk that it describes, by target."""
+    malformed: int = 0
+    """Values that were left out."""
 
 
-def openstack(metadata: Element) -> OpenStackInfo | None:
-    """Read Nova's `<instance>` (namespace 1.1, else 1.0); None where absent.
+def read_metadata(metadata: Element, devices: Iterable[tuple[Device, Element]]) -> Metadata:
+    """Read the metadata of all known systems; `devices` are those that oVirt's may mean.
 
-    The image is the one that `<image>` names (Nova 32 and later), else the one of `<root>`.
+    What initialises a guest must have been taken out (`remove_secrets`).
     """
-    for nova in _NOVA:
-        instance = metadata.find(f"{nova}instance")
-        if instance is not None:
-            return _openstack(instance, nova)
-    return None
-
-
-def ovirt(metadata: Element) -> OvirtInfo | None:
-    """Read oVirt's flat `<vm>` and the cpu limit of its `<qos>`; None when neither is there."""
-    vm = metadata.find(f"{_OVIRT_VM}vm")
-    qos = metadata.find(f"{_OVIRT_TUNE}qos")
-    if vm is None and qos is None:
-        return None
-    value = _children(vm, _OVIRT_VM)
-    tune = _children(qos, _OVIRT_TUNE)
-    guaranteed = scaled(_text(value.get("minGuaranteedMemoryMb")), _MIB)
-    if guaranteed is None:
-        guaranteed = scaled(_text(value.get("memGuaranteedSize")), _MIB)
-    percent = number(_text(tune.get("vcpuLimit", tune.get("vcpulimit"))))
-    return OvirtInfo(
-        cluster_version=_text(value.get("clusterVersion")),
-        cpu_policy=_text(value.get("cpuPolicy")),
-        resume_behavior=_text(value.get("resumeBehavior")),
-        ballooning_enabled=_boolean(value.get("ballooningEnabled")),
-        launch_paused=_boolean(value.get("launchPaused")),
-        guaranteed_memory=guaranteed,
-        balloon_target=scaled(_text(value.get("balloonTarget")), 1024),
-        start_time=number(_text(value.get("startTime"))),
-        vcpu_limit=None if percent is None or percent < 0 else percent / 100,
+    if not len(metadata):
+        return Metadata()
+    reading = Reading()
+    nova = read_nova(metadata, reading)
+    ovirt = read_ovirt(metadata, reading)
+    disks = _joined(ovirt["devices"], devices) if ovirt and "devices" in ovirt else {}
+    libosinfo = _libosinfo(metadata, reading)
+    kubevirt = metadata.find(f"{_KUBEVIRT}kubevirt")
+    instance = metadata.find(f"{INSTANCE}instance")
+    systems = {
+        "nova": nova,
+        "ovirt": ovirt,
+        "libosinfo": libosinfo,
+        "kubevirt": None if kubevirt is None else _kubevirt(kubevirt, reading),
+        "instance": None if instance is None else typed_value(instance, reading),
+    }
+    return Metadata(
+        os_id=fact((libosinfo or {}).get("os", {}).get("id")),
+        openstack=None if nova is None else openstack_info(nova),
+        ovirt=None if ovirt is None else ovirt_info(ovirt),
+        systems={name: system for name, system in systems.items() if system is not None},
+        disks=disks,
+        malformed=reading.malformed,
     )
 
 
 def remove_secrets(metadata: Element) -> None:
     """Take out of the tree what no output may ever show, whatever expression looks for it."""
-    for parent in metadata.iter():
-        for child in [child for child in parent if child.tag in _SECRETS]:
-            parent.remove(child)
+    if any(map(_is_secret, metadata.iter())):
+        for parent in metadata.iter():
+            parent[:] = [child for child in parent if not _is_secret(child)]
 
 
-def _openstack(instance: Element, nova: str) -> OpenStackInfo:
-    value = _children(instance, nova)
-    flavor = _children(value.get("flavor"), nova)
-    owner = _children(value.get("owner"), nova)
-    root_type = _attribute(value.get("root"), "type")
-    image_id = _attribute(value.get("image"), "uuid")
-    if not image_id and root_type == "image":
-        image_id = _attribute(value.get("root"), "uuid")
-    return OpenStackInfo(
-        instance_name=_text(value.get("name")),
-        flavor=_attribute(value.get("flavor"), "name"),
-        flavor_id=_attribute(value.get("flavor"), "id"),
-        image_id=image_id,
-        project_id=_attribute(owner.get("project"), "uuid"),
-        project_name=_text(owner.get("project")),
-        user_id=_attribute(owner.get("user"), "uuid"),
-        user_name=_text(owner.get("user")),
-        root_type=root_type,
-        package_version=_attribute(value.get("package"), "version"),
-        creation_time=_utc(_text(value.get("creationTime"))),
-        flavor_vcpus=scaled(_text(flavor.get("vcpus")), 1),
-        flavor_memory=scaled(_text(flavor.get("memory")), _MIB),
-        flavor_disk=scaled(_text(flavor.get("disk")), _GIB),
-        flavor_swap=scaled(_text(flavor.get("swap")), _MIB),
-        flavor_ephemeral=scaled(_text(flavor.get("ephemeral")), _GIB),
+def _is_secret(element: Element) -> bool:
+    tag = element.tag
+    return tag in _SECRETS or (
+        tag in ITEM and element.get("key", "").strip().lower() in _SECRET_KEYS
     )
 
 
-def _children(parent: Element | None, namespace: str) -> Mapping[str, Element]:
-    """Return the children in `namespace` by local name; the last of a name, as oVirt reads it."""
-    if parent is None:
-        return {}
-    size = len(namespace)
-    return {
-        child.tag[size:]: child
-        for child in islice(parent, _MAX_ITEMS)
-        if child.tag.startswith(namespace)
-    }
+def _joined(
+    described: list[dict[str, Any]], devices: Iterable[tuple[Device, Element]]
+) -> Mapping[str, Mapping[str, Any]]:
+    """Have oVirt's devices name those that they mean; return the values of the disks by target."""
+    disks = {}
+    for device, element in devices:
+        one = ovirt_device(described, device, element)
+        if one is None:
+            continue
+        if device.kind == "disk":
+            disks[device.target] = one.get("values", {})
+        if name := device.target or device.alias:
+            one["device"] = name
+    return disks
 
 
-def _text(element: Element | None) -> str:
-    text = "" if element is None else element.text or ""
-    return text.strip() if len(text) <= _MAX_TEXT else ""
-
-
-def _attribute(element: Element | None, name: str) -> str:
-    text = "" if element is None else element.get(name, "")
-    return text.strip() if len(text) <= _MAX_TEXT else ""
-
-
-def _boolean(element: Element | None) -> bool | None:
-    """Read oVirt's truth: `true` in any case or an integer other than 0; the rest is false."""
-    text = _text(element)
-    if not text:
+def _libosinfo(metadata: Element, reading: Reading) -> dict[str, Any] | None:
+    info = metadata.find(f"{_LIBOSINFO}libosinfo")
+    if info is None:
         return None
-    return text.lower() == "true" or bool(integer(text))
+    return given({"os": given({"id": reading.attribute(info.find(f"{_LIBOSINFO}os"), "id")})})
 
 
-def _utc(text: str) -> float | None:
-    """Return the Unix time of `2009-02-13 23:31:30`, which Nova writes in UTC without saying so."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+def _kubevirt(kubevirt: Element, reading: Reading) -> dict[str, Any]:
+    child = reading.by_name(kubevirt, _KUBEVIRT)
+    values: dict[str, Any] = {"uid": reading.text(child.get("uid"))}
+    for part, kinds in _KUBEVIRT_PARTS.items():
+        children = reading.by_name(child.get(part), _KUBEVIRT)
+        values[part] = given(
+            {name: reading.scalar(children.get(name), kind) for name, kind in kinds.items()}
+        )
+    return given(values)
+
+
+_KUBEVIRT_PARTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "graceperiod": {"deletionGracePeriodSeconds": "int", "deletionTimestamp": "str"},
+    "migration": {
+        "uid": "str",
+        "startTimestamp": "str",
+        "endTimestamp": "str",
+        "completed": "bool",
+        "failed": "bool",
+        "failureReason": "str",
+        "abortStatus": "str",
+        "mode": "str",
+    },
+}

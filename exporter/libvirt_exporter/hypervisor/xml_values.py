@@ -5,10 +5,18 @@ What does not hold such a value gives None: one odd value costs that value only.
 
 from __future__ import annotations
 
+import math
 import re
+from typing import Final
+
+MAX_CPUS: Final = 16_384
+"""CPU numbers end here; libvirt's own protocol takes no more."""
 
 _INTEGER = re.compile(r"\s*([+-]?\d{1,19})\s*", re.ASCII)
-_NUMBER = re.compile(r"\s*([+-]?\d{1,19}(?:\.\d{1,19})?)\s*", re.ASCII)
+_NUMBER = re.compile(
+    r"\s*([+-]?\d{1,19}(?:\.\d{1,25})?(?:e[+-]?\d{1,3})?)\s*", re.ASCII | re.IGNORECASE
+)
+_CPUS = re.compile(r"\s*(\^?)(\d{1,5})(?:-(\d{1,5}))?\s*", re.ASCII)
 _SCALE = re.compile(r"([kmgtpe])(ib|b)?", re.ASCII | re.IGNORECASE)
 _POWERS = "kmgtpe"
 _LIMIT = 1 << 63
@@ -26,9 +34,10 @@ def integer(text: str | None) -> int | None:
 
 
 def number(text: str | None) -> float | None:
-    """Read a decimal number without exponent."""
+    """Read a finite decimal number."""
     match = _NUMBER.fullmatch(text) if text else None
-    return float(match[1]) if match else None
+    value = float(match[1]) if match else math.inf
+    return value if math.isfinite(value) else None
 
 
 def scaled(text: str | None, factor: int) -> int | None:
@@ -52,3 +61,20 @@ def scaled_bytes(text: str | None, unit: str | None) -> int | None:
         return None
     base = 1000 if (match[2] or "").lower() == "b" else 1024
     return scaled(text, base ** (_POWERS.index(match[1].lower()) + 1))
+
+
+def cpu_set(text: str) -> tuple[int, ...] | None:
+    """Read libvirt's set of CPU numbers, `0-3,^2,8`; ascending."""
+    cpus: set[int] = set()
+    for part in text.split(",") if text else ():
+        match = _CPUS.fullmatch(part)
+        if match is None:
+            return None
+        first, last = int(match[2]), int(match[3] or match[2])
+        if not first <= last < MAX_CPUS:
+            return None
+        if match[1]:
+            cpus.difference_update(range(first, last + 1))
+        else:
+            cpus.update(range(first, last + 1))
+    return tuple(sorted(cpus))
