@@ -1,0 +1,425 @@
+"""What changed since a stamp, without remembering any client.
+
+A stamp is `<epoch>-<generation>-<filter>`: this process, the number of the sample that the answer
+was made from, and a digest of the VMs and fields that it covers. Of each VM and field is kept what
+it was when somebody last asked, and the generation in which it was seen to be different. Whoever
+holds the stamp of a generation has seen the values of that generation of just these fields, so
+what differs from them is found, and dated, when the same filter is asked for again: a field that
+nobody asks for costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from libvirt_exporter.model import DomainSample, HostSample, Stats, StatValue
+from libvirt_exporter.query.field import ABSENT, Change, VmField, VmView
+from libvirt_exporter.query.rates import SHORTEST
+
+MAX_TOMBSTONES: Final = 1000
+"""Vanished VMs that are remembered; where there are more, the oldest stamps are too old."""
+_MAX_EVALUATED: Final = 256
+"""Filters whose last evaluation is remembered; any other is evaluated as a whole."""
+_STAMP: Final = re.compile(r"([0-9a-f]{12})-([0-9]{1,15})-([0-9a-f]{16})")
+_PRESENT: Final = b""
+"""In place of any value that is derived from the time."""
+_AGES: Final = 1e9
+"""Seconds after which no value depends on the time any more."""
+_NOTED: Final[tuple[Change, ...]] = ("event", "agent", "time")
+"""Fields that depend on few statistics, so that it pays to note which."""
+_FUTURE: Final = 10**15
+"""A generation in which nothing has changed yet."""
+
+_encode = msgspec.json.Encoder().encode
+
+Row = dict[str, Any]
+"""`vmId` and fields of a VM, ready to be encoded as JSON."""
+
+
+class Filter:
+    """Which fields of which VMs a client wants to see."""
+
+    def __init__(
+        self,
+        fields: Iterable[VmField],
+        vm_ids: Collection[str] = (),
+        exclude: Collection[str] = (),
+    ) -> None:
+        """`vm_ids`: UUIDs as libvirt writes them; none: all VMs.
+
+        `exclude`: what is not said of a VM that vanished either.
+        """
+        self.vm_ids = frozenset(vm_ids)
+        self.exclude = frozenset(exclude)
+        self.fields = tuple(field for field in fields if field.name != "vmId")
+        self.timed = self._of("time")
+        self.lasting = self._of("static", "event", "agent", "sampled")
+        self.noted = self._of(*_NOTED)
+        self.sampled = self._of("sampled")
+        self.by_clock = tuple(field for field in self.fields if field.by_clock)
+        content = [sorted(field.name for field in self.fields), sorted(self.vm_ids)]
+        self.digest = hashlib.blake2b(_encode(content), digest_size=8).hexdigest()
+
+    def _of(self, *kinds: Change) -> tuple[VmField, ...]:
+        return tuple(field for field in self.fields if field.change in kinds)
+
+
+class Changed(Struct, frozen=True, kw_only=True):
+    """What a client has to learn that holds a stamp: everything, when the stamp is not good."""
+
+    rows: list[Row]
+    """VMs with what changed of them; None for a field that is not to be had any more."""
+    stamp: str
+    """For the next time."""
+    full: bool
+    """Whether this is everything, and replaces all that the client knew."""
+    removed: list[str]
+    """UUIDs of VMs that are gone, or not shown any more."""
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the client knows it all."""
+        return not (self.full or self.rows or self.removed)
+
+
+class Changes:
+    """The VMs of one host, and when what of them changed."""
+
+    def __init__(self, tombstones: float) -> None:
+        """`tombstones`: seconds for which vanished VMs are remembered."""
+        self.tombstones = tombstones
+        self._epoch = secrets.token_hex(6)
+        self._generation = 0
+        self._horizon = 0
+        """Generation since which no VM has vanished that is forgotten."""
+        self._host = HostSample(timestamp=0.0, duration=0.0, up=False)
+        self._now = 0.0
+        self._vms: dict[str, _Vm] = {}
+        self._gone: dict[str, _Vm] = {}
+        """In the order of their vanishing."""
+        self._evaluated: dict[str, int] = {}
+        """Digest of a filter → generation for which it was last evaluated; the last one last."""
+
+    def commit(
+        self,
+        host: HostSample,
+        shown: Sequence[DomainSample],
+        earlier: HostSample | None,
+        now: float,
+    ) -> None:
+        """Take over a sample of a host that answered.
+
+        `shown`: those of its domains that exist for clients. `earlier`: a sample from some seconds
+        before, for rates. `now`: Unix time.
+        """
+        then = {domain.uuid: domain for domain in earlier.domains} if earlier is not None else {}
+        self._generation += 1
+        self._host, self._now = host, now
+        before, self._vms = self._vms, {}
+        for domain in shown:
+            uuid = domain.uuid
+            vm = before.pop(uuid, None)
+            if vm is not None:
+                vm.take(domain, then.get(uuid), self._generation)
+            else:
+                # What clients may have known of it before it vanished is what it is compared with.
+                vm = self._gone.pop(uuid, None) or _Vm()
+                vm.appear(domain, then.get(uuid), self._generation)
+            self._vms[uuid] = vm
+        if before:
+            self._bury(before)
+        if self._gone:
+            self._amend()
+            self._forget()
+
+    def since(self, stamp: str, chosen: Filter) -> Changed:
+        """What there is to learn for who holds a stamp, which may be any text."""
+        self._evaluate(chosen)
+        seen = self._seen(stamp, chosen)
+        rows = []
+        for vm in self._chosen(chosen):
+            if seen is None or vm.changed > seen:
+                view = VmView(self._host, vm.domain, vm.earlier)
+                if row := vm.row(chosen, seen, view):
+                    rows.append(row)
+        removed = []
+        if seen is not None:
+            for uuid, vm in self._gone.items():
+                if vm.gone > seen and (not chosen.vm_ids or uuid in chosen.vm_ids):
+                    removed.append(uuid)
+                    if vm.obituary is not None:
+                        rows.append(_without(vm.obituary, chosen.exclude))
+        return Changed(
+            rows=rows,
+            stamp=f"{self._epoch}-{self._generation}-{chosen.digest}",
+            full=seen is None,
+            removed=removed,
+        )
+
+    @property
+    def uuids(self) -> Set[str]:
+        """Those of all VMs."""
+        return self._vms.keys()
+
+    def views(self, chosen: Filter) -> dict[str, VmView]:
+        """The VMs of a filter as they are now, by UUID."""
+        return {
+            vm.domain.uuid: VmView(self._host, vm.domain, vm.earlier, self._now)
+            for vm in self._chosen(chosen)
+        }
+
+    def _chosen(self, chosen: Filter) -> Iterable[_Vm]:
+        if not chosen.vm_ids:
+            return self._vms.values()
+        return [self._vms[uuid] for uuid in sorted(chosen.vm_ids & self._vms.keys())]
+
+    def _seen(self, stamp: str, chosen: Filter) -> int | None:
+        """The generation that the holder of a stamp has seen; None when it is not good for that."""
+        match = _STAMP.fullmatch(stamp)
+        if match is None or match[1] != self._epoch or match[3] != chosen.digest:
+            return None
+        generation = int(match[2])
+        return generation if self._horizon <= generation <= self._generation else None
+
+    def _evaluate(self, chosen: Filter) -> None:
+        """Bring the cells of all fields of all VMs of the filter up to date."""
+        before = self._evaluated.pop(chosen.digest, -1)
+        self._evaluated[chosen.digest] = self._generation
+        if len(self._evaluated) > _MAX_EVALUATED:
+            del self._evaluated[next(iter(self._evaluated))]
+        if before == self._generation:
+            return
+        for vm in self._chosen(chosen):
+            if fields := vm.in_doubt(chosen, before):
+                vm.evaluate(fields, self._host, self._now, self._generation)
+
+    def _bury(self, vanished: Mapping[str, _Vm]) -> None:
+        hidden = {domain.uuid for domain in self._host.domains}
+        exits = {domain.uuid: domain.stats for domain in self._host.vanished}
+        for uuid, vm in vanished.items():
+            vm.gone, vm.gone_at = self._generation, self._now
+            # Of one that is only hidden from now on, nobody may say that it is down.
+            vm.obituary = None if uuid in hidden else _obituary(uuid, exits.get(uuid, {}))
+            self._gone[uuid] = vm
+
+    def _amend(self) -> None:
+        """Tell again of those whose end became known only after they were found to be gone."""
+        for end in self._host.vanished:
+            vm = self._gone.get(end.uuid)
+            if vm is not None and vm.obituary is not None:
+                obituary = _obituary(end.uuid, end.stats)
+                if obituary != vm.obituary:
+                    vm.obituary, vm.gone = obituary, self._generation
+
+    def _forget(self) -> None:
+        while self._gone:
+            uuid, vm = next(iter(self._gone.items()))
+            expired = vm.gone_at + self.tombstones < self._now
+            if not expired and len(self._gone) <= MAX_TOMBSTONES:
+                return
+            self._horizon = max(self._horizon, vm.gone)
+            del self._gone[uuid]
+
+
+class _Cell:
+    """One field of one VM."""
+
+    __slots__ = ("changed", "encoded", "evaluated")
+
+    def __init__(self) -> None:
+        self.encoded: bytes | None = None
+        """The value's JSON, None when there is none."""
+        self.changed = 0
+        """Generation in which that was first seen; to be without one at first is no news."""
+        self.evaluated = 0
+        """Generation for which that was last looked at."""
+
+
+class _Vm:
+    """One VM, now or until it vanished; what is not said otherwise is a generation."""
+
+    __slots__ = (
+        "appeared",
+        "cells",
+        "changed",
+        "domain",
+        "earlier",
+        "gone",
+        "gone_at",
+        "info_changed",
+        "noted_changed",
+        "obituary",
+        "rates",
+        "read",
+        "reads",
+        "sampled_changed",
+        "steady_since",
+        "ticking",
+    )
+
+    def __init__(self) -> None:
+        self.cells: dict[str, _Cell] = {}
+        self.gone = 0
+        self.gone_at = 0.0
+        """Unix time."""
+        self.obituary: Row | None = None
+
+    def appear(self, domain: DomainSample, earlier: DomainSample | None, generation: int) -> None:
+        """Begin anew with the first sample of it."""
+        self.domain, self.earlier = domain, earlier
+        self.appeared = self.changed = generation
+        """The latter: when any cell last did, as far as is known."""
+        self.info_changed = self.noted_changed = self.sampled_changed = generation
+        self.steady_since = domain.timestamp
+        """Unix time of the first sample with the statistics of now."""
+        self.rates = self._has_rates()
+        self.reads: tuple[str, ...] | None = ()
+        """Keys of the statistics that noted fields were made from; None: perhaps all."""
+        self.read: list[StatValue | None] = []
+        """The values there."""
+        self.ticking: set[str] = set()
+        """Fields whose values will become others with the time alone."""
+
+    def take(self, domain: DomainSample, earlier: DomainSample | None, generation: int) -> None:
+        """Go on to a new sample, and note what in it is different."""
+        before, self.domain, self.earlier = self.domain, domain, earlier
+        if (
+            domain.info is not before.info
+            or domain.name != before.name
+            or domain.active != before.active
+        ):
+            self.info_changed = generation
+        if domain.stats != before.stats:
+            self.sampled_changed = generation
+            self.steady_since = domain.timestamp
+            read = None if self.reads is None else [*map(domain.stats.get, self.reads)]
+            if read is None or read != self.read:
+                self.noted_changed = generation
+                self.read = read or []
+        rates = self._has_rates()
+        if rates or rates != self.rates:
+            self.rates, self.sampled_changed = rates, generation
+
+    def _has_rates(self) -> bool | None:
+        """Whether there may be rates other than 0; None when there are none at all."""
+        if self.earlier is None or self.domain.timestamp < self.earlier.timestamp + SHORTEST:
+            return None
+        return self.earlier.timestamp < self.steady_since
+
+    def in_doubt(self, chosen: Filter, since: int) -> Sequence[VmField]:
+        """The fields that may have other values than in the generation `since`."""
+        if self.info_changed > since:
+            return chosen.fields
+        doubtful = chosen.sampled if self.sampled_changed > since else ()
+        if self.noted_changed > since:
+            return (*doubtful, *chosen.noted)
+        if self.ticking:
+            return (*doubtful, *(field for field in chosen.by_clock if field.name in self.ticking))
+        return doubtful
+
+    def evaluate(
+        self, fields: Iterable[VmField], host: HostSample, now: float, generation: int
+    ) -> None:
+        """Note which of the fields have other values than before."""
+        plain = VmView(host, self.domain, self.earlier, now)
+        notes = _Notes(self.domain.stats)
+        noted: VmView | None = None
+        for field in fields:
+            cell = self.cells.get(field.name)
+            if cell is None:
+                cell = self.cells[field.name] = _Cell()
+            elif cell.evaluated == generation:
+                continue
+            cell.evaluated = generation
+            if field.change not in _NOTED:
+                value = field.value(plain)
+            else:
+                noted = noted or replace(plain, domain=replace(self.domain, stats=notes))
+                value = field.value(noted)
+            if field.by_clock:
+                self._note_ticking(field, plain, value)
+            if value is ABSENT:
+                encoded = None
+            else:
+                encoded = _encode(value) if field.change != "time" else _PRESENT
+            if cell.encoded != encoded:
+                cell.encoded = encoded
+                cell.changed = self.changed = generation
+        if noted is not None:
+            self._add(notes)
+
+    def _note_ticking(self, field: VmField, view: VmView, value: object) -> None:
+        if field.value(replace(view, now=view.now + _AGES)) == value:
+            self.ticking.discard(field.name)
+        else:
+            self.ticking.add(field.name)
+
+    def _add(self, notes: _Notes) -> None:
+        if self.reads is None or notes.all:
+            self.reads = None
+        elif not notes.keys_read.issubset(self.reads):
+            self.reads = (*notes.keys_read.union(self.reads),)
+            self.read = [*map(self.domain.stats.get, self.reads)]
+
+    def row(self, chosen: Filter, seen: int | None, view: VmView) -> Row | None:
+        """What is new since a generation, None: since ever; None when nothing is."""
+        cells, since = self.cells, _FUTURE if seen is None else seen
+        everything = seen is None or self.appeared > seen
+        row: Row = {"vmId": self.domain.uuid}
+        for field in chosen.lasting:
+            cell = cells[field.name]
+            if cell.encoded is None:
+                if cell.changed > since:
+                    row[field.name] = None
+            elif everything or cell.changed > since:
+                row[field.name] = Raw(cell.encoded)
+        timed = [(field, cells[field.name]) for field in chosen.timed]
+        if not (everything or len(row) > 1 or any(cell.changed > since for _, cell in timed)):
+            return None
+        for field, cell in timed:
+            if cell.encoded is not None:
+                row[field.name] = field.value(view)
+            elif cell.changed > since:
+                row[field.name] = None
+        return row
+
+
+class _Notes(Mapping[str, StatValue]):
+    """Statistics that note which of them are read."""
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+        self.keys_read: set[str] = set()
+        self.all = False
+
+    def __getitem__(self, key: str) -> StatValue:
+        self.keys_read.add(key)
+        return self._stats[key]
+
+    def __iter__(self) -> Iterator[str]:
+        self.all = True
+        return iter(self._stats)
+
+    def __len__(self) -> int:
+        self.all = True
+        return len(self._stats)
+
+
+def _without(row: Row, names: Collection[str]) -> Row:
+    return {name: value for name, value in row.items() if name == "vmId" or name not in names}
+
+
+def _obituary(uuid: str, stats: Stats) -> Row:
+    row: Row = {"vmId": uuid, "status": "Down"}
+    for name, key in (("exitCode", "exit.code"), ("exitMessage", "exit.message")):
+        if key in stats:
+            row[name] = stats[key]
+    return row

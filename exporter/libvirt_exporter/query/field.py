@@ -1,0 +1,86 @@
+"""What a VM field is, and what it is computed from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from msgspec import UNSET, Struct, field
+
+from libvirt_exporter.model import (
+    DomainInfo,
+    DomainSample,
+    HostSample,
+    Stats,
+    VanishedDomain,
+)
+
+ABSENT: Final = UNSET
+"""The value of a field that cannot be had, or not now; it is left out of every answer."""
+
+Change = Literal["static", "event", "agent", "sampled", "time"]
+"""What a field is computed from, and so when it may differ from before:
+
+- `static`: the domain's `info`, name and UUID, and nothing else
+- `event`: `info` and `stats`; changes when something happens
+- `agent`: what the guest agent says
+- `sampled`: `info`, `stats`, both timestamps and the earlier sample's `stats`; moves with every
+  sample of a busy domain, and once more when the domain comes to rest
+- `time`: the clock too, so that a new value is no news
+"""
+
+
+class VmView(Struct, frozen=True):
+    """One VM at one moment: all that the value of a field may depend on."""
+
+    host: HostSample
+    domain: DomainSample | VanishedDomain
+    earlier: DomainSample | None = None
+    """The same domain at least some seconds before, for rates; None: there are none."""
+    now: float = field(default_factory=time.time)
+    """Unix time."""
+
+    @property
+    def info(self) -> DomainInfo | None:
+        """What the domain XML says; None when it is not known."""
+        return self.domain.info if isinstance(self.domain, DomainSample) else None
+
+    @property
+    def active(self) -> bool:
+        """Whether the domain runs, or is paused."""
+        return isinstance(self.domain, DomainSample) and self.domain.active
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class VmField:
+    """One row of the table of fields."""
+
+    name: str
+    schema: Mapping[str, Any]
+    """JSON Schema of the value; null besides, once, when a value is not available any more."""
+    unit: str = ""
+    text: str
+    """What the value means."""
+    source: str
+    """Where it comes from: libvirt's statistics by their key, the domain XML, …"""
+    change: Change
+    sensitive: bool = False
+    """Names a person, an address, a serial number, a path, or holds free text."""
+    on_request: bool = False
+    """Part of an answer only when the request names it."""
+    by_clock: bool = False
+    """The value may become another one with the time alone, and that is news."""
+    metric: str = ""
+    """The metric that shows the same, or the first of them."""
+    value: Callable[[VmView], Any]
+    """The value, as JSON types; ABSENT when it cannot be had. Never raises."""
+    why_absent: str
+    """What it takes to have a value."""
+
+
+def number(stats: Stats, key: str) -> int | None:
+    """The number under a key; None where there is none, or -1 in its place."""
+    value = stats.get(key)
+    return value if type(value) is int and value >= 0 else None

@@ -1,0 +1,141 @@
+"""docs/api.md: the fields as a document, made from their table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from libvirt_exporter.query.vm_fields import FIELDS, VmField
+
+DESIGNED: Final = 59
+"""Fields of VDSM's design, which stand first in the table."""
+
+_INTRODUCTION: Final = """\
+# Fields as JSON
+
+`GET /api/v1/vms` and `POST /api/v1/vms` answer with fields of VMs instead of series, and, to who
+shows the stamp of an earlier answer, only with what changed since. This file is made from the table
+of fields by `docs/build.py`; `/api/v1/openapi.json` describes the same API to programs.
+
+| parameter | means | default |
+|---|---|---|
+| `vmIds` | UUIDs of the VMs to answer for | all VMs |
+| `fields` | names of the fields to answer with | all, but those marked "by name only" |
+| `exclude` | names of fields to leave out; `vmId` stays | none |
+| `changedSince` | `queryStamp` of an earlier answer to the same choice | everything is answered |
+| `wait` | seconds to wait for a change, when there is none yet | 0 |
+| `explain` | 1: say of each field without a value what it takes to have one | 0 |
+| `strict` | 1: refuse unknown names with status 400 | 0 |
+
+`GET` takes lists separated by commas, or parameters several times; `POST` takes a JSON object of
+the same keys.
+
+```console
+$ curl -s 'http://localhost:9177/api/v1/vms?fields=status,memUsage'
+{"dataList": [{"vmId": "6e1f0a4c-…", "status": "Up", "memUsage": 41}], "queryStamp": "…",
+ "full": true, "removed": [], "unknownFields": [], "unknownVmIds": []}
+```
+
+- A field without a value is absent. One that had a value and has none any more is sent as null,
+  once.
+- `full`: the answer holds everything and replaces what was known; so it is without a stamp, with
+  one that is too old, of another exporter or process, or of another choice of VMs and fields.
+- `removed`: VMs that are gone. One that ended is also in `dataList` once, as Down with its exit
+  code.
+- Rates and ratios come from two samples of one run of the VM, so they are absent at first; the
+  sample before is 5 s old or more. They are rounded, because every further digit would be news at
+  every sample.
+- What changes with the time alone (`elapsedTime`, `statsAge`) is no change.
+- Sensitive fields do not exist until `api.sensitive_fields` names them.
+
+`GET /api/v1/vms/{vmId}/diagnostics` answers with Nova's standardised diagnostics. Of its figures,
+`memory_details.used` is what the guest has in use by its own account, where it reports that, else
+the size of its balloon; `uptime` does not start again at a reboot of the guest.
+"""
+
+_CHANGE: Final = {
+    "static": "seldom",
+    "event": "by event",
+    "agent": "seldom",
+    "sampled": "each sample",
+    "time": "with time; no news",
+}
+
+
+def markdown() -> str:
+    """The whole document."""
+    return "\n".join(
+        (
+            _INTRODUCTION,
+            "## The fields of VDSM's design\n",
+            *_table(FIELDS[:DESIGNED]),
+            "\n## More fields\n",
+            *_table(FIELDS[DESIGNED:]),
+            "\n## Fields with parts\n",
+            "Parts that cannot be had are absent; the field changes as a whole.\n",
+            *_parts(),
+            "",
+        )
+    )
+
+
+def _table(fields: Iterable[VmField]) -> Iterable[str]:
+    yield "| field | type | unit | meaning | source | changes | metric | why without a value |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for field in fields:
+        cells = (
+            f"`{field.name}`{''.join(_marks(field))}",
+            _type(field.schema),
+            field.unit,
+            field.text,
+            field.source,
+            _CHANGE[field.change],
+            field.metric and f"`{field.metric}`",
+            field.why_absent,
+        )
+        yield f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _marks(field: VmField) -> Iterable[str]:
+    if field.sensitive:
+        yield " (sensitive)"
+    if field.on_request:
+        yield " (by name only)"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    """A schema in one or a few words."""
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    match schema.get("type"):
+        case "array":
+            return f"list of {_type(schema['items'])}"
+        case "object" if isinstance(schema.get("additionalProperties"), Mapping):
+            return f"object of {_type(schema['additionalProperties'])}"
+        case list() as kinds:
+            return " or ".join(kinds)
+        case None:
+            return "any"
+        case kind:
+            return str(kind)
+
+
+def _parts() -> Iterable[str]:
+    for field in FIELDS:
+        schema = field.schema
+        while "items" in schema or isinstance(schema.get("additionalProperties"), Mapping):
+            schema = schema.get("items") or schema["additionalProperties"]
+        if properties := schema.get("properties"):
+            yield f"### {field.name}\n"
+            yield "| part | type | meaning |"
+            yield "|---|---|---|"
+            for name, part in properties.items():
+                cells = f"`{name}`", _type(part), part["description"]
+                yield f"| {' | '.join(map(_cell, cells))} |"
+            yield ""

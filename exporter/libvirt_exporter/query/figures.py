@@ -1,0 +1,244 @@
+"""Fields that move with every sample of a busy domain: CPU, memory, disks, network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from libvirt_exporter.model import DomainSample, Stats
+from libvirt_exporter.query.field import ABSENT, VmView, number
+from libvirt_exporter.query.rates import (
+    devices,
+    increase,
+    interval,
+    percent,
+    rate,
+    significant,
+    vcpus,
+)
+
+NANOSECOND: Final = 1e-9
+KIBIBYTE: Final = 1024
+FAST_MODELS: Final = frozenset({"virtio", "e1000", "e1000e"})
+FAST: Final = 1000
+"""Mbit/s that VDSM takes the models above to have …"""
+SLOW: Final = 100
+"""… and any other."""
+MEGABIT: Final = 125_000
+"""Bytes."""
+
+_NO_STATS: Final[Stats] = {}
+
+
+def cpu_user(view: VmView) -> Any:
+    """Percent of one CPU spent in guest code."""
+    seconds = interval(view)
+    guest = None if seconds is None else _guest_growth(view)
+    if seconds is None or guest is None:
+        return ABSENT
+    return percent(guest * NANOSECOND, seconds)
+
+
+def cpu_sys(view: VmView) -> Any:
+    """Percent of one CPU that QEMU spent beside guest code."""
+    seconds = interval(view)
+    if seconds is None:
+        return ABSENT
+    guest, total = _guest_growth(view), _growth(view, "cpu.time")
+    if guest is None or total is None:
+        return ABSENT
+    return percent(max(total - guest, 0) * NANOSECOND, seconds)
+
+
+def _growth(view: VmView, key: str) -> int | None:
+    return increase(view.domain.stats, key, _before(view))
+
+
+def _before(view: VmView) -> Stats:
+    return view.earlier.stats if view.earlier is not None else _NO_STATS
+
+
+def _guest_growth(view: VmView) -> int | None:
+    """Nanoseconds in guest code between the samples.
+
+    Under TCG guest code is ordinary code to the kernel, and its guest time stays 0.
+    """
+    info = view.info
+    if info is not None and info.type == "kvm":
+        guest = _growth(view, "process.guest.time")
+        if guest is not None:
+            return guest
+    stats, before = view.domain.stats, _before(view)
+    of_vcpus = [increase(stats, f"vcpu.{vcpu}.time", before) for vcpu in vcpus(stats)]
+    known = [growth for growth in of_vcpus if growth is not None]
+    return sum(known) if known else None
+
+
+def balloon_info(view: VmView) -> Any:
+    """Sizes of the balloon in KiB."""
+    stats, info = view.domain.stats, view.info
+    current = number(stats, "balloon.current")
+    if current is None:
+        return ABSENT
+    found: dict[str, Any] = {
+        "balloon_max": number(stats, "balloon.maximum"),
+        "balloon_cur": current,
+    }
+    if info is not None:
+        found["ballooning_enabled"] = info.balloon_model not in ("", "none")
+        if info.ovirt is not None:
+            found["balloon_min"] = _kibibytes(info.ovirt.guaranteed_memory)
+            found["balloon_target"] = _kibibytes(info.ovirt.balloon_target)
+            if info.ovirt.ballooning_enabled is not None:
+                found["ballooning_enabled"] = info.ovirt.ballooning_enabled
+    return _known(found)
+
+
+def _kibibytes(size: int | None) -> int | None:
+    return None if size is None or size < 0 else size // KIBIBYTE
+
+
+def _known(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def memory_usage(view: VmView) -> Any:
+    """Percent of the guest's memory in use, by what the guest reports."""
+    stats = view.domain.stats
+    total, free = number(stats, "balloon.available"), number(stats, "balloon.usable")
+    if not total or free is None:
+        total = total or number(stats, "balloon.maximum")
+        free = _free(stats)
+    if not total or free is None:
+        return ABSENT
+    return min(max(round(100 - 100 * free / total), 0), 100)
+
+
+def _free(stats: Stats) -> int | None:
+    """KiB that are unused or hold what could be read from disk again."""
+    unused = number(stats, "balloon.unused")
+    return None if unused is None else unused + (number(stats, "balloon.disk_caches") or 0)
+
+
+def memory_stats(view: VmView) -> Any:
+    """The guest's memory as it reports it: KiB, KiB/s and faults/s."""
+    stats = view.domain.stats
+    found: dict[str, Any] = {
+        "mem_total": number(stats, "balloon.available"),
+        "mem_unused": number(stats, "balloon.unused"),
+        "mem_free": _free(stats),
+    }
+    if (seconds := interval(view)) is not None:
+        before = _before(view)
+        for name, key in (
+            ("swap_in", "balloon.swap_in"),
+            ("swap_out", "balloon.swap_out"),
+            ("majflt", "balloon.major_fault"),
+            ("minflt", "balloon.minor_fault"),
+        ):
+            found[name] = rate(increase(stats, key, before), seconds)
+        if found["majflt"] is not None and found["minflt"] is not None:
+            found["pageflt"] = found["majflt"] + found["minflt"]
+    return _known(found) or ABSENT
+
+
+def disks(view: VmView) -> Any:
+    """Sizes, totals, rates and latencies by disk."""
+    stats = view.domain.stats
+    if "block.count" not in stats:
+        return ABSENT
+    seconds, before = interval(view), _before(view)
+    earlier = devices(before, "block") if seconds is not None else {}
+    info = view.info
+    definitions = {disk.device: disk for disk in info.disks} if info is not None else {}
+    found = {}
+    for name, prefix in devices(stats, "block").items():
+        definition = definitions.get(name)
+        physical = number(stats, f"{prefix}physical")
+        disk: dict[str, Any] = {
+            "truesize": physical,
+            "readOps": number(stats, f"{prefix}rd.reqs"),
+            "writeOps": number(stats, f"{prefix}wr.reqs"),
+            "readBytes": number(stats, f"{prefix}rd.bytes"),
+            "writtenBytes": number(stats, f"{prefix}wr.bytes"),
+        }
+        if definition is not None:
+            if definition.source_type == "block":
+                disk["apparentsize"] = physical
+            disk |= {
+                "imageID": definition.image_id or None,
+                "lunGUID": definition.lun_guid or None,
+            }
+        if seconds is not None and name in earlier:
+            disk |= _disk_rates(stats, prefix, before, earlier[name], seconds)
+        found[name] = _known(disk)
+    return found
+
+
+def _disk_rates(
+    stats: Stats, prefix: str, before: Stats, prefix_before: str, seconds: float
+) -> dict[str, Any]:
+    def growth(what: str) -> int | None:
+        return increase(stats, prefix + what, before, prefix_before + what)
+
+    return {
+        "readRate": rate(growth("rd.bytes"), seconds),
+        "writeRate": rate(growth("wr.bytes"), seconds),
+        "readLatency": _latency(growth("rd.times"), growth("rd.reqs")),
+        "writeLatency": _latency(growth("wr.times"), growth("wr.reqs")),
+        "flushLatency": _latency(growth("fl.times"), growth("fl.reqs")),
+    }
+
+
+def _latency(nanoseconds: int | None, operations: int | None) -> int | None:
+    if nanoseconds is None or operations is None:
+        return None
+    return significant(nanoseconds / operations) if operations and nanoseconds else 0
+
+
+_NETWORK_TOTALS: Final[Mapping[str, str]] = {
+    "rxErrors": "rx.errs",
+    "rxDropped": "rx.drop",
+    "txErrors": "tx.errs",
+    "txDropped": "tx.drop",
+    "rx": "rx.bytes",
+    "tx": "tx.bytes",
+}
+
+
+def network(view: VmView) -> Any:
+    """Totals and rates by interface."""
+    stats = view.domain.stats
+    if "net.count" not in stats:
+        return ABSENT
+    seconds, before = interval(view), _before(view)
+    earlier = devices(before, "net") if seconds is not None else {}
+    info = view.info
+    definitions = {nic.device: nic for nic in info.interfaces} if info is not None else {}
+    found = {}
+    for name, prefix in devices(stats, "net").items():
+        nic: dict[str, Any] = {"name": name}
+        for what, key in _NETWORK_TOTALS.items():
+            nic[what] = number(stats, prefix + key)
+        definition = definitions.get(name)
+        if definition is not None:
+            nic["macAddr"] = definition.mac or None
+            nic["state"] = "down" if definition.link_state == "down" else "up"
+            nic["speed"] = FAST if definition.model in FAST_MODELS else SLOW
+        if seconds is not None and name in earlier:
+            for way in ("rx", "tx"):
+                growth = increase(
+                    stats, f"{prefix}{way}.bytes", before, f"{earlier[name]}{way}.bytes"
+                )
+                nic[f"{way}BytesPerSecond"] = rate(growth, seconds)
+                if growth is not None and "speed" in nic:
+                    nic[f"{way}Rate"] = percent(growth / (nic["speed"] * MEGABIT), seconds)
+        found[name] = _known(nic)
+    return found
+
+
+def stats_age(view: VmView) -> Any:
+    """Seconds since just before the call that answered for the domain."""
+    if not isinstance(view.domain, DomainSample):
+        return ABSENT
+    return round(max(view.now - view.domain.timestamp, 0.0), 3)

@@ -1,0 +1,71 @@
+"""Jobs of a VM: migration and block jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from libvirt_exporter.model import DomainInfo
+from libvirt_exporter.query.field import ABSENT, VmView, number
+from libvirt_exporter.query.rates import devices
+
+MIGRATION_OUT: Final = 5
+"""virDomainJobOperation."""
+BLOCK_JOB_TYPES: Final = ("unknown", "pull", "copy", "commit", "commit", "backup")
+"""By virDomainBlockJobType; to VDSM an active commit is a commit."""
+
+
+def migration_progress(view: VmView) -> Any:
+    """Percent of an outgoing migration that is done; 100 when nothing remains, and not before."""
+    stats = view.domain.stats
+    total, remaining = number(stats, "job.data_total"), number(stats, "job.data_remaining")
+    if number(stats, "job.operation") != MIGRATION_OUT or total is None or remaining is None:
+        return ABSENT
+    if not total:
+        return 0
+    return max(min(100 - 100 * remaining // total, 99), 0) if remaining else 100
+
+
+def vm_jobs(view: VmView) -> Any:
+    """Block jobs by id; {} when it is known that there is none."""
+    stats, info = view.domain.stats, view.info
+    if "blockjob.count" not in stats:
+        return ABSENT
+    found = {}
+    for device, prefix in devices(stats, "blockjob").items():
+        job = {
+            "id": _ovirt_job(info, device) or device,
+            "jobType": "block",
+            "blockJobType": _type(number(stats, f"{prefix}type")),
+            "drive": device,
+            "imgUUID": _image(info, device),
+            **{what: number(stats, prefix + what) for what in ("bandwidth", "cur", "end")},
+        }
+        found[job["id"]] = {name: value for name, value in job.items() if value is not None}
+    return found
+
+
+def _type(number: int | None) -> str:
+    return BLOCK_JOB_TYPES[number] if number and number < len(BLOCK_JOB_TYPES) else "unknown"
+
+
+def _image(info: DomainInfo | None, device: object) -> str | None:
+    disks = info.disks if info is not None else ()
+    return next((disk.image_id for disk in disks if disk.device == device and disk.image_id), None)
+
+
+def _ovirt_job(info: DomainInfo | None, device: object) -> str | None:
+    """VDSM's id of the job on a disk, from the list that it keeps in the metadata."""
+    text = info.ovirt.jobs if info is not None and info.ovirt is not None else ""
+    try:
+        jobs = msgspec.json.decode(text, type=dict[str, Any]) if text else {}
+    except msgspec.DecodeError:
+        return None
+    matching = (id for id, job in jobs.items() if _drive(job) == device)
+    return next(matching, None)
+
+
+def _drive(job: object) -> object:
+    return job.get("drive") if isinstance(job, Mapping) else None
