@@ -48,6 +48,13 @@ class Prometheus:
         result = self.get("query", query=expression)["result"]
         return float(result[0]["value"][1]) if result else None
 
+    def alerts(self) -> dict[tuple[str, str], str]:
+        """State of each alert, pending or firing, by its name and its label `domain`."""
+        return {
+            (alert["labels"]["alertname"], alert["labels"].get("domain", "")): alert["state"]
+            for alert in self.get("alerts")["alerts"]
+        }
+
     def series(self, job: str) -> set[tuple[str, frozenset[tuple[str, str]]]]:
         """Name and labels of what the job's last scrape brought; those of Prometheus left out."""
         result = self.get("query", query=f'{{job="{job}"}}')["result"]
@@ -69,17 +76,35 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def prometheus(directory: Path, jobs: Mapping[str, str]) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes `jobs`, job name to address, each second."""
+def prometheus(
+    directory: Path,
+    jobs: Mapping[str, str],
+    *,
+    every: str = "1s",
+    rules: Sequence[Path] = (),
+    alertmanager: str = "",
+) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes `jobs`, job name to address, each second or so.
+
+    It evaluates the files `rules` each second, and tells the Alertmanager at this address.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    configuration = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+    configuration: dict[str, Any] = {
+        "global": {
+            "scrape_interval": every,
+            "scrape_timeout": every,
+            "evaluation_interval": "1s",
+        },
+        "rule_files": [str(file) for file in rules],
         "scrape_configs": [
             {"job_name": job, "static_configs": [{"targets": [target]}]}
             for job, target in jobs.items()
         ],
     }
+    if alertmanager:
+        targets = {"static_configs": [{"targets": [alertmanager]}]}
+        configuration["alerting"] = {"alertmanagers": [targets]}
     file = directory / "prometheus.yml"
     file.write_text(yaml.safe_dump(configuration))
     with (directory / "prometheus.log").open("wb") as log:

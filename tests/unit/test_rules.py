@@ -1,0 +1,303 @@
+"""The alerting rules, their runbooks and the Alertmanager example are whole and fit together.
+
+What the alerts do over time is tests/contract/test_rules_fire.py's.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import promql_parser
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from libvirt_exporter.catalogue import DOMAIN_METRICS
+from libvirt_exporter.catalogue.metric import StatEnum
+from libvirt_exporter.model import REASONS, STATES
+from tests.promql import IDENTITY, SCRAPED, SERIES, labels_of, result_labels, selectors
+
+ROOT: Final = Path(__file__).parents[2]
+FILES: Final = sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
+ALERTMANAGER: Final = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
+RUNBOOKS: Final = ROOT / "docs" / "runbooks"
+GOLDENS: Final = ROOT / "tests" / "contract" / "goldens"
+
+Rule = dict[str, Any]
+
+RULES: Final[tuple[Rule, ...]] = tuple(
+    rule
+    for file in FILES
+    for group in yaml.safe_load(file.read_text())["groups"]
+    for rule in group["rules"]
+)
+NAMES: Final = sorted({rule["alert"] for rule in RULES})
+EACH = pytest.mark.parametrize(
+    "rule", RULES, ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}"
+)
+EACH_RUNBOOK = pytest.mark.parametrize("name", NAMES)
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command's outcome."""
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def known_values() -> dict[tuple[str, str], set[str]]:
+    """The values that labels with words for values take, by metric and label.
+
+    Those that libvirt's numbers stand for, and those that recorded hosts show.
+    """
+    values = {
+        (row.name, row.label): set(row.values.values())
+        for row in DOMAIN_METRICS
+        if isinstance(row, StatEnum)
+    }
+    for golden in GOLDENS.glob("*.all.prom"):
+        for family in text_string_to_metric_families(golden.read_text()):
+            for sample in family.samples:
+                for label, value in sample.labels.items():
+                    values.setdefault((sample.name, label), set()).add(value)
+    return values | {
+        ("libvirt_domain_state_reason", "state"): set(STATES),
+        ("libvirt_domain_state_reason", "reason"): {
+            reason for reasons in REASONS.values() for reason in reasons.values()
+        },
+    }
+
+
+VALUES: Final = known_values()
+
+
+def labels_of_alert(rule: Rule) -> set[str]:
+    """The labels that an alert of the rule has."""
+    return {*(result_labels(promql_parser.parse(rule["expr"])) or ()), *rule["labels"]}
+
+
+def code_blocks(name: str, language: str) -> list[str]:
+    """The code of this language in a runbook."""
+    text = (RUNBOOKS / f"{name}.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+@functools.cache
+def virsh_help(command: str) -> str:
+    """What virsh says of one of its commands; '' where it has no such command."""
+    return run("virsh", "help", command).stdout.strip()
+
+
+def assert_selects_what_exists(expression: promql_parser.Expr) -> None:
+    """Every metric and label is the catalogue's, and every value is one that the label takes."""
+    for selector in selectors(expression):
+        name = selector.name or ""
+        if name == "up":
+            continue
+        assert name in SERIES
+        for matcher in selector.matchers.matchers:
+            assert matcher.name in labels_of(SERIES[name]), (name, matcher)
+            if matcher.name not in SCRAPED | IDENTITY:
+                assert set(matcher.value.split("|")) <= VALUES[name, matcher.name], (name, matcher)
+
+
+def test_promtool_has_nothing_to_say_of_the_rules() -> None:
+    """Prometheus' own checker takes all files, and its linter finds nothing."""
+    verdict = run("promtool", "check", "rules", "--lint=all", "--lint-fatal", *FILES)
+
+    assert verdict.returncode == 0, verdict.stdout + verdict.stderr
+    assert verdict.stdout.count("SUCCESS") == len(FILES) == 3
+
+
+@EACH
+def test_alert_says_what_it_has_to(rule: Rule) -> None:
+    """It has a telling name, one of three severities, and the usual annotations, in sentences."""
+    assert re.fullmatch(r"Libvirt([A-Z][a-z]+|IO)+", rule["alert"])
+    assert rule["labels"].keys() == {"severity"}
+    assert rule["labels"]["severity"] in ("critical", "warning", "info")
+    assert rule["annotations"].keys() == {"summary", "description", "runbook"}
+    assert rule["annotations"]["runbook"] == f"docs/runbooks/{rule['alert']}.md"
+    assert not rule["annotations"]["summary"].endswith(".")
+    assert rule["annotations"]["description"].endswith(".")
+
+
+def test_alert_name_stands_for_one_thing() -> None:
+    """Rules of one name differ in severity and are told apart by nothing else."""
+    keys = [(rule["alert"], rule["labels"]["severity"]) for rule in RULES]
+
+    assert len(set(keys)) == len(keys)
+    for _, rules in itertools.groupby(RULES, lambda rule: rule["alert"]):
+        assert len({frozenset(labels_of_alert(rule)) for rule in rules}) == 1
+
+
+@EACH
+def test_expression_names_only_what_the_catalogue_has(rule: Rule) -> None:
+    """Metrics, labels, and values of labels that say what happened."""
+    assert_selects_what_exists(promql_parser.parse(rule["expr"]))
+
+
+@EACH
+def test_annotations_use_labels_that_the_alert_has(rule: Rule) -> None:
+    """A template that names another label would show nothing in its place."""
+    text = "".join(rule["annotations"].values())
+
+    assert set(re.findall(r"\$labels\.(\w+)", text)) <= labels_of_alert(rule)
+    for query in re.findall(r'printf "(.+?)" ', text):
+        assert_selects_what_exists(promql_parser.parse(query.replace("%q", '"x"')))
+
+
+@EACH
+def test_alert_of_a_domain_names_it(rule: Rule) -> None:
+    """Whoever reads the alert knows VM and host; other labels come and go only with the trouble."""
+    labels = labels_of_alert(rule)
+
+    if "domain" in labels:
+        assert labels >= {"job", "instance", "domain", "uuid"}
+        assert {"domain", "uuid", "instance"} <= set(
+            re.findall(r"\$labels\.(\w+)", rule["annotations"]["description"])
+        )
+    assert labels <= {
+        *("job", "instance", "domain", "uuid", "severity"),
+        *("device", "group", "job_type", "pool", "reason"),
+    }
+
+
+# Runbooks
+
+
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
+    """No alert leads nowhere, and no runbook is left behind."""
+    found = sorted(path.stem for path in RUNBOOKS.glob("*.md") if path.name != "README.md")
+
+    assert found == NAMES
+
+
+def test_index_lists_every_alert_with_its_severity() -> None:
+    """The table of runbooks is whole and agrees with the rules."""
+    rows = re.findall(
+        r"^\| \[(\w+)\]\((\w+)\.md\) \| ([\w, ]+) \|", (RUNBOOKS / "README.md").read_text(), re.M
+    )
+    severities = {
+        name: ", ".join(rule["labels"]["severity"] for rule in RULES if rule["alert"] == name)
+        for name in NAMES
+    }
+
+    assert all(name == file for name, file, _ in rows)
+    assert {name: severity for name, _, severity in rows} == severities
+    assert len(rows) == len(severities)
+
+
+@EACH_RUNBOOK
+def test_runbook_has_its_four_parts(name: str) -> None:
+    """Meaning, impact, diagnosis and mitigation, in this order, none empty."""
+    text = (RUNBOOKS / f"{name}.md").read_text()
+    title, *parts = re.split(r"^## (.+)\n", text, flags=re.M)
+
+    assert title.strip() == f"# {name}"
+    assert parts[::2] == ["Meaning", "Impact", "Diagnosis", "Mitigation"]
+    assert all(part.strip() for part in parts[1::2])
+
+
+@EACH_RUNBOOK
+def test_runbook_links_lead_somewhere(name: str) -> None:
+    """Every link is to another runbook that is there."""
+    links = re.findall(r"\]\((.+?)\)", (RUNBOOKS / f"{name}.md").read_text())
+
+    assert all((RUNBOOKS / link).is_file() for link in links)
+
+
+@EACH_RUNBOOK
+def test_runbook_names_only_metrics_that_exist(name: str) -> None:
+    """In the text and in queries, which parse and select what the catalogue has."""
+    text = (RUNBOOKS / f"{name}.md").read_text()
+    named = set(re.findall(r"\blibvirt_(?:domain|scrape|exporter|storage|up|info)\w*", text))
+    queries = "".join(code_blocks(name, "promql")).splitlines()
+
+    assert named <= SERIES.keys()
+    for query in (*queries, *re.findall(r"`(libvirt_\w+\{\w+=[^`]+)`", text)):
+        assert_selects_what_exists(promql_parser.parse(query))
+
+
+@EACH_RUNBOOK
+def test_runbook_commands_can_be_pasted(name: str) -> None:
+    """The shell takes them, and virsh knows its commands and their options."""
+    text = (RUNBOOKS / f"{name}.md").read_text()
+    for block in code_blocks(name, "sh"):
+        checked = subprocess.run(["sh", "-n"], input=block, text=True, check=False)
+        assert checked.returncode == 0, block
+    for line in re.findall(r"(?:^ *|`)virsh ([^#`\n]+)", text, re.M):
+        command, *words = re.sub(r"^(-r |-c \S+ )*", "", line).split()
+        known = virsh_help(command)
+        assert known, line
+        assert all(word in known for word in words if word.startswith("--")), line
+
+
+def test_command_that_virsh_does_not_know_is_seen() -> None:
+    """The check above sees a slip in a command or an option."""
+    assert not virsh_help("domstat")
+    assert "--reasons" not in virsh_help("domstate")
+
+
+# Alertmanager
+
+
+def test_amtool_accepts_the_example() -> None:
+    """Alertmanager's own checker takes the file as it is."""
+    verdict = run("amtool", "check-config", ALERTMANAGER)
+
+    assert verdict.returncode == 0, verdict.stdout + verdict.stderr
+
+
+@pytest.mark.parametrize(
+    ("severity", "receiver"),
+    [("critical", "pager"), ("warning", "tickets"), ("info", "nobody"), ("unheard-of", "tickets")],
+)
+def test_severity_decides_who_is_told(severity: str, receiver: str) -> None:
+    """Only what is critical reaches the pager, and nothing is lost for its severity."""
+    routed = run(
+        *("amtool", "config", "routes", "test", f"--config.file={ALERTMANAGER}"),
+        *("--verify.receivers", receiver, f"severity={severity}", "alertname=LibvirtDown"),
+    )
+
+    assert routed.returncode == 0, routed.stdout + routed.stderr
+
+
+def matching(matchers: list[str]) -> list[Rule]:
+    """The rules whose alerts match all of these."""
+
+    def matches(rule: Rule) -> bool:
+        labels = {"alertname": rule["alert"], **rule["labels"]}
+        for matcher in matchers:
+            parts = re.fullmatch(r'(\w+) (=|!=|=~) "?([^"]+)"?', matcher)
+            assert parts, matcher
+            value = labels[parts[1]]
+            same = re.fullmatch(parts[3], value) if parts[2] == "=~" else value == parts[3]
+            if bool(same) == (parts[2] == "!="):
+                return False
+        return True
+
+    return [rule for rule in RULES if matches(rule)]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_inhibition_names_alerts_that_exist(number: int) -> None:
+    """Each alternative names an alert; sources have all labels that have to be equal."""
+    inhibition = yaml.safe_load(ALERTMANAGER.read_text())["inhibit_rules"][number]
+    sources = matching(inhibition["source_matchers"])
+    targets = matching(inhibition["target_matchers"])
+
+    assert sources
+    assert targets
+    assert not [rule for rule in sources if rule in targets]
+    assert all(labels_of_alert(rule) >= set(inhibition["equal"]) for rule in sources)
+    for matcher in (*inhibition["source_matchers"], *inhibition["target_matchers"]):
+        for name in re.findall(r"Libvirt\w+", matcher):
+            assert any(re.match(name, known) for known in NAMES), name
+
+
+def test_every_inhibition_is_looked_at() -> None:
+    """The numbers above are all."""
+    assert len(yaml.safe_load(ALERTMANAGER.read_text())["inhibit_rules"]) == 6
