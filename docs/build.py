@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from libvirt_exporter import config_docs, metric_list
+from libvirt_exporter.query import field_docs
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,6 +19,7 @@ def documents() -> dict[str, str]:
     schema = config_docs.configuration_schema()
     return {
         "docs/metrics.md": metric_list.markdown(),
+        "docs/api.md": field_docs.markdown(),
         "docs/configuration.md": config_docs.configuration_markdown(),
         "config/exporter.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
     }

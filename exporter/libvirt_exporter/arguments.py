@@ -62,7 +62,10 @@ show the host's VMs as a table
 
 What is per second, and CPU (100% is one CPU of the host), takes two samples a second apart.
 RSS is what QEMU holds of the host's memory, MEM what the guest has, MAX what it may have. A
-narrow terminal leaves columns out."""
+narrow terminal leaves columns out.
+
+With --json the same fields as at /api/v1/vms, one answer a line: everything first, then, with
+--watch, what changed. Rates come with the first sample that is 5 s after another one."""
 
 _CHECK_CONFIG: Final = """\
 report every mistake in a configuration file
@@ -89,13 +92,17 @@ _COMMANDS: Final[Mapping[str, tuple[str, Collection[str]]]] = {
 """Subcommand → what it does, and the options that it has flags for."""
 
 
+_OWN_FLAGS: Final = ("--output", "--format", "--watch", "--json", "--fields")
+"""Flags of single subcommands."""
+
+
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the `command`, its own arguments, `config_file`, and the options that flags give.
 
     What makes no sense ends the process with status 2, --help and --version with status 0.
     """
     parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG)
-    known = {*_add_options(parser, FLAGS), "--output", "--format", "--watch"}
+    known = {*_add_options(parser, FLAGS), *_OWN_FLAGS}
     _add_commands(parser)
     parser.set_defaults(command="serve", config_file=None)
     # Before argparse does: it would take an unknown flag's value for the command.
@@ -112,6 +119,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         unknown.append("--config.file")
     if unknown:
         parser.error(f"{unknown[0]} means nothing to {arguments.command}")
+    if arguments.command == "vms" and arguments.fields and not arguments.json:
+        parser.error("--fields needs --json")
     try:
         override(Config(), given)
     except ConfigError as error:
@@ -203,6 +212,16 @@ def _add_commands(parser: _Parser) -> None:
     own["vms"].add_argument(
         "--watch", type=_interval, default=None, metavar="N", help="show it again every N seconds"
     )
+    own["vms"].add_argument(
+        "--json", action="store_true", default=False, help="write fields as JSON instead"
+    )
+    own["vms"].add_argument(
+        "--fields",
+        type=_names,
+        default=(),
+        metavar="A,B",
+        help="names of the only fields for --json (default: all that need no naming)",
+    )
     own["check-config"].add_argument(
         "file", type=Path, metavar="FILE", help="the configuration, as for --config.file"
     )
@@ -234,6 +253,10 @@ def _command(argv: Sequence[str]) -> str:
 def _meant(word: str, known: Collection[str]) -> str:
     close = get_close_matches(word, known, n=1)
     return f", did you mean {close[0]}?" if close else ""
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
 def _interval(text: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -13,6 +14,8 @@ from argparse import Namespace
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
+
+from msgspec.structs import replace
 
 from libvirt_exporter import doctor, logs, metric_list, serving, vms_table
 from libvirt_exporter.arguments import PROGRAM, options, parse
@@ -26,7 +29,7 @@ from libvirt_exporter.config import (
     override,
     place_of,
 )
-from libvirt_exporter.exchange import ScrapeRequest
+from libvirt_exporter.exchange import QueryRequest, RequestError, ScrapeRequest, UnavailableError
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.service import VOCABULARY, Exporter
 from libvirt_exporter.telemetry import Telemetry
@@ -124,6 +127,11 @@ def _metrics(arguments: Namespace) -> int:
 
 
 def _vms(arguments: Namespace) -> int:
+    if arguments.json:
+        request = QueryRequest(fields=arguments.fields, strict=True)
+        return _run_with_exporter(
+            arguments, lambda exporter: _print_fields(exporter, request, arguments.watch)
+        )
     return _run_with_exporter(arguments, lambda exporter: _print_vms(exporter, arguments.watch))
 
 
@@ -143,6 +151,26 @@ async def _print_vms(exporter: Exporter, watch: float | None) -> int:
             _print("\x1b[H\x1b[J")
         _print(_vms_text(before, now) if now.up else f"{vms_table.printable(now.error)}\n")
         before = now
+        await asyncio.sleep(watch)
+
+
+async def _print_fields(exporter: Exporter, request: QueryRequest, watch: float | None) -> int:
+    while True:
+        status = 0
+        await exporter.sample()
+        try:
+            answer = json.loads((await exporter.query(request)).body)
+        except RequestError as error:
+            status = _failed(f"{error.message}; {error.hint}" if error.hint else error.message)
+            if not isinstance(error, UnavailableError):
+                return status
+        else:
+            if answer["full"] or answer["dataList"] or answer["removed"]:
+                # Only ASCII: names could command the terminal.
+                _print(f"{json.dumps(answer)}\n")
+            request = replace(request, changed_since=answer["queryStamp"])
+        if watch is None:
+            return status
         await asyncio.sleep(watch)
 
 
@@ -209,6 +237,8 @@ def _run_with_exporter(
 ) -> int:
     """Run a command that samples this host and ends. Raises ConfigError."""
     config = _configuration(arguments)
+    # The state is the running exporter's: a moment has nothing to add, and root would own the file.
+    config = replace(config, events=replace(config.events, state_directory=""))
     # The command itself says what failed.
     level = config.log.level if "log.level" in options(arguments) else "error"
     logs.setup(level, config.log.format)

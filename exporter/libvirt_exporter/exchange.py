@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from libvirt_exporter.model import HostSample
+from libvirt_exporter.query.field import VmField
 
 
 class ScrapeRequest(Struct, frozen=True, kw_only=True):
@@ -35,6 +37,35 @@ class Exposition(Struct, frozen=True, kw_only=True):
     """`gzip` when the body is compressed, else ''."""
 
 
+class QueryRequest(Struct, frozen=True, kw_only=True):
+    """One question for fields of VMs, as the client put it; no name in it has been validated."""
+
+    vm_ids: tuple[str, ...] = ()
+    """UUIDs of the only VMs to answer for; empty: all."""
+    fields: tuple[str, ...] = ()
+    """Names of the only fields to answer with; empty: all."""
+    exclude: tuple[str, ...] = ()
+    """Names of fields to leave out."""
+    changed_since: str = ""
+    """Stamp of an earlier answer; blank: everything."""
+    wait: float = 0.0
+    """Seconds to wait for a change while there is none."""
+    explain: bool = False
+    """Whether to say of absent fields what it takes to have them."""
+    strict: bool = False
+    """Whether unknown names of fields are an error."""
+    gzip: bool = False
+    """Whether the client accepts a gzip body."""
+
+
+class QueryAnswer(Struct, frozen=True, kw_only=True):
+    """JSON, ready to be sent."""
+
+    body: bytes
+    content_encoding: str = ""
+    """`gzip` when the body is compressed, else ''."""
+
+
 class RequestError(Exception):
     """The client asked for something that cannot be: what is wrong, and what to do instead."""
 
@@ -44,11 +75,32 @@ class RequestError(Exception):
         self.hint = hint
 
 
+class NotFoundError(RequestError):
+    """The client asked for a VM that is not there."""
+
+
+class UnavailableError(RequestError):
+    """The host cannot be asked at the moment, and nobody knows what it would say."""
+
+
 class Service(Protocol):
     """What the HTTP layer needs of the composition root; all of it runs on the event loop."""
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         """Sample and render; `RequestError` for an unknown group or domain."""
+        ...
+
+    async def query(self, request: QueryRequest) -> QueryAnswer:
+        """Fields of VMs; `RequestError` for what `strict` refuses, `UnavailableError`."""
+        ...
+
+    async def diagnostics(self, vm_id: str) -> QueryAnswer:
+        """Nova's diagnostics of a VM; `NotFoundError`, `UnavailableError`."""
+        ...
+
+    @property
+    def fields(self) -> Sequence[VmField]:
+        """The fields that clients may ask for."""
         ...
 
     async def overview(self) -> HostSample:

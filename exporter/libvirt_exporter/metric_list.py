@@ -11,6 +11,7 @@ from libvirt_exporter.catalogue import (
     DOMAIN_METRICS,
     GROUPS,
     METRICS,
+    SAMPLE_METRICS,
     WITHHELD,
     WITHHELD_VALUES,
 )
@@ -112,7 +113,7 @@ def markdown() -> str:
     for name, (text, metrics) in _ALWAYS.items():
         parts += [f"## {name}\n", f"{text}\n", _metrics_table(metrics), _resets(metrics)]
     for group in GROUPS:
-        metrics = tuple(metric for metric in DOMAIN_METRICS if metric.group == group.name)
+        metrics = tuple(metric for metric in SAMPLE_METRICS if metric.group == group.name)
         parts += [f"## {group.name}\n", f"{group.text}\n", _about(group)]
         parts += [_metrics_table(metrics), _resets(metrics)]
     parts += [

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
 from typing import NamedTuple
 from uuid import UUID
 
 from msgspec.structs import replace
 
-from libvirt_exporter.catalogue import DOMAIN_METRICS, GROUPS
+from libvirt_exporter.catalogue import DOMAIN_METRICS, GROUPS, SAMPLE_METRICS
 from libvirt_exporter.catalogue.exporter import PROCESS_METRICS, SCRAPE_METRICS
 from libvirt_exporter.catalogue.metric import Fact
 from libvirt_exporter.config import Config, ConfigError, Vocabulary, changed_keys
 from libvirt_exporter.domain_filter import DomainFilter
-from libvirt_exporter.exchange import Exposition, RequestError, ScrapeRequest
+from libvirt_exporter.exchange import (
+    Exposition,
+    QueryAnswer,
+    QueryRequest,
+    RequestError,
+    ScrapeRequest,
+)
 from libvirt_exporter.exposition import expose
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampler import SampleRequest
 from libvirt_exporter.label_path import compile_label
-from libvirt_exporter.model import DomainSample, HostSample
+from libvirt_exporter.model import DomainSample, HostSample, Stats
+from libvirt_exporter.queries import Queries, Terms
+from libvirt_exporter.query.field import VmField
+from libvirt_exporter.query.vm_fields import FIELDS
 from libvirt_exporter.render.plan import Identity
 from libvirt_exporter.render.selection import Selection, UnknownGroupError, groups_named
 from libvirt_exporter.render.text import DomainText, TextRenderer
@@ -35,11 +46,12 @@ VOCABULARY = Vocabulary(
     groups={group.name: group.default for group in GROUPS},
     fields=frozenset(
         name
-        for row in DOMAIN_METRICS
+        for row in SAMPLE_METRICS
         for name in ((row.name,) if isinstance(row, Fact) else (row.name, row.source))
     ),
     labels=frozenset(label for row in DOMAIN_METRICS for label in row.labels) - {"domain", "uuid"},
     always=frozenset(row.name for row in (*SCRAPE_METRICS, *PROCESS_METRICS)),
+    vm_fields={field.name: field.sensitive for field in FIELDS},
 )
 """What a configuration may name."""
 
@@ -77,6 +89,7 @@ class Active:
         self.identity = Identity(config.labels.identity, config.limits.label_value_length)
         self._views: dict[frozenset[str], View] = {}
         self.everything = self._view(self._groups, fields_from=self._groups_for_fields)
+        self.terms = Terms(config.api, lambda sample: self.shown(sample).domains)
 
     def host_settings(self) -> HostSettings:
         """What the host needs of the configuration."""
@@ -87,6 +100,8 @@ class Active:
             parallel_calls=libvirt.parallel_calls,
             stuck_calls=libvirt.stuck_calls,
             info_refresh=scrape.info_refresh,
+            state_directory=self.config.events.state_directory,
+            all_counters=self.config.events.all_counters,
             labels=tuple(
                 compile_label(label.name, label.xpath, label.namespaces)
                 for label in self.config.labels.custom
@@ -125,19 +140,23 @@ class Active:
     def _renderer(self, selection: Selection) -> TextRenderer:
         return TextRenderer(selection, self.identity, series_limit=self.config.limits.series)
 
-    def rendered(self, view: View, domains: list[DomainSample], *, all_of_them: bool) -> DomainText:
+    def rendered(
+        self, view: View, domains: list[DomainSample], host_stats: Stats, *, all_of_them: bool
+    ) -> DomainText:
         """The text of domains, which may be all that are shown or a few that were asked for."""
         # A view's renderer forgets the domains it is not shown, so a few get one of their own.
         renderer = view.renderer if all_of_them else self._renderer(view.selection)
-        return renderer.render(domains)
+        return renderer.render(domains, host_stats)
 
     def _expand(self, parameter: str, names: Iterable[str]) -> frozenset[str]:
         try:
             return groups_named(names)
         except UnknownGroupError as error:
-            known = ", ".join(group.name for group in GROUPS)
+            known = [group.name for group in GROUPS]
+            meant = get_close_matches(str(error), known, n=1)
+            hint = f"did you mean {meant[0]}? " if meant else ""
             raise RequestError(
-                f"{parameter}: unknown group {error}", f"groups are: {known}"
+                f"{parameter}: unknown group {error}", f"{hint}groups are: {', '.join(known)}"
             ) from None
 
     def timeout(self, request: ScrapeRequest) -> float:
@@ -165,6 +184,24 @@ class Active:
                 domains.append(domain)
         return Shown(domains, hidden)
 
+    def crashed(self, sample: HostSample, wanted: Sequence[str] = ()) -> list[DomainSample]:
+        """The last of those domains that crashed and are not listed any more, for alerts.
+
+        A domain that is not defined permanently is gone at the moment of its crash.
+        """
+        gone = (
+            DomainSample(
+                uuid=domain.uuid,
+                name=domain.name,
+                active=False,
+                stats=domain.stats,
+                timestamp=domain.timestamp,
+            )
+            for domain in sample.vanished
+            if "event.last.crash" in domain.stats
+        )
+        return self.shown(replace(sample, domains=tuple(gone)), wanted).domains
+
 
 def _normalised(name_or_uuid: str) -> str:
     try:
@@ -182,18 +219,29 @@ class Exporter:
         self._telemetry = telemetry
         self._active = Active(load())
         telemetry.configuration_loaded()
+        # Renderers and queries keep state, so one thread computes; it never waits for libvirt.
+        self._render = ThreadPoolExecutor(1, "render")
+        self._queries = Queries(self._active.terms, sample=self.sample, thread=self._render)
         self._host = self._start_host()
         telemetry.watch_stuck(
             calls=lambda: self._host.stuck_calls, domains=lambda: len(self._host.stuck_domains)
         )
-        # Renderers keep state, so one thread renders; it never waits for libvirt.
-        self._render = ThreadPoolExecutor(1, "render")
+        telemetry.watch_events(
+            connected=lambda: self._host.events_connected,
+            alive_age=lambda: self._host.events_alive_age,
+        )
         self._bodies: dict[Hashable, asyncio.Task[Exposition]] = {}
         self._latest: HostSample | None = None
         self._latest_at = 0.0
 
     def _start_host(self) -> Host:
-        host = Host(self._active.host_settings(), observer=self._telemetry)
+        loop = asyncio.get_running_loop()
+
+        def happened() -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._queries.happened)
+
+        host = Host(self._active.host_settings(), observer=self._telemetry, on_event=happened)
         host.start()
         return host
 
@@ -257,9 +305,10 @@ class Exporter:
     ) -> Exposition:
         def render() -> Exposition:
             shown = active.shown(sample, request.domains)
+            domains = [*shown.domains, *active.crashed(sample, request.domains)]
             return expose(
                 sample,
-                active.rendered(view, shown.domains, all_of_them=not request.domains),
+                active.rendered(view, domains, sample.stats, all_of_them=not request.domains),
                 self._telemetry.registry,
                 series_limit=active.config.limits.series,
                 hidden=shown.hidden,
@@ -275,7 +324,25 @@ class Exporter:
         sample = await asyncio.wrap_future(self._host.sample(request, timeout=seconds))
         if view is self._active.everything:
             self._latest, self._latest_at = sample, time.monotonic()
+            self._queries.saw(sample)
         return sample
+
+    async def query(self, request: QueryRequest) -> QueryAnswer:
+        """Fields of VMs, of which `api.sensitive_fields` and `domains` decide what exists."""
+        return await self._queries.answer(request)
+
+    async def diagnostics(self, vm_id: str) -> QueryAnswer:
+        """Nova's diagnostics of one of the visible domains."""
+        return await self._queries.diagnostics(vm_id)
+
+    @property
+    def fields(self) -> Sequence[VmField]:
+        """The fields that clients may ask for."""
+        return self._queries.fields
+
+    def end_waiting(self) -> None:
+        """Answer those who wait for a change: the exporter is being stopped."""
+        self._queries.end()
 
     async def overview(self) -> HostSample:
         """The host's visible domains, two seconds ago at most, for the page for people."""
@@ -298,15 +365,19 @@ class Exporter:
         changed = changed_keys(before.config, active.config)
         if waiting := [key for key in changed if key.startswith("web.")]:
             log.warning("%s changed: that takes a restart", ", ".join(waiting))
-        if active.config.libvirt.uri == before.config.libvirt.uri:
-            self._host.apply(active.host_settings())
+        settings = active.host_settings()
+        if self._host.takes(settings):
+            self._host.apply(settings)
         else:
             old, self._host = self._host, self._start_host()
             old.close()
+            self._queries.forget()
+        self._queries.apply(active.terms)
         self._telemetry.configuration_loaded()
         log.info("configuration reloaded")
 
     def close(self) -> None:
         """Stop sampling; never waits for libvirt."""
+        self._queries.end()
         self._host.close()
         self._render.shutdown(wait=False, cancel_futures=True)

@@ -41,6 +41,7 @@ async def run(load: Callable[[], Config], sockets: Sequence[socket], security: S
         loop.add_signal_handler(signal.SIGHUP, lambda: tasks.start(_reload(exporter)))
         unblock_signals()
         tasks.start(exporter.warm_up())
+        tasks.start(_end_waiting(exporter, stop))
         web = exporter.config.web
         addresses = ", ".join(urls(sockets, tls=security.config.tls_server_config is not None))
         uri = exporter.config.libvirt.uri
@@ -84,6 +85,11 @@ class _Background:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background work failed", exc_info=error)
+
+
+async def _end_waiting(exporter: Exporter, stop: asyncio.Event) -> None:
+    await stop.wait()
+    exporter.end_waiting()
 
 
 async def _reload(exporter: Exporter) -> None:

@@ -47,6 +47,10 @@ class Telemetry:
         self._stuck_calls = self._gauge(exporter.STUCK_CALLS)
         self._disconnects = self._counter(exporter.DISCONNECTS)
         self._reconnects = self._counter(exporter.RECONNECTS)
+        self._event_stream_connected = self._gauge(exporter.EVENT_STREAM_CONNECTED)
+        self._event_stream_alive_age = self._gauge(exporter.EVENT_STREAM_ALIVE_AGE)
+        self._events_received = self._counter(exporter.EVENTS_RECEIVED)
+        self._events_dropped = self._counter(exporter.EVENTS_DROPPED)
 
     def _gauge(self, row: Metric) -> Gauge:
         return Gauge(row.name, row.help, tuple(row.labels), registry=self.registry)
@@ -58,6 +62,11 @@ class Telemetry:
         """Have the numbers of stuck calls and domains asked for whenever the metrics are read."""
         self._stuck_calls.set_function(calls)
         self._stuck_domains.set_function(domains)
+
+    def watch_events(self, connected: Callable[[], bool], alive_age: Callable[[], float]) -> None:
+        """Have the state of the event stream asked for whenever the metrics are read."""
+        self._event_stream_connected.set_function(connected)
+        self._event_stream_alive_age.set_function(alive_age)
 
     def configuration_loaded(self) -> None:
         """A configuration was read and took effect."""
@@ -98,3 +107,11 @@ class Telemetry:
     def sample_shared(self) -> None:
         """A request joined a sample in flight."""
         self._samples_shared.inc()
+
+    def events_received(self, event: str, count: int) -> None:
+        """libvirt delivered events."""
+        self._events_received.labels(event).inc(count)
+
+    def events_dropped(self, count: int) -> None:
+        """Events were lost."""
+        self._events_dropped.inc(count)

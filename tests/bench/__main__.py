@@ -17,7 +17,7 @@ from pathlib import Path
 
 import libvirt
 
-from tests.bench import real_host, rendering, synthetic_hosts
+from tests.bench import queries, real_host, rendering, synthetic_hosts
 from tests.bench.figures import Table
 
 
@@ -28,11 +28,15 @@ def parts(domains: int, *, quick: bool) -> Mapping[str, Callable[[], Table]]:
             "rendering": lambda: rendering.run((200, 1000), rounds=10),
             "real-host": lambda: real_host.run(min(domains, 20), rounds=5),
             "synthetic-hosts": lambda: synthetic_hosts.run((200, 1000), rounds=3),
+            "query-savings": lambda: queries.savings(100, polls=60),
+            "query-cost": lambda: queries.costs(200, rounds=20),
         }
     return {
         "rendering": lambda: rendering.run((200, 2000, 10_000), rounds=8),
         "real-host": lambda: real_host.run(domains, rounds=8),
         "synthetic-hosts": lambda: synthetic_hosts.run((2000, 10_000), rounds=3),
+        "query-savings": lambda: queries.savings(100, polls=300),
+        "query-cost": lambda: queries.costs(200, rounds=100),
     }
 
 

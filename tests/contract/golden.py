@@ -30,7 +30,7 @@ FORMATS: Final = ("prom", "openmetrics")
 
 def exposition(sample: HostSample, profile: str, extension: str) -> bytes:
     """The body of a scrape that gives this sample."""
-    rendered = TextRenderer(PROFILES[profile]).render(sample.domains)
+    rendered = TextRenderer(PROFILES[profile]).render(sample.domains, sample.stats)
     return expose(sample, rendered, as_openmetrics=extension == "openmetrics").body
 
 

@@ -23,14 +23,22 @@ TIMEOUT = 30.0
 """Seconds for one sample."""
 
 
-def sample_of(uri: str, *, within: float = 60.0) -> HostSample:
+PID_FILES = "/run/libvirt/qemu"
+"""Where libvirt keeps the files of its QEMU processes' ids."""
+
+
+def sample_of(uri: str, *, pid_files: str = PID_FILES, within: float = 60.0) -> HostSample:
     """Sample a host until the XML of all its domains has been read.
 
     Raises RuntimeError with the host's own words when it does not answer, or not within so many
     seconds.
     """
-    request = SampleRequest(frozenset(ask for group in GROUPS for ask in group.asks), backing=True)
-    host = Host(HostSettings(uri=uri))
+    request = SampleRequest(
+        frozenset(ask for group in GROUPS for ask in group.asks),
+        backing=True,
+        lanes=frozenset(lane for group in GROUPS for lane in group.lanes),
+    )
+    host = Host(HostSettings(uri=uri, pid_directory=pid_files))
     host.start()
     deadline = time.monotonic() + within
     try:
@@ -49,9 +57,9 @@ def sample_of(uri: str, *, within: float = 60.0) -> HostSample:
     raise RuntimeError(f"{uri}: the domains' XML could not be read within {within:g} s")
 
 
-def record(uri: str, path: Path) -> HostSample:
+def record(uri: str, path: Path, *, pid_files: str = PID_FILES) -> HostSample:
     """Write the anonymised sample of a host to a file; returns it."""
-    sample = anonymised(sample_of(uri))
+    sample = anonymised(sample_of(uri, pid_files=pid_files))
     path.write_bytes(msgspec.json.format(msgspec.json.encode(sample), indent=1) + b"\n")
     return sample
 

@@ -1,7 +1,8 @@
 """`python -m tests.contract.record_lab FILE`: records the host that the tests can build themselves.
 
 Its domains: a guest that runs and reports its memory, a paused one with a backing chain and an
-empty drive, one under KVM where KVM works, and one that is shut off.
+empty drive, one under KVM where KVM works, and one that is shut off. Beside them are a storage pool
+that runs, one that does not, and a network that is not active.
 """
 
 from __future__ import annotations
@@ -44,6 +45,15 @@ def populate(libvirtd: PrivateLibvirtd) -> None:
     if kvm_works(libvirtd):
         paused_domain(libvirtd, "kvm", kvm=True)
     shutoff_domain(libvirtd, "off")
+    images, _spare = [
+        libvirtd.connection.storagePoolDefineXML(
+            f"<pool type='dir'><name>{name}</name>"
+            f"<target><path>{libvirtd.root / name}</path></target></pool>"
+        )
+        for name in ("images", "spare")
+    ]
+    images.create()
+    libvirtd.connection.networkDefineXML("<network><name>inner</name></network>")
     wait_until(lambda: statistics(running).get("dirtyrate.calc_status") == 2, "a dirty rate")
     wait_until(lambda: statistics(running).get("balloon.last-update", 0) > 0, "memory figures")
     time.sleep(2)
@@ -58,7 +68,7 @@ def main() -> None:
     path = parser.parse_args().path
     with PrivateLibvirtd() as libvirtd:
         populate(libvirtd)
-        record(libvirtd.read_only_uri, path)
+        record(libvirtd.read_only_uri, path, pid_files=str(libvirtd.pid_files))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from libvirt_exporter.hypervisor.domain_xml import parse_domain
 from libvirt_exporter.label_path import compile_label
 from libvirt_exporter.model import DomainSample, GroupOutcome, HostInfo, HostSample, StatValue
+from tests.contract.synthetic_events import ENDED, HAPPENED
 
 HERE: Final = Path(__file__).parent
 XML: Final = HERE.parent / "unit" / "fixtures" / "xml"
@@ -80,6 +81,115 @@ IOTUNE: Final = {
 }
 
 
+JOBS: Final[dict[str, StatValue]] = {
+    "job.operation": 5,
+    "job.time_elapsed": 9203,
+    "job.time_remaining": 2000,
+    "job.downtime": 2766,
+    "job.setup_time": 4,
+    "job.data_total": 201859072,
+    "job.data_processed": 102408627,
+    "job.data_remaining": 39161856,
+    "job.memory_total": 201859072,
+    "job.memory_processed": 102408627,
+    "job.memory_remaining": 39161856,
+    "job.memory_bps": 16789240,
+    "job.memory_constant": 25184,
+    "job.memory_normal": 24898,
+    "job.memory_normal_bytes": 101982208,
+    "job.memory_dirty_rate": 1698,
+    "job.memory_iteration": 2,
+    "job.memory_postcopy_requests": 0,
+    "job.memory_page_size": 4096,
+    "job.disk_total": 1073741824,
+    "job.disk_processed": 4194304,
+    "job.disk_remaining": 1069547520,
+    "job.disk_bps": 8388608,
+    "job.auto_converge_throttle": 20,
+    "job.type": 2,
+    "blockjob.0.name": "vda",
+    "blockjob.0.type.name": "copy",
+    "blockjob.0.type": 2,
+    "blockjob.0.bandwidth": 8388608,
+    "blockjob.0.cur": 16777216,
+    "blockjob.0.end": 1073741824,
+    "blockjob.1.name": "vdb",
+    "blockjob.1.type.name": "pull",
+    "blockjob.1.type": 1,
+    "blockjob.1.bandwidth": 0,
+    "blockjob.1.cur": 524288,
+    "blockjob.1.end": 1073741824,
+    "lastjob.migration_out.time": 1_700_000_000_123_456_789,
+    "lastjob.migration_out.time_elapsed": 11839,
+    "lastjob.migration_out.downtime": 106,
+    "lastjob.migration_out.data_total": 201859072,
+    "lastjob.migration_out.memory_total": 201859072,
+    "lastjob.backup.time": 1_700_000_000_123_456_789,
+    "lastjob.backup.success": 0,
+    "lastjob.backup.time_elapsed": 36076,
+}
+"""A migration, block jobs and finished jobs as the lane `jobs` reads them: the keys and most values
+are those of libvirt 9.0 with QEMU 7.2, put together from several guests."""
+
+IO_ERROR: Final[dict[str, StatValue]] = {
+    "state.state": 3,
+    "state.reason": 5,
+    "pause.code": 1,
+    "diskerror.0.name": "vda",
+    "diskerror.0.error": 2,
+}
+"""A guest whose disk has no space, as libvirt 9.0 tells of it."""
+
+
+PROCESS: Final[dict[str, StatValue]] = {
+    "process.pid": 4711,
+    "process.guest.time": 86_400_010_000_000,
+    "start.time": 1_699_900_000_000_000_000,
+}
+
+HOST: Final[dict[str, StatValue]] = {
+    "node.cpus": 2,
+    "node.numa.nodes": 1,
+    "node.topology.sockets": 1,
+    "node.topology.cores": 2,
+    "node.topology.threads": 1,
+    "node.cpu.frequency": 2_445_000_000,
+    "node.cpu.kernel.time": 4_745_900_000_000,
+    "node.cpu.user.time": 7_990_950_000_000,
+    "node.cpu.idle.time": 11_177_680_000_000,
+    "node.cpu.iowait.time": 46_780_000_000,
+    "node.memory.total": 24_682_416,
+    "node.memory.free": 22_069_172,
+    "node.memory.buffers": 7_944,
+    "node.memory.cached": 865_388,
+    "pool.0.name": "images",
+    "pool.0.responsive": True,
+    "pool.0.type": "dir",
+    "pool.0.state": 2,
+    "pool.0.persistent": True,
+    "pool.0.autostart": True,
+    "pool.0.capacity": 270_553_174_016,
+    "pool.0.allocation": 25_089_769_472,
+    "pool.0.available": 245_463_404_544,
+    "pool.1.name": "off",
+    "pool.1.responsive": True,
+    "pool.1.type": "logical",
+    "pool.1.state": 0,
+    "pool.1.persistent": True,
+    "pool.1.autostart": False,
+    "pool.2.name": "stuck",
+    "pool.2.responsive": False,
+    "network.0.name": "default",
+    "network.0.responsive": True,
+    "network.0.bridge": "virbr0",
+    "network.0.forward": "nat",
+    "network.0.active": True,
+    "network.0.persistent": True,
+    "network.0.autostart": True,
+}
+"""A host, its storage pools and networks: keys and most values are those of libvirt 9.0."""
+
+
 def _filled(pattern: str) -> Iterator[str]:
     """Every key that a pattern stands for here."""
     found = re.search(r"<(\w+)>", pattern)
@@ -123,6 +233,12 @@ def _domain(
         info,
         cpu_tune=replace(info.cpu_tune, global_period=0.1, global_quota=0.4),
         disks=tuple(replace(disk, iotune=IOTUNE) for disk in info.disks),
+        # As libvirt 9.0 tells of them beside the XML.
+        snapshots=2,
+        oldest_snapshot=1_690_000_000.0,
+        checkpoints=1,
+        oldest_checkpoint=1_695_000_000.0,
+        malformed_metadata=3,
     )
     return DomainSample(
         uuid=uuid,
@@ -142,7 +258,14 @@ SYNTHETIC: Final = HostSample(
     domains=(
         _domain(
             "00000000-0000-4000-8000-000000000001",
-            {**_everything(), "monitor.responsive": True},
+            {
+                **_everything(),
+                **HAPPENED,
+                **JOBS,
+                **PROCESS,
+                "pause.code": 0,
+                "monitor.responsive": True,
+            },
             "qemu_live.xml",
         ),
         _domain(
@@ -165,11 +288,14 @@ SYNTHETIC: Final = HostSample(
         ),
         _domain(
             "00000000-0000-4000-8000-000000000004",
-            {"state.state": 5, "state.reason": 8},
+            {"state.state": 5, "state.reason": 8, **ENDED},
             "qemu_inactive.xml",
             active=False,
         ),
+        _domain("00000000-0000-4000-8000-000000000005", IO_ERROR, "nova_1_1.xml"),
     ),
     groups=(GroupOutcome(group="state", success=True, duration=0.125),),
     phases={"state": 0.125},
+    stats=HOST,
+    lanes={"node": 0.25, "storage": 30.5, "networks": 0.125},
 )

@@ -17,27 +17,57 @@ MIB = 1024**2
 
 
 @contextlib.contextmanager
-def beside(work: threading.Thread, stop: threading.Event) -> Iterator[None]:
-    """Run a thread for the length of the block; it ends when `stop` is set."""
-    work.start()
+def beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run `work` on a thread for the length of the block; it ends when its event is set."""
+    stop = threading.Event()
+    thread = threading.Thread(target=work, args=(stop,))
+    thread.start()
     try:
         yield
     finally:
         stop.set()
-        work.join()
+        thread.join()
 
 
-def polled(daemon: PrivateLibvirtd, exporter: WatchedExporter, scrapes: int) -> None:
-    """Another client makes bulk calls all the time: no scrape has a hole."""
-    stop = threading.Event()
+@contextlib.contextmanager
+def polling(daemon: PrivateLibvirtd) -> Iterator[None]:
+    """Another client makes bulk calls all the time."""
 
-    def poll() -> None:
+    def poll(stop: threading.Event) -> None:
         connection = daemon.connect(read_only=True)
         while not stop.is_set():
             connection.getAllDomainStats()
 
+    with beside(poll):
+        yield
+
+
+@contextlib.contextmanager
+def churning(daemon: PrivateLibvirtd) -> Iterator[list[str]]:
+    """Domains are created and destroyed all the time; the list grows by those that are gone."""
+    gone: list[str] = []
+    failures: list[BaseException] = []
+
+    def churn(stop: threading.Event) -> None:
+        try:
+            while not stop.is_set():
+                domain = paused_domain(daemon, daemon.unused_name("churn"), disks=1)
+                name = domain.name()
+                time.sleep(0.1)
+                domain.destroy()
+                gone.append(name)
+        except libvirt.libvirtError as error:
+            failures.append(error)
+
+    with beside(churn):
+        yield gone
+    assert failures == []
+
+
+def polled(daemon: PrivateLibvirtd, exporter: WatchedExporter, scrapes: int) -> None:
+    """Another client makes bulk calls all the time: no scrape has a hole."""
     whole = exporter.timed()
-    with beside(threading.Thread(target=poll), stop):
+    with polling(daemon):
         for _ in range(scrapes):
             assert exporter.timed().lacks(whole) == set()
 
@@ -82,23 +112,8 @@ def frozen(daemon: PrivateLibvirtd, exporter: WatchedExporter, scrapes: int) -> 
 def churned(daemon: PrivateLibvirtd, exporter: WatchedExporter, seconds: float) -> None:
     """Domains come and go: no error, no ghost, and nothing of the others is lost."""
     whole = exporter.timed()
-    stop = threading.Event()
-    gone: list[str] = []
-    failures: list[BaseException] = []
-
-    def churn() -> None:
-        try:
-            while not stop.is_set():
-                domain = paused_domain(daemon, daemon.unused_name("churn"), disks=1)
-                name = domain.name()
-                time.sleep(0.1)
-                domain.destroy()
-                gone.append(name)
-        except libvirt.libvirtError as error:
-            failures.append(error)
-
     seen: set[str] = set()
-    with beside(threading.Thread(target=churn), stop):
+    with churning(daemon) as gone:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             ghosts = set(gone)
@@ -107,7 +122,6 @@ def churned(daemon: PrivateLibvirtd, exporter: WatchedExporter, seconds: float) 
             assert scrape.lacks(whole) == set()
             assert not ghosts & scrape.by_domain.keys()
             seen |= scrape.by_domain.keys()
-    assert failures == []
     assert seen - whole.by_domain.keys(), "no scrape met a domain that came"
     assert exporter.timed().by_domain.keys() == whole.by_domain.keys()
     assert "level=error" not in exporter.log
@@ -137,6 +151,7 @@ def flat(resources: list[Resources]) -> None:
         return max(map(figure, after)) - max(map(figure, before))
 
     told = f"{before[-1]} became {after[-1]}"
+    print(told)
     # A connection that is just being replaced may still have its thread and sockets.
     assert grown(lambda one: one.threads) <= 2, told
     assert grown(lambda one: one.descriptors) <= 3, told

@@ -68,6 +68,7 @@ class FakeDomain:
         self.failing: set[str] = set()
         """Groups that fail the whole call."""
         self.xml_broken = False
+        self.has_control_group = True
         self.late = 0.0
         """Seconds that a call takes after its monitor has answered."""
         self.monitor_contacts = 0
@@ -79,7 +80,17 @@ class FakeDomain:
         self.readable = threading.Event()
         """Unless set, whoever reads its XML waits, as for a job since libvirt 11."""
         self.readable.set()
+        self.xml_waiters = 0
         self.job_since: float | None = None
+        self.job: dict[str, Any] = {"type": libvirt.VIR_DOMAIN_JOB_NONE}
+        """What jobStats says."""
+        self.block_jobs: dict[str, dict[str, int]] = {}
+        """What blockJobInfo says, by device."""
+        self.disk_errors: dict[str, int] = {}
+        self.refusals: dict[str, libvirt.libvirtError] = {}
+        """Errors of its own calls, by name."""
+        self.own_calls: list[str] = []
+        """Names of the calls that were made for it alone."""
 
     def xml(self) -> str:
         if self.xml_broken:
@@ -303,11 +314,58 @@ class FakeHandle:
         self.domain.unlocked.wait()
         return [1 if self.domain.active else 5, 1]
 
+    def info(self) -> list[int]:
+        self.connection.check()
+        self.domain.unlocked.wait()
+        return [1 if self.domain.active else 5, 2048, 1024, 2, 10]
+
+    def getCPUStats(self, _total: bool) -> list[dict[str, int]]:  # noqa: N802
+        if not self.domain.has_control_group:
+            raise libvirt_error(libvirt.VIR_ERR_OPERATION_INVALID, "CPUACCT is not mounted")
+        return [{"cpu_time": 13, "user_time": 8, "system_time": 4}]
+
+    def vcpusFlags(self, flags: int) -> int:  # noqa: N802
+        assert flags == libvirt.VIR_DOMAIN_VCPU_MAXIMUM
+        return 4
+
+    def vcpus(self) -> tuple[list[tuple[int, ...]], list[tuple[bool, ...]]]:
+        return [(0, 1, 6, 0), (1, 1, 7, 1)], [(True,), (True,)]
+
     def controlInfo(self) -> list[int]:  # noqa: N802
         self.connection.check()
         if not self.domain.active:
             raise libvirt_error(libvirt.VIR_ERR_OPERATION_INVALID, "domain is not running")
         return self.domain.control()
+
+    def _own_call(self, name: str) -> None:
+        """A call that takes the domain's job."""
+        self.connection.check()
+        self.domain.own_calls.append(name)
+        if name in self.domain.refusals:
+            raise self.domain.refusals[name]
+        self.domain.answers.wait()
+
+    def jobStats(self, flags: int = 0) -> dict[str, Any]:  # noqa: N802
+        assert flags == 0, "COMPLETED erases the figures for everybody else"
+        self._own_call("jobStats")
+        return dict(self.domain.job)
+
+    def blockJobInfo(self, device: str, flags: int = 0) -> dict[str, int]:  # noqa: N802
+        assert flags == libvirt.VIR_DOMAIN_BLOCK_JOB_INFO_BANDWIDTH_BYTES
+        self._own_call(f"blockJobInfo {device}")
+        return dict(self.domain.block_jobs.get(device, {}))
+
+    def diskErrors(self) -> dict[str, int]:  # noqa: N802
+        self._own_call("diskErrors")
+        return dict(self.domain.disk_errors)
+
+    def snapshotNum(self) -> int:  # noqa: N802
+        raise libvirt_error(libvirt.VIR_ERR_NO_SUPPORT)
+
+    def listAllCheckpoints(self) -> list[Any]:  # noqa: N802
+        if (refusal := self.domain.refusals.get("listAllCheckpoints")) is not None:
+            raise refusal
+        return []
 
     def XMLDesc(self, flags: int) -> str:  # noqa: N802
         assert flags == 0, "more needs a read-write connection"
@@ -315,6 +373,8 @@ class FakeHandle:
         if self.domain.uuid not in self.connection.host.domains:
             raise libvirt_error(libvirt.VIR_ERR_NO_DOMAIN, "Domain not found")
         self.domain.unlocked.wait()
+        self.domain.xml_waiters += 1
         self.domain.readable.wait()
+        self.domain.xml_waiters -= 1
         self.domain.xml_reads += 1
         return self.domain.xml()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -29,11 +30,26 @@ class Machine:
         self.names: dict[str, str] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, program: str = RUNS, *, file: str | None = None) -> str:
-        """Start one; returns its UUID."""
+    def start(
+        self,
+        name: str,
+        program: str = RUNS,
+        *,
+        file: str | None = None,
+        arguments: Sequence[str] = (),
+    ) -> str:
+        """Start one, with more of QEMU's arguments; returns its UUID."""
         uuid = str(UUID(int=len(self.names) + 1))
         process = subprocess.Popen(
-            [sys.executable, "-c", program, "-uuid", uuid, str(self.directory / "fifo")],
+            [
+                sys.executable,
+                "-c",
+                program,
+                "-uuid",
+                uuid,
+                *arguments,
+                str(self.directory / "fifo"),
+            ],
             stdin=subprocess.PIPE,
         )
         self.names[uuid] = name

@@ -85,27 +85,3 @@ def test_a_renamed_domain_is_shown_under_its_new_name_only(
 def test_many_scrapes_leave_nothing_behind(exporter: WatchedExporter) -> None:
     """Memory, threads and descriptors stay what they are."""
     endured(exporter, scrapes=150)
-
-
-def test_it_ends_at_once_while_the_daemon_is_frozen(
-    daemon: PrivateLibvirtd, exporter: WatchedExporter
-) -> None:
-    """SIGTERM in the middle of a scrape that waits: status 0 within two seconds."""
-    with daemon.frozen():
-        asking = threading.Thread(target=exporter.at_once, args=(3,))
-        asking.start()
-        time.sleep(0.1)
-        exporter.end()
-        asking.join()
-
-
-def test_it_ends_at_once_while_the_daemon_is_away(
-    daemon: PrivateLibvirtd, exporter: WatchedExporter
-) -> None:
-    """SIGTERM while there is nothing to connect to: status 0 within two seconds."""
-    daemon.kill()
-    try:
-        assert not exporter.timed().up
-        exporter.end()
-    finally:
-        daemon.start()

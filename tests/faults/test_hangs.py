@@ -7,8 +7,10 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import libvirt
@@ -23,6 +25,11 @@ from tests.lab.domains import HOSTILE_NAMES, crowd, paused_domain
 SIZE: Final = 40
 STUCK_CALLS: Final = 12
 """The default of `libvirt.stuck_calls`."""
+
+AS_FAST: Final = 1.2
+"""Times that a scrape beside hung domains may take of what others do."""
+FEWEST, MOST = 3, 9
+"""Comparisons that tell."""
 
 # Where QEMU's pid files are hidden from the exporter, only libvirt tells who hangs. A session
 # daemon keeps them elsewhere than the exporter looks.
@@ -74,18 +81,33 @@ def missing(scrape: Scrape) -> dict[str, set[str]]:
 
 
 def without_monitor(scrape: Scrape, domain: str) -> bool:
-    """Whether it shows what needs no monitor of this domain: its state, interfaces and info."""
+    """Whether it shows what needs no monitor of this domain: state, CPU, interfaces and info."""
     names = {name for name, _ in scrape.by_domain[domain]}
     return names >= {
         "libvirt_domain_state",
+        "libvirt_domain_cpu_seconds_total",
+        "libvirt_domain_vcpu_seconds_total",
         "libvirt_domain_interface_receive_bytes_total",
         "libvirt_domain_info",
         "libvirt_domain_block_info",
     }
 
 
+def cpu_time(scrape: Scrape, domain: str) -> float:
+    return scrape.values("libvirt_domain_cpu_seconds_total")[domain]
+
+
 def stuck_calls(scrape: Scrape) -> float:
     return scrape.value("libvirt_exporter_stuck_calls")
+
+
+def abandoned(scrape: Scrape) -> dict[str, float]:
+    """How many calls of which kind have been given up."""
+    return {
+        dict(labels)["call"]: value
+        for (name, labels), value in scrape.samples.items()
+        if name == "libvirt_exporter_abandoned_calls_total"
+    }
 
 
 @pytest.mark.parametrize("sees_processes", SEES)
@@ -93,7 +115,7 @@ def stuck_calls(scrape: Scrape) -> float:
 def test_hung_domains_cost_themselves_only(
     host: Crowd, tmp_path: Path, number: int, *, sees_processes: bool
 ) -> None:
-    """The others are whole and as fast as ever, and the hung ones say that they are."""
+    """The others are whole in every scrape, and the hung ones say that they are."""
     victims = host.domains[7 : 7 + 5 * number : 5]
     names = {domain.name() for domain in victims}
     with WatchedExporter(
@@ -101,11 +123,8 @@ def test_hung_domains_cost_themselves_only(
     ) as exporter:
         whole = exporter.timed()
         assert missing(whole) == {}
-        before = exporter.several(5)
         with stopped(host.daemon, *victims):
-            first = exporter.timed()
-            later = exporter.several(5)
-            for scrape in (first, *later):
+            for scrape in exporter.several(4):
                 assert scrape.lacks(whole, besides=names) == set()
                 assert missing(scrape).keys() == names
                 assert {"balloon", "block"} <= missing(scrape)[min(names)]
@@ -115,13 +134,41 @@ def test_hung_domains_cost_themselves_only(
                 assert scrape.value("libvirt_exporter_stuck_domains") == number
                 assert stuck_calls(scrape) <= (0 if sees_processes else number)
                 assert all(without_monitor(scrape, name) for name in names)
+                assert all(cpu_time(scrape, name) >= cpu_time(whole, name) for name in names)
                 assert scrape.value("libvirt_scrape_group_success", group="block") == 1
         healed = exporter.timed()
         assert healed.lacks(whole) == set()
         assert missing(healed) == {}
         assert set(healed.values("libvirt_domain_monitor_responsive").values()) == {1}
-        normal = usual([*before, *exporter.several(5)])
-    assert usual(later) < 1.5 * normal + 0.05
+
+
+def slowdown(
+    exporter: WatchedExporter, daemon: PrivateLibvirtd, *victims: libvirt.virDomain
+) -> float:
+    """How many times as long a scrape takes beside hung domains, medians over medians."""
+    before = exporter.several(5)
+    with stopped(daemon, *victims):
+        exporter.timed()  # this one finds out who hangs
+        meanwhile = exporter.several(10)
+    exporter.timed()
+    return usual(meanwhile) / usual([*before, *exporter.several(5)])
+
+
+@pytest.mark.parametrize("sees_processes", SEES)
+@pytest.mark.parametrize("number", [1, 5])
+def test_beside_hung_domains_scrapes_are_as_fast_as_ever(
+    host: Crowd, tmp_path: Path, number: int, *, sees_processes: bool
+) -> None:
+    """A fifth slower at most: in the usual one of several comparisons, as machines are busy."""
+    victims = host.domains[7 : 7 + 5 * number : 5]
+    ratios: list[float] = []
+    with WatchedExporter(
+        host.daemon, tmp_path / "exporter", sees_processes=sees_processes
+    ) as exporter:
+        while len(ratios) < FEWEST or median(ratios) > AS_FAST:
+            assert len(ratios) < MOST, ratios
+            ratios.append(slowdown(exporter, host.daemon, *victims))
+    print("scrapes take", *(f"{ratio:.2f}" for ratio in ratios), "times as long as usual")
 
 
 def test_with_all_domains_hung_libvirt_stays_usable(host: Crowd, exporter: WatchedExporter) -> None:
@@ -133,7 +180,7 @@ def test_with_all_domains_hung_libvirt_stays_usable(host: Crowd, exporter: Watch
             assert scrape.up
             assert scrape.by_domain.keys() == whole.by_domain.keys()
             assert all(without_monitor(scrape, name) for name in whole.by_domain)
-            assert stuck_calls(scrape) <= STUCK_CALLS
+            assert stuck_calls(scrape) <= STUCK_CALLS, abandoned(scrape)
             assert scrape.value("libvirt_scrape_group_success", group="block") == 0
         started = time.monotonic()
         other = host.daemon.connect(read_only=True)
@@ -219,15 +266,23 @@ def test_scrapes_that_come_together_share_one_sample(
     assert grown("libvirt_exporter_samples_shared_total") == 99
 
 
-@pytest.mark.parametrize("number", [1, SIZE])
-def test_it_ends_at_once_while_domains_hang(
-    host: Crowd, exporter: WatchedExporter, number: int
+def test_a_hung_domain_costs_two_exporters_no_more_than_one(
+    host: Crowd, exporter: WatchedExporter, tmp_path: Path
 ) -> None:
-    """SIGTERM in the middle of a scrape that hangs: status 0 within two seconds."""
-    with host.daemon.hung(*host.domains[:number]):
-        exporter.timed()
-        asking = threading.Thread(target=exporter.at_once, args=(3,))
-        asking.start()
-        time.sleep(0.1)
-        exporter.end()
-        asking.join()
+    """Only one of them can have a call in it; the other one sees that and asks around it."""
+    victims = host.domains[3::17]
+    names = {domain.name() for domain in victims}
+    with WatchedExporter(host.daemon, tmp_path / "other", timeout=3.0) as other:
+        whole = exporter.timed()
+        with host.daemon.hung(*victims):
+            for _ in range(3):
+                with ThreadPoolExecutor() as threads:
+                    scrapes = [
+                        asked.result()
+                        for asked in [threads.submit(one.timed) for one in (exporter, other)]
+                    ]
+                assert sum(map(stuck_calls, scrapes)) <= len(victims)
+                for scrape in scrapes:
+                    assert scrape.lacks(whole, besides=names) == set()
+                    assert missing(scrape).keys() == names
+        wait_until(lambda: stuck_calls(other.timed()) == 0, "no call is stuck")

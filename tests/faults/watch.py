@@ -8,6 +8,7 @@ import socket
 import statistics
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -141,14 +142,17 @@ class WatchedExporter(Exporter):
         return [self.timed() for _ in range(number)]
 
     def at_once(self, number: int) -> list[bytes]:
-        """Have so many clients ask at the same moment; returns the status lines."""
+        """Have so many clients ask at the same moment; returns the status lines.
+
+        Nothing stands for an answer that the exporter's end cut short.
+        """
         host, _, port = self.address.rpartition(":")
         clients = [socket.create_connection((host, int(port)), 30) for _ in range(number)]
         for client in clients:
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         answers = []
         for client in clients:
-            with client, client.makefile("rb") as answer:
+            with client, client.makefile("rb") as answer, suppress(ConnectionResetError):
                 answers.append(answer.read().partition(b"\r\n")[0])
         return answers
 

@@ -56,6 +56,8 @@ class Machine:
     """The disks' `error_policy`, such as enospace."""
     chain: int = 1
     """Images in each disk's backing chain."""
+    data: int = 0
+    """Bytes written to each image, apart from those of its chain's other images."""
     cdrom: bool = False
     """An empty drive, sda."""
     nics: int = 1
@@ -200,11 +202,14 @@ def _devices(libvirtd: PrivateLibvirtd, machine: Machine) -> list[str]:
 def _disk(libvirtd: PrivateLibvirtd, machine: Machine, number: int) -> str:
     directory = machine.disk_directory or libvirtd.images
     image = ""
-    for _ in range(machine.chain):
+    for layer in range(machine.chain):
         backing = ["-F", "qcow2", "-b", image] if image else []
         image = str(directory / f"{libvirtd.unused_name('disk')}.qcow2")
         size = [] if backing else [str(DISK_SIZE)]
         libvirtd.inside("qemu-img", "create", "-q", "-f", "qcow2", *backing, image, *size)
+        if machine.data:
+            write = f"write {layer * machine.data} {machine.data}"
+            libvirtd.inside("qemu-io", "-f", "qcow2", "-c", write, image)
     policy = f" error_policy='{machine.error_policy}'" if machine.error_policy else ""
     return (
         f"<disk type='file' device='disk'><driver name='qemu' type='qcow2'{policy}/>"

@@ -218,6 +218,10 @@ def _constant(prefix: str, number: int) -> str:
     return name.removeprefix(f"{prefix}_").lower()
 
 
+_BOOT: Final = {"fd": "a", "hd": "c", "cdrom": "d", "network": "n"}
+_LIMITS: Final = {"total_bytes_sec": "total_bytes", "read_iops_sec": "read_requests"}
+
+
 def of_xml(domain: libvirt.virDomain, identity: Mapping[str, str]) -> Values:
     """The series of what a domain's XML says."""
     root = ElementTree.fromstring(domain.XMLDesc())
@@ -250,6 +254,16 @@ def of_xml(domain: libvirt.virDomain, identity: Mapping[str, str]) -> Values:
         cores=at(root, "cpu/topology", "cores"),
         threads=at(root, "cpu/topology", "threads"),
     )
+    screens = [screen.get("keymap", "") for screen in root.iterfind("devices/graphics")]
+    add(
+        "domain_config_info",
+        acpi="false" if root.find("features/acpi") is None else "true",
+        boot="".join(_BOOT[boot.get("dev", "")] for boot in root.iterfind("os/boot")),
+        keymap=next(filter(None, screens), ""),
+        clipboard="",
+    )
+    if (clock := root.find("clock[@adjustment]")) is not None:
+        add("domain_clock_adjustment_seconds", int(clock.get("adjustment", "")))
     add("domain_persistent", domain.isPersistent())
     add("domain_autostart", domain.autostart())
     add("domain_configured_vcpus", float(at(root, "vcpu", "current") or at(root, "vcpu")))
@@ -260,6 +274,9 @@ def of_xml(domain: libvirt.virDomain, identity: Mapping[str, str]) -> Values:
     if period := at(root, "devices/memballoon/stats", "period"):
         add("domain_balloon_stats_period_seconds", int(period))
     add("domain_cpu_shares", number("cputune/shares"))
+    agent = root.find("devices/channel/target[@name='org.qemu.guest_agent.0']")
+    if agent is not None:
+        add("domain_agent_connected", agent.get("state") == "connected")
     for watchdog in root.iterfind("devices/watchdog"):
         add(
             "domain_watchdog_info",
@@ -281,8 +298,15 @@ def of_xml(domain: libvirt.virDomain, identity: Mapping[str, str]) -> Values:
             error_policy=at(disk, "driver", "error_policy"),
             readonly="false" if disk.find("readonly") is None else "true",
         )
+        for limit in disk.iterfind("iotune/*"):
+            name = _LIMITS[limit.tag]
+            add(f"domain_block_iotune_{name}_per_second", int(limit.text or ""), device=device)
         if source := at(disk, "source", "file"):
             add("domain_block_source_info", device=device, source=source)
+            # Each image but the last holds the next; an inactive domain's XML does not tell.
+            if disk.find("backingStore") is not None:
+                depth = 1 + len(disk.findall(".//backingStore/source"))
+                add("domain_block_backing_chain_depth", depth, device=device)
         if serial := at(disk, "serial"):
             add("domain_block_serial_info", device=device, serial=serial)
     for position, interface in enumerate(root.iterfind("devices/interface")):
@@ -347,5 +371,9 @@ def _add_nova(root: ElementTree.Element, add: Callable[..., None]) -> None:
         user_id=user.get("uuid", ""),
         user_name=user.text or "",
     )
+    # What is no number is left out, and counted.
+    numbers = [element.text or "" for element in flavor]
+    if malformed := sum(not text.isdecimal() for text in numbers):
+        add("domain_malformed_metadata_values", malformed)
     # 2026-03-01 12:00:00 UTC, which is what the lab's XML says.
     add("domain_openstack_creation_timestamp_seconds", 1772366400)

@@ -18,14 +18,12 @@ import pytest
 from tests.lab.daemon import PrivateLibvirtd, wait_until
 from tests.lab.domains import (
     HOSTILE_NAMES,
-    MIB,
     crowd,
     paused_domain,
     shutoff_domain,
     state,
     statistics,
 )
-from tests.lab.guests import BOOTS_WITHIN, start_guest
 
 Guests = dict[str, libvirt.virDomain]
 
@@ -92,37 +90,6 @@ def test_the_agent_of_the_running_guest_answers(guests: Guests) -> None:
     wait_until(lambda: "state='connected'" in running.XMLDesc(), "the agent is connected", 20)
     answer = cast(dict[str, str], running.guestInfo(libvirt.VIR_DOMAIN_GUEST_INFO_HOSTNAME))
     assert answer["hostname"] == "lab-guest"
-
-
-def test_a_starved_watchdog_pauses_its_guest(libvirtd: PrivateLibvirtd) -> None:
-    """A guest that stops feeding its i6300esb is paused for that reason."""
-    starved = start_guest(
-        libvirtd,
-        "starved",
-        "feed-watchdog-and-stop",
-        parameters="heartbeat=2",
-        disks=0,
-        watchdog="pause",
-    )
-    expected = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_WATCHDOG)
-    wait_until(lambda: state(starved) == expected, "paused by watchdog", BOOTS_WITHIN)
-    starved.destroy()
-
-
-def test_a_full_disk_pauses_its_guest_until_there_is_room(libvirtd: PrivateLibvirtd) -> None:
-    """ENOSPC names the disk; a grown file system and a resume heal it."""
-    if not libvirtd.privileged:
-        pytest.skip("only root can mount a small file system")
-    small = libvirtd.small_file_system(8 * MIB)
-    full = start_guest(libvirtd, "full", "fill-disk", disk_directory=small, error_policy="enospace")
-    expected = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
-    wait_until(lambda: state(full) == expected, "paused by I/O error", BOOTS_WITHIN)
-    errors = cast(dict[str, int], full.diskErrors())
-    assert errors == {"vda": libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE}
-    libvirtd.grow_file_system(small, 64 * MIB)
-    full.resume()
-    wait_until(lambda: statistics(full)["block.0.wr.bytes"] > 16 * MIB, "the guest writes on")
-    full.destroy()
 
 
 def test_a_hung_qemu_blocks_the_bulk_call_until_it_goes_on(fresh_libvirtd: PrivateLibvirtd) -> None:

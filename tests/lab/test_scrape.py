@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import libvirt
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 
 from libvirt_exporter.catalogue import WITHHELD
-from tests.lab import expectation
+from tests.lab import circumstances, expectation
 from tests.lab.daemon import PrivateLibvirtd, wait_until
-from tests.lab.domains import HOSTILE_NAMES, Machine, create, paused_domain, state, statistics
+from tests.lab.domains import (
+    HOSTILE_NAMES,
+    MIB,
+    Machine,
+    create,
+    paused_domain,
+    shutoff_domain,
+    state,
+    statistics,
+)
 from tests.lab.exporter import EVERYTHING, Exporter, Series, series
 
 ROUNDS: Final = 20
-"""Scrapes within which every figure must once have stood still, or moved forward."""
+"""Scrapes within which every figure must once be right while it stands still."""
+
+HOST_METRIC: Final = "libvirt_(node|storage_pool|network)_"
 
 PRIVATE: Final = {
     "title": "the payroll of Ms Example",
@@ -42,7 +54,9 @@ INSTANCE: Final = f"""
 <nova:instance xmlns:nova='http://openstack.org/xmlns/libvirt/nova/1.1'>
   <nova:package version='27.0.0'/><nova:name>web "1" \\ ä</nova:name>
   <nova:creationTime>2026-03-01 12:00:00</nova:creationTime>
-  <nova:flavor name='m1.tiny'><nova:memory>512</nova:memory><nova:vcpus>2</nova:vcpus></nova:flavor>
+  <nova:flavor name='m1.tiny'>
+    <nova:memory>much</nova:memory><nova:vcpus>2</nova:vcpus>
+  </nova:flavor>
   <nova:owner>
     <nova:user uuid='{PRIVATE["user id"]}'>{PRIVATE["user"]}</nova:user>
     <nova:project uuid='{PROJECT}'>shop</nova:project>
@@ -61,15 +75,22 @@ def host(
     hostile: list[libvirt.virDomain],
 ) -> Iterator[PrivateLibvirtd]:
     """The lab's guests, those with hostile names, and one with much to tell."""
-    wait_until(lambda: "balloon.usable" in statistics(guests["running"]), "balloon statistics", 30)
+    running = guests["running"]
+    wait_until(lambda: "balloon.usable" in statistics(running), "balloon statistics", 30)
+    wait_until(lambda: "state='connected'" in running.XMLDesc(), "the agent is connected", 30)
     assert hostile
     domains = [create(libvirtd, talkative(libvirtd))]
+    domains += [*with_jobs(libvirtd), *with_a_past(libvirtd)]
     # A session daemon has neither, a container may forbid perf.
     with contextlib.suppress(libvirt.libvirtError):
         domains.append(paused_domain(libvirtd, "tuned", disks=0, nics=0, elements=TUNING))
     yield libvirtd
     for domain in domains:
-        domain.destroy()
+        persistent = domain.isPersistent()
+        if domain.isActive():
+            domain.destroy()
+        if persistent:
+            domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
 
 
 def talkative(libvirtd: PrivateLibvirtd) -> Machine:
@@ -85,21 +106,60 @@ def talkative(libvirtd: PrivateLibvirtd) -> Machine:
         title=PRIVATE["title"],
         metadata=INSTANCE,
         elements=f"<description>{PRIVATE['description']}</description>"
-        "<cpu><topology sockets='1' cores='2' threads='1'/></cpu>",
-        devices="<graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1'/>"
+        "<cpu><topology sockets='1' cores='2' threads='1'/></cpu>"
+        "<clock offset='variable' adjustment='-3600'/>",
+        devices="<graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1' keymap='de'/>"
         "<disk type='file' device='disk'><driver name='qemu' type='raw' cache='writeback'/>"
         f"<source file='{image}'/><target dev='vdb' bus='virtio'/>"
-        f"<serial>{PRIVATE['serial']}</serial><readonly/></disk>",
+        f"<serial>{PRIVATE['serial']}</serial><readonly/>"
+        "<iotune><total_bytes_sec>1000000</total_bytes_sec><read_iops_sec>100</read_iops_sec>"
+        "</iotune></disk>",
     )
+
+
+def with_jobs(libvirtd: PrivateLibvirtd) -> Iterator[libvirt.virDomain]:
+    """A domain whose disk is being copied and one of which a backup is taken, at 1 byte/s each."""
+    copied = paused_domain(libvirtd, "copied", disks=1, nics=0, data=MIB)
+    image = libvirtd.images / f"{libvirtd.unused_name('copy')}.qcow2"
+    source = f"<disk type='file'><source file='{image}'/><driver type='qcow2'/></disk>"
+    transient = libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
+    copied.blockCopy("vda", source, {libvirt.VIR_DOMAIN_BLOCK_COPY_BANDWIDTH: 1}, transient)
+    yield copied
+    saved = paused_domain(libvirtd, "saved", disks=1, nics=0, data=64 * MIB)
+    image = libvirtd.images / f"{libvirtd.unused_name('backup')}.qcow2"
+    target = f"<disk name='vda' type='file'><target file='{image}'/><driver type='qcow2'/></disk>"
+    no_checkpoint: Any = None  # annotated as a str, wrongly
+    saved.backupBegin(f"<domainbackup><disks>{target}</disks></domainbackup>", no_checkpoint)
+    saved.blockJobSetSpeed("vda", 1, libvirt.VIR_DOMAIN_BLOCK_JOB_SPEED_BANDWIDTH_BYTES)
+    yield saved
+
+
+def with_a_past(libvirtd: PrivateLibvirtd) -> Iterator[libvirt.virDomain]:
+    """Domains with snapshots, with a checkpoint, and that ended well and badly."""
+    kept = paused_domain(libvirtd, "kept", disks=1, nics=0)
+    for name in ("first", "second"):
+        kept.snapshotCreateXML(f"<domainsnapshot><name>{name}</name></domainsnapshot>")
+    yield kept
+    marked = paused_domain(libvirtd, "marked", persistent=True, disks=1, nics=0)
+    marked.checkpointCreateXML("<domaincheckpoint><name>only</name></domaincheckpoint>")
+    yield marked
+    ended = paused_domain(libvirtd, "ended", persistent=True, disks=0, nics=0)
+    ended.destroy()
+    yield ended
+    missing = "<disk type='file'><source file='/missing'/><target dev='vda'/></disk>"
+    broken = shutoff_domain(libvirtd, "broken", disks=0, nics=0, devices=missing)
+    with pytest.raises(libvirt.libvirtError):
+        broken.create()
+    yield broken
 
 
 @pytest.fixture(scope="module")
 def everything(
     host: PrivateLibvirtd, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Exporter]:
-    """An exporter that shows all there is."""
+    """An exporter that shows all there is, from where the QEMU processes are to be seen."""
     directory = tmp_path_factory.mktemp("everything")
-    with Exporter(host.read_only_uri, directory, EVERYTHING) as exporter:
+    with Exporter(host.read_only_uri, directory, EVERYTHING, within=host.enter) as exporter:
         yield exporter
 
 
@@ -110,13 +170,18 @@ def exporter(host: PrivateLibvirtd, tmp_path_factory: pytest.TempPathFactory) ->
         yield exporter
 
 
-def raw(connection: libvirt.virConnect) -> tuple[expectation.Values, set[str]]:
+def identity_of(domain: libvirt.virDomain) -> dict[str, str]:
+    """The labels that every series of a domain has."""
+    return {"domain": domain.name(), "uuid": domain.UUIDString()}
+
+
+def of_the_bulk_call(connection: libvirt.virConnect) -> tuple[expectation.Values, set[str]]:
     """What the bulk call says now, and the keys that must be reported as unmapped."""
     found: expectation.Values = {}
     unknown: set[str] = set()
     flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING
     for domain, stats in connection.getAllDomainStats(0, flags):
-        identity = {"domain": domain.name(), "uuid": domain.UUIDString()}
+        identity = identity_of(domain)
         values, keys = expectation.of_statistics(stats, identity)
         found |= values
         if domain.isActive():
@@ -125,42 +190,89 @@ def raw(connection: libvirt.virConnect) -> tuple[expectation.Values, set[str]]:
     return found, unknown
 
 
-def test_every_figure_of_the_bulk_call_is_exported_and_no_other(
+def of_other_sources(
+    libvirtd: PrivateLibvirtd, connection: libvirt.virConnect
+) -> expectation.Values:
+    """What other calls and /proc say now."""
+    found: expectation.Values = {}
+    for domain in connection.listAllDomains():
+        identity = identity_of(domain)
+        found |= circumstances.of_calls(domain, identity)
+        if domain.isActive():
+            pid, is_kvm = libvirtd.qemu_pid(domain), domain.name() == "kvm"
+            found |= circumstances.of_process(pid, identity, kvm=is_kvm)
+    return found
+
+
+def is_proven(key: Series, before: float, exported: float, after: float) -> bool:
+    """Whether a figure is right between two others; a gauge that moved there proves nothing."""
+    match key[0]:
+        case "libvirt_domain_start_time_seconds":
+            return abs(exported - before) <= 1  # Rounded to a second.
+        case circumstances.MOVING:
+            return 0 < exported <= after  # A lane may be a little behind.
+    only_grows = key[0].endswith(("_total", "_last_update_timestamp_seconds"))
+    lies_between = before <= exported <= after
+    assert lies_between or not only_grows, key
+    return lies_between and (only_grows or before == after)
+
+
+def test_every_figure_of_the_host_is_exported_and_no_other(
     host: PrivateLibvirtd, everything: Exporter
 ) -> None:
-    """Between two raw calls counters lie between, and constants are equal; the series are those."""
+    """Between two raw readings counters lie between, constants are equal; the series are those.
+
+    What events have brought about since the exporter began is judged by its shape.
+    """
+    began = time.time() - 60
     connection = host.connect(read_only=True)
-    unproven: set[Series] = set()
+    moved = host.connection.lookupByName("bare")
+    moved.resume()
+    moved.suspend()
+    backup = series(
+        "libvirt_domain_job_info",
+        **identity_of(connection.lookupByName("saved")),
+        operation="backup",
+        job_type="unbounded",
+    )
+    wait_until(lambda: backup in everything.scrape().samples, "the backup is found", 120)
+    unproven: dict[Series, tuple[float, float, float]] = {}
     for number in range(ROUNDS):
-        before, unknown = raw(connection)
+        before = of_other_sources(host, connection)
+        # The quick figures of the bulk call are read right before and after the scrape.
+        figures, unknown = of_the_bulk_call(connection)
         answer = everything.scrape()
-        after, _ = raw(connection)
+        after, _ = of_the_bulk_call(connection)
+        before |= figures
+        after |= of_other_sources(host, connection)
         facts: expectation.Values = {}
+        born: set[Series] = set()
         for domain in connection.listAllDomains():
-            identity = {"domain": domain.name(), "uuid": domain.UUIDString()}
+            identity = identity_of(domain)
             facts |= expectation.of_xml(domain, identity)
+            born |= circumstances.born_with(domain, identity)
         exported = answer.domain_samples
-        assert exported.keys() == before.keys() | facts.keys()
+        told = exported.keys() - before.keys() - facts.keys() - born
+        happened = [(key, exported[key]) for key in told]
+        assert circumstances.unlike_events(happened, since=began) == []
+        assert before.keys() | facts.keys() | born == exported.keys() - told
         assert before.keys() == after.keys()
         assert {key: exported[key] for key in facts} == facts
-        wrong = {
-            key: (before[key], exported[key], after[key])
-            for key in before
-            if key[0].endswith("_total") or before[key] == after[key]
-            if not before[key] <= exported[key] <= after[key]
-        }
-        assert wrong == {}
+        assert {key for key in born if exported[key]} == set()
         unmapped = {
             dict(labels)["key"]
             for name, labels in answer.samples
             if name == "libvirt_exporter_unmapped_stats_keys"
         }
         assert unmapped == {re.sub(r"\b\d+\b", "<n>", key) for key in unknown}
-        proven = {key for key in before if key[0].endswith("_total") or before[key] == after[key]}
-        unproven = before.keys() - proven if not number else unproven - proven
+        unproven = {
+            key: (before[key], exported[key], after[key])
+            for key in (unproven if number else before)
+            if not is_proven(key, before[key], exported[key], after[key])
+        }
         if not unproven:
             return
-    pytest.fail(f"never stood still: {unproven}")
+    pytest.fail(f"never right while it stood still: {unproven}")
 
 
 def test_what_is_withheld_is_documented(host: PrivateLibvirtd) -> None:
@@ -198,7 +310,9 @@ def test_the_default_shows_a_part_of_everything(exporter: Exporter, everything: 
     """Choosing fewer groups changes no series; what is left out is what is off by default."""
     shown = exporter.scrape().domain_samples.keys()
     assert shown < everything.scrape().domain_samples.keys()
-    assert [name for name, _ in shown if re.search("_kvm_|_backing_|dirtyrate|_path_", name)] == []
+    assert [
+        name for name, _ in shown if re.search("_kvm_|_backing_(?!chain_)|dirtyrate|_path_", name)
+    ] == []
 
 
 def test_the_scrape_counts_what_it_shows(host: PrivateLibvirtd, everything: Exporter) -> None:
@@ -218,7 +332,9 @@ def test_the_scrape_counts_what_it_shows(host: PrivateLibvirtd, everything: Expo
     def values(name: str) -> list[float]:
         return [value for (found, _), value in answer.samples.items() if found == name]
 
-    assert sum(values("libvirt_exporter_series")) == len(answer.domain_samples)
+    of_the_host = [name for name, _ in answer.samples if re.match(HOST_METRIC, name)]
+    assert of_the_host
+    assert sum(values("libvirt_exporter_series")) == len(answer.domain_samples) + len(of_the_host)
     assert set(values("libvirt_scrape_group_success")) == {1}
     assert set(values("libvirt_scrape_incomplete_domains")) == {0}
     assert set(values("libvirt_scrape_series_dropped")) == {0}

@@ -94,11 +94,13 @@ def test_nothing_but_reading_is_asked_of_libvirt(crowded: PrivateLibvirtd, tmp_p
     with Exporter(crowded.read_only_uri, tmp_path / "all", DESCRIBED, traced=True) as exporter:
         exporter.scrape()
         functions = {call.function for call in exporter.calls()}
-    public = {name for name in functions if re.match("vir(Connect|Domain|Event)[A-Z]", name)}
+    objects = "Connect|Domain|Event|Network|Node|StoragePool|StorageVol"
+    public = {name for name in functions if re.match(rf"vir({objects})[A-Z]", name)}
     assert "virConnectOpenReadOnly" in public
     assert not public & {"virConnectOpen", "virConnectOpenAuth"}
     harmless = (
         "DomainEvent|Get|Is|List|Lookup|Event|Register|Unregister|Free|Ref|Close|SetKeepAlive|Open"
+        "|SnapshotNum"
     )
     assert [name for name in public if not re.match(rf"vir[A-Z][a-z]+({harmless})", name)] == []
 
@@ -189,6 +191,31 @@ def test_a_new_name_is_seen(libvirtd: PrivateLibvirtd, watching: Exporter) -> No
     wait_until(lambda: names() == {"after"}, "the new name is seen", SEEN_WITHIN)
     assert shows(watching, "after", "libvirt_domain_block_info", device="vda")
     domain.undefine()
+
+
+def test_only_a_crash_outlives_a_domain(libvirtd: PrivateLibvirtd, watching: Exporter) -> None:
+    """Neither is defined permanently; the alert on crashes has to see the one whose QEMU died."""
+    crashed = paused_domain(libvirtd, "crashed", disks=0, nics=0)
+    destroyed = paused_domain(libvirtd, "destroyed", disks=0, nics=0)
+    for name in ("crashed", "destroyed"):
+        wait_until(lambda name=name: shows(watching, name, "libvirt_domain_info"), "it is known")  # type: ignore[misc]
+    libvirtd.crash(crashed)
+    destroyed.destroy()
+
+    def gone() -> bool:
+        return not shows(watching, "crashed", "libvirt_domain_state")
+
+    wait_until(gone, "it is gone", SEEN_WITHIN)
+    scraped = watching.scrape()
+    assert "destroyed" not in scraped.domains
+    left = {
+        (name, dict(labels).get("event", "")): value
+        for (name, labels), value in scraped.domain_samples.items()
+        if ("domain", "crashed") in labels
+    }
+    when = left.pop(("libvirt_domain_last_event_timestamp_seconds", "crash"))
+    assert time.time() - when < 60
+    assert left == {("libvirt_domain_exit_code", ""): 1}
 
 
 def test_autostart_is_seen_at_the_next_refresh(libvirtd: PrivateLibvirtd, tmp_path: Path) -> None:

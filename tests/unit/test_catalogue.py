@@ -10,7 +10,9 @@ import pytest
 from libvirt_exporter.catalogue import (
     DOMAIN_METRICS,
     GROUPS,
+    HOST_METRICS,
     METRICS,
+    SAMPLE_METRICS,
     WITHHELD,
     WITHHELD_VALUES,
 )
@@ -29,8 +31,19 @@ from libvirt_exporter.render import keys
 from tests.contract.synthetic import StatsKey, stats_keys
 
 STATS_KEYS = {declared.key: declared for declared in stats_keys()}
-STATS_ROWS = [row for row in DOMAIN_METRICS if not isinstance(row, Fact) and row.group != "monitor"]
-"""Rows on libvirt's own statistics; those of `monitor` are on the sampler's."""
+OWN_KEYS = {
+    *("monitor", "sample", "process", "start", "event", "exit", "graphics", "pause", "diskerror"),
+    *("job", "blockjob", "lastjob"),
+}
+"""First parts of keys that no bulk statistics call gives: they come from elsewhere."""
+STATS_ROWS = [
+    row
+    for row in DOMAIN_METRICS
+    if not isinstance(row, Fact)
+    and row.source.split(".")[0] not in OWN_KEYS
+    and row.source != "state.change.time"
+]
+"""Rows on libvirt's own statistics."""
 
 REFUSED_LABELS = {"le", "job", "instance", "domain", "uuid", "quantile"}
 ABBREVIATIONS = {
@@ -138,7 +151,9 @@ def test_name_is_well_formed(row: Metric) -> None:
     assert row.name.endswith("_total") == (row.type == "counter")
     assert not set(row.name.split("_")) & (ABBREVIATIONS | TYPES)
     assert not row.name.endswith(("_count", "_sum", "_bucket", "_created"))
-    if not isinstance(row, Exporter):
+    if row in HOST_METRICS:
+        assert row.name.startswith(("libvirt_node_", "libvirt_storage_pool_", "libvirt_network_"))
+    elif not isinstance(row, Exporter):
         assert row.name.startswith("libvirt_domain_")
     constant = isinstance(row, StatInfo) or (isinstance(row, Fact) and not row.value)
     assert not constant or row.name.endswith(("_info", "_labels"))
@@ -192,7 +207,7 @@ def test_help_texts_are_unique() -> None:
 
 def test_groups_of_the_exposition_are_contiguous() -> None:
     """What belongs together stands together; images of a chain may stand among the limits."""
-    order = [group for group, _ in groupby(row.group for row in DOMAIN_METRICS)]
+    order = [group for group, _ in groupby(row.group for row in SAMPLE_METRICS)]
     outside = [group for group in order if group not in ("block-limits", "block-backing")]
 
     assert len(outside) == len(set(outside))
@@ -203,7 +218,7 @@ def test_groups_are_those_of_the_metrics() -> None:
     names = [group.name for group in GROUPS]
 
     assert len(names) == len(set(names))
-    assert {row.group for row in DOMAIN_METRICS} == set(names)
+    assert {row.group for row in SAMPLE_METRICS} == set(names)
     assert all(implied in names for group in GROUPS for implied in group.implies)
 
 
@@ -235,7 +250,7 @@ def test_enumerations_have_libvirts_names() -> None:
 
 def test_withheld_keys_have_reasons_and_no_metrics() -> None:
     """Nothing is both shown and withheld, and whoever asks learns why it is not shown."""
-    shown = {row.source for row in DOMAIN_METRICS}
+    shown = {row.source for row in SAMPLE_METRICS}
 
     assert all(entry.reason.endswith(".") for entry in (*WITHHELD, *WITHHELD_VALUES))
     assert not shown & {entry.source for entry in WITHHELD}
@@ -245,5 +260,7 @@ def test_a_line_in_the_catalogue_fits_its_unit() -> None:
     """Scales compute as they are called."""
     assert Scale.ONE(5) == 5
     assert Scale.NANOSECONDS(1_500_000_000) == 1.5
+    assert Scale.MILLISECONDS(1500) == 1.5
+    assert Scale.PERCENT(20) == 0.2
     assert Scale.KIBIBYTES(3) == 3072
     assert Scale.MEBIBYTES(2) == 2_097_152

@@ -177,6 +177,7 @@ def test_bad_request_is_told_what_is_wrong(start: Callable[..., Server]) -> None
 
     assert (unknown.status_code, both.status_code) == (400, 400)
     assert "blok" in unknown.text
+    assert "did you mean block?" in unknown.text
     assert "collect[] and exclude[] together" in both.text
 
 
@@ -409,6 +410,28 @@ def test_as_many_files_may_be_open_as_the_hard_limit_allows(start: Callable[...,
     assert raised == (65536 if hard == resource.RLIM_INFINITY else min(hard, 65536))
 
 
+def test_counts_of_events_outlive_the_exporter(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    """SIGTERM saves them, at once; a reload may name another directory."""
+    file = tmp_path / "exporter.yml"
+    first, second = tmp_path / "first", tmp_path / "second"
+    file.write_text(f"events: {{state_directory: {first}}}")
+    server = start("--config.file", file, "--libvirt.uri", DEMO)
+    eventually(lambda: 'action="pause"' in server.get("/metrics").text)
+    file.write_text(f"events: {{state_directory: {second}}}")
+    server.process.send_signal(signal.SIGHUP)
+    server.logged("configuration reloaded")
+    eventually(lambda: first.is_dir() and any(first.glob("*.json")))
+    eventually(lambda: 'action="pause"' in server.get("/metrics").text)
+    status, seconds = server.stop()
+
+    assert (status, seconds < 2) == (0, True)
+    (saved,) = second.glob("*.json")
+    assert len(json.loads(saved.read_bytes())["domains"]) == 8
+    assert saved.stat().st_mode & 0o777 == 0o600
+
+
 # scrape
 
 
@@ -420,6 +443,18 @@ def test_scrape_writes_one_exposition_with_the_xml_facts() -> None:
     assert (outcome.returncode, outcome.stderr) == (0, "")
     assert len(families["libvirt_domain_info"].samples) == 8
     assert not any(name.startswith("process_") for name in families)
+
+
+def test_commands_that_end_leave_the_state_of_events_alone(tmp_path: Path) -> None:
+    """It is the running exporter's, which may be another user."""
+    state = tmp_path / "state"
+    file = tmp_path / "exporter.yml"
+    file.write_text(f"events: {{state_directory: {state}}}")
+
+    for command in ("scrape", "vms", "doctor"):
+        assert run(command, "--config.file", file, "--libvirt.uri", DEMO).stdout
+
+    assert not state.exists()
 
 
 def test_scrape_replaces_the_file_in_one_step(tmp_path: Path) -> None:
@@ -481,6 +516,51 @@ def test_vms_of_a_libvirt_away_fails() -> None:
 
     assert (outcome.returncode, outcome.stdout) == (1, "")
     assert "cannot connect to libvirt" in outcome.stderr
+
+
+def test_vms_as_json_are_those_of_the_api() -> None:
+    """One answer with the fields that are named, on one line of ASCII."""
+    outcome = run("vms", "--json", "--fields=state,vmName", "--libvirt.uri", DEMO)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    (line,) = outcome.stdout.splitlines()
+    assert line.isascii()
+    answer = json.loads(line)
+    assert answer["full"]
+    assert len(answer["dataList"]) > 1
+    assert all(row.keys() == {"vmId", "state", "vmName"} for row in answer["dataList"])
+
+
+def test_vms_as_json_watched_tell_what_changed() -> None:
+    """After the first answer only what is new: of the test driver, its ever moving counters."""
+    watching = subprocess.Popen(
+        [*COMMAND, "vms", "--json", "--fields=status,disks", "--watch=0.2", "--libvirt.uri", DEMO],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    first, second = (json.loads(watching.stdout.readline()) for _ in range(2))
+    watching.send_signal(signal.SIGINT)
+    watching.communicate(timeout=20)
+    assert watching.returncode == 130
+    assert first["full"]
+    assert not second["full"]
+    assert "status" in first["dataList"][0]
+    assert all(row.keys() == {"vmId", "disks"} for row in second["dataList"])
+
+
+def test_vms_as_json_refuse_an_unknown_field() -> None:
+    """With the nearest name, and nothing on stdout."""
+    outcome = run("vms", "--json", "--fields=statu", "--libvirt.uri", DEMO)
+    assert (outcome.returncode, outcome.stdout) == (1, "")
+    assert "unknown field statu; did you mean status?" in outcome.stderr
+
+
+def test_vms_as_json_of_a_libvirt_away_fail() -> None:
+    """With the reason, and nothing on stdout."""
+    outcome = run("vms", "--json", "--libvirt.uri", AWAY)
+    assert (outcome.returncode, outcome.stdout) == (1, "")
+    assert "/nonexistent/socket" in outcome.stderr
 
 
 def test_vms_watched_are_shown_again_until_interrupted() -> None:
@@ -655,6 +735,8 @@ def test_flags_stand_before_or_after_the_command(arguments: tuple[str, ...]) -> 
         (["--web.listen-address", ":1", "vms"], "--web.listen-address means nothing to vms"),
         (["--config.file", "x", "metrics"], "--config.file means nothing to metrics"),
         (["metrics", "--watch", "1"], "--watch means nothing to metrics"),
+        (["vms", "--fields", "state"], "--fields needs --json"),
+        (["scrape", "--json"], "--json means nothing to scrape"),
         (["vms", "--watch", "0"], "'0' is no number of seconds"),
         (["vms", "--watch", "-1"], "'-1' is no number of seconds"),
         (["vms", "--watch", "nan"], "'nan' is no number of seconds"),

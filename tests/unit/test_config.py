@@ -12,10 +12,12 @@ from msgspec import Struct, structs
 
 from libvirt_exporter.config import (
     FLAGS,
+    Api,
     Config,
     ConfigError,
     CustomLabel,
     Domains,
+    Events,
     Fields,
     Groups,
     Labels,
@@ -48,6 +50,7 @@ VOCABULARY = Vocabulary(
     fields=("libvirt_domain_state", "block.<num>.rd.times"),
     always=("libvirt_up", "libvirt_scrape_duration_seconds"),
     labels=("device", "state"),
+    vm_fields={"status": False, "serial": True, "username": True},
 )
 
 
@@ -116,8 +119,10 @@ def test_every_option_is_read() -> None:
                 CustomLabel(name="rack", xpath="metadata/acme:rack", namespaces=namespaces),
             ),
         ),
+        events=Events(state_directory="/srv/events", all_counters=True),
         applications=structs.replace(Config().applications, state_directory="/srv/applications"),
         limits=Limits(series=50000, label_value_length=64),
+        api=Api(max_age=2.0, tombstones=3600.0, longest_wait=30.0, sensitive_fields=("serial",)),
         scrape=Scrape(timeout_offset=0.25, info_refresh=600.0),
         web=Web(
             listen=("127.0.0.1:9177", "[::1]:0"),

@@ -72,6 +72,17 @@ def test_unit_leaves_visible_what_the_exporter_reads() -> None:
     assert not {"User", "Group", "SupplementaryGroups"} & settings.keys()
 
 
+def test_unit_has_the_directory_that_the_configuration_recommends() -> None:
+    """What is written there outlives the exporter and is nobody else's to read."""
+    settings = dict(
+        line.split("=", 1) for line in UNIT.read_text().splitlines() if re.match(r"\w+=", line)
+    )
+    options = (ROOT / "config" / "exporter.yml").read_text()
+
+    assert f"/var/lib/{settings['StateDirectory']} for this" in " ".join(options.split())
+    assert settings["StateDirectoryMode"] == "0700"
+
+
 def test_promtool_accepts_the_scrape_configuration() -> None:
     """Prometheus' own checker takes the file as it is."""
     verdict = run("promtool", "check", "config", SCRAPE)

@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"catalogue", "field_pattern", "label_path", "domain_filter"},
     "hypervisor": {"model", "label_path"},
     "render": {"model", "catalogue", "field_pattern"},
+    "queries": {"model", "exchange", "query", "config"},
     "telemetry": {"catalogue"},
     "exposition": {"model", "exchange", "render"},
 }

@@ -350,3 +350,15 @@ def test_every_label_is_cut_at_the_limit() -> None:
     assert "t" * 23 + "~" in found
     assert "n" * 24 not in found
     assert "t" * 24 not in found
+
+
+@pytest.mark.parametrize(
+    ("channel", "expected"), [("connected", "1"), ("disconnected", "0"), ("", None)]
+)
+def test_the_agent_is_connected_or_not_where_it_has_a_channel(
+    channel: str, expected: str | None
+) -> None:
+    """Without one there is nothing to say."""
+    found = series(domain(info=replace(TYPICAL_INFO, agent_channel=channel)))
+
+    assert found.get('libvirt_domain_agent_connected{domain="web"}') == expected

@@ -14,6 +14,7 @@ import pytest
 
 from libvirt_exporter.hypervisor.qemu_process import APART, Halted, QemuProcesses, is_local
 from tests.faults.fake_qemu import WAITS, Machine
+from tests.lab.daemon import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -163,3 +164,27 @@ async def test_nobody_waits_long_for_what_cannot_be_read_at_once(
 def test_only_the_processes_of_this_machine_are_looked_at(uri: str, *, local: bool) -> None:
     """The same pid means nothing on another host."""
     assert is_local(uri) is local
+
+
+async def test_no_file_stays_open_for_a_process_that_is_not_looked_for_any_more(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for each process, up to a limit, and none after the end."""
+    monkeypatch.setattr("libvirt_exporter.hypervisor.qemu_process.KEPT_OPEN", 2)
+    processes = QemuProcesses(str(machine.directory))
+    uuids = [machine.start(f"vm{number}") for number in range(3)]
+
+    def kept() -> list[str]:
+        files = Path("/proc/self/fd").iterdir()
+        stats = {f"/proc/{process.pid}/stat" for process in machine.processes.values()}
+        return [file.name for file in files if str(file.resolve()) in stats]
+
+    await look(processes, machine)
+    await look(processes, machine)
+    assert len(kept()) == 2
+    machine.signal(uuids[2], signal.SIGSTOP)
+    assert await look(processes, machine) == Halted(frozen={uuids[2]})
+    await processes.look({uuids[0]: "vm0"}, PATIENCE)
+    assert len(kept()) == 1
+    processes.close()
+    wait_until(lambda: kept() == [], "the files are closed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from types import NoneType
 from typing import Any, get_args, get_origin
@@ -17,7 +18,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from libvirt_exporter.catalogue import DOMAIN_METRICS, GROUPS, WITHHELD
+from libvirt_exporter.catalogue import GROUPS, SAMPLE_METRICS, WITHHELD
 from libvirt_exporter.exposition import expose
 from libvirt_exporter.model import (
     DomainInfo,
@@ -34,7 +35,7 @@ from libvirt_exporter.render.selection import Selection
 from libvirt_exporter.render.text import DomainText, TextRenderer
 
 SOURCES = sorted(
-    {row.source for row in DOMAIN_METRICS if "." in row.source and " " not in row.source}
+    {row.source for row in SAMPLE_METRICS if "." in row.source and " " not in row.source}
     | {withheld.source for withheld in WITHHELD}
 )
 UUIDS = [f"{number:08d}-0000-4000-8000-000000000000" for number in range(3)]
@@ -45,6 +46,7 @@ PLACEHOLDERS = {
     "feature": ["core_energy", "x"],
     "operation": ["read", "write"],
     "group": ["block", "cpu-total"],
+    "mode": ["user", "idle"],
 }
 
 texts = (
@@ -119,7 +121,7 @@ def stats_keys(draw: st.DrawFn) -> list[str]:
     source = draw(st.sampled_from(SOURCES))
     placeholders = {
         name: draw(st.sampled_from(PLACEHOLDERS.get(name, ["0", "1"])))
-        for name in ("num", "i", "index", "id", "name", "feature", "operation", "group")
+        for name in re.findall(r"<(\w+)>", source)
     }
     key = keys.fill(source, placeholders)
     match = keys.match(key)
@@ -163,9 +165,11 @@ host_samples = st.builds(
     groups=st.just((GroupOutcome(group="block", success=False, duration=0.5),)),
     phases=st.just({"list": 0.25}),
     unparsable=st.just((UUIDS[0],)),
+    stats=st.just({}) | stats(),
+    lanes=st.just({"node": 0.5}),
 )
 patterns = st.lists(
-    st.sampled_from([*SOURCES, *(row.name for row in DOMAIN_METRICS), "block.*", "*_bytes_total"]),
+    st.sampled_from([*SOURCES, *(row.name for row in SAMPLE_METRICS), "block.*", "*_bytes_total"]),
     max_size=2,
 )
 everything = st.just(Selection({group.name for group in GROUPS}, ["*"]))
@@ -223,7 +227,7 @@ def test_exposition_reads_as_what_prometheus_client_writes(
 
     body = expose(
         sample,
-        renderer.render(sample.domains),
+        renderer.render(sample.domains, sample.stats),
         series_limit=series_limit,
         as_openmetrics=as_openmetrics,
     ).body

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libvirt_exporter.hypervisor import inventory
 from libvirt_exporter.hypervisor.errors import ErrorClass
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.observer import Observer, Unobserved
@@ -30,6 +31,8 @@ from tests.faults.fake_qemu import WAITS, Machine
 DEFAULT = frozenset({"state", "cpu-total", "balloon", "vcpu", "interface", "block", "iothread"})
 MONITOR = DEFAULT - {"state", "interface"}
 TIMEOUT = 2.0
+SLACK = 0.5
+"""Seconds that a busy machine may take for what takes none."""
 
 
 @contextlib.contextmanager
@@ -165,7 +168,8 @@ def test_an_inactive_domain_has_its_state_only() -> None:
     with host_of(fake) as host:
         domain = by_name(take(host))["vm5"]
     assert not domain.active
-    assert domain.stats == {"state.state": 5, "state.reason": 1}
+    own = {key for key in domain.stats if key.startswith(("event.", "exit."))}
+    assert domain.stats.keys() - own == {"state.state", "state.reason"}
     assert domain.missing_groups == ()
 
 
@@ -259,7 +263,7 @@ def test_a_new_domain_whose_xml_is_not_to_be_had_is_waited_for_once_and_not_long
         wait_until(lambda: host.stuck_calls == 1)
         started = time.monotonic()
         take(host)
-        assert time.monotonic() - started < 0.2
+        assert time.monotonic() - started < SLACK
         late.readable.set()
 
 
@@ -366,7 +370,7 @@ def test_each_waiter_keeps_its_own_deadline() -> None:
             patient = host.sample(SampleRequest(DEFAULT), 4.0)
             started = time.monotonic()
             hasty = take(host, timeout=0.3)
-            assert time.monotonic() - started < 0.35
+            assert time.monotonic() - started < 0.3 + SLACK
             assert hasty.up
             assert "vm0" in incomplete(hasty)
             assert "net.0.rx.bytes" in by_name(hasty)["vm0"].stats
@@ -420,7 +424,7 @@ def test_a_domain_known_to_hang_costs_later_samples_nothing() -> None:
             for _ in range(5):
                 started = time.monotonic()
                 sample = take(host)
-                assert time.monotonic() - started < 0.2
+                assert time.monotonic() - started < 0.4  # finding out took longer
                 assert incomplete(sample) == {"vm3"}
             assert host.stuck_calls == 1
             assert fake[3].monitor_contacts == contacts + 1
@@ -480,8 +484,32 @@ def test_however_many_hang_no_more_calls_get_stuck_than_allowed() -> None:
             sample = take(host)
             assert sample.up
             assert host.stuck_calls <= 5
-            assert all("net.0.rx.bytes" in domain.stats for domain in sample.domains)
+            assert all(
+                {"net.0.rx.bytes", "cpu.time", "vcpu.current"} <= set(domain.stats)
+                for domain in sample.domains
+            )
         assert "block" in failed_groups(sample)
+        hung.close()
+        wait_until(lambda: host.stuck_calls == 0)
+        assert incomplete(take(host)) == set()
+
+
+def test_what_others_have_under_way_counts_towards_the_calls_that_may_get_stuck() -> None:
+    """The XML of a domain does not come either: together they hold no more than allowed."""
+    fake = FakeHost(20)
+    with contextlib.ExitStack() as hung, host_of(fake, stuck_calls=3) as host:
+        take(host)
+        fake[0].readable.clear()
+        hung.callback(fake[0].readable.set)
+        fake.emit(fake[0], libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, 0, "uri")
+        wait_until(lambda: fake[0].xml_waiters == 1)
+        for domain in fake.domains.values():
+            hung.enter_context(domain.hung())
+        end = time.monotonic() + inventory.PATIENCE + SLACK
+        while time.monotonic() < end:
+            assert take(host, timeout=0.5).up
+            assert host.stuck_calls <= 3
+        assert host.stuck_calls == 3
         hung.close()
         wait_until(lambda: host.stuck_calls == 0)
         assert incomplete(take(host)) == set()
@@ -525,6 +553,51 @@ def test_domains_stuck_since_before_the_start_are_left_alone_and_counted() -> No
     assert fake[0].monitor_contacts == fake[1].monitor_contacts == 0
 
 
+def test_a_slow_call_is_not_taken_to_be_stuck_where_another_client_s_is() -> None:
+    """NOWAIT passes by a job that was held before the call began: it waits for nobody."""
+    fake = FakeHost(5)
+    recorder = Recorder()
+    with host_of(fake, observer=recorder) as host:
+        take(host)
+        fake[1].job_since = time.monotonic() - 0.5
+        for number in (0, 2, 3, 4):
+            fake[number].late = 0.1
+        sample = take(host)
+    assert recorder.abandoned == []
+    assert incomplete(sample) == {"vm1"}
+
+
+def test_calls_that_are_only_slow_are_left_to_end_and_not_added_to() -> None:
+    """Whoever asks a slow libvirt with little time must not make it slower from time to time."""
+    running: list[str] = []
+    most: list[int] = []
+
+    class Slow(FakeDomain):
+        def statistics(self, groups: set[str], flags: int) -> dict[str, object]:
+            if not groups & MONITOR:
+                return super().statistics(groups, flags)
+            running.append(self.name)
+            most.append(len(running))
+            try:
+                return super().statistics(groups, flags)
+            finally:
+                running.remove(self.name)
+
+    fake = FakeHost(0)
+    for number in range(24):
+        fake.add(Slow(number))
+        fake[number].late = 0.05
+    recorder = Recorder()
+    with host_of(fake, observer=recorder) as host:
+        take(host)
+        for _ in range(5):
+            take(host, timeout=0.2)
+        assert host.stuck_calls == 0
+        assert incomplete(take(host, timeout=10)) == set()
+    assert recorder.abandoned == []
+    assert max(most) <= 4
+
+
 # Processes that do not run.
 
 
@@ -541,7 +614,9 @@ def test_a_stopped_qemu_is_not_contacted(tmp_path: Path) -> None:
                 sample = take(host)
                 assert incomplete(sample) == {"vm0"}
                 assert failed_groups(sample) == set()
-                assert "net.0.rx.bytes" in by_name(sample)["vm0"].stats
+                assert {"net.0.rx.bytes", "cpu.time", "vcpu.0.time"} <= set(
+                    by_name(sample)["vm0"].stats
+                )
                 assert list(host.stuck_domains) == [uuid]
             assert host.stuck_calls == 0
             assert fake[0].monitor_contacts == contacts
@@ -618,7 +693,7 @@ def test_a_domain_without_the_usual_keys_is_asked_again_in_one_sample_only() -> 
         contacts = fake[1].monitor_contacts
         started = time.monotonic()
         assert incomplete(take(host)) == set()
-        assert time.monotonic() - started < 0.1
+        assert time.monotonic() - started < SLACK
     assert fake[1].monitor_contacts == contacts + 1
 
 
@@ -706,8 +781,10 @@ def test_a_host_whose_only_domain_is_being_destroyed_is_up() -> None:
 # A libvirt that is away.
 
 
-def test_a_refused_connection_is_a_sample_that_says_so() -> None:
-    """No exception: `up` is false and the words are for a person."""
+def test_a_refused_connection_is_a_sample_that_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No exception: `up` is false and the words are for a person, as are those of the log."""
     fake = FakeHost()
     fake.refusal = libvirt_error(libvirt.VIR_ERR_SYSTEM_ERROR, "Connection refused")
     recorder = Recorder()
@@ -720,6 +797,8 @@ def test_a_refused_connection_is_a_sample_that_says_so() -> None:
         fake.refusal = None
         wait_until(lambda: take(host).up)
     assert (recorder.lost, recorder.regained) == (1, 1)
+    lost = "libvirt at qemu:///system is lost: cannot connect: Connection refused."
+    assert [record.getMessage().startswith(lost) for record in caplog.records] == [True]
     assert ("open", ErrorClass.DISCONNECTED) in recorder.errors
 
 
@@ -744,11 +823,11 @@ def test_a_frozen_daemon_is_answered_for_in_time_and_piles_nothing_up() -> None:
         for _ in range(6):
             started = time.monotonic()
             sample = take(host, timeout=0.3)
-            assert time.monotonic() - started < 0.35
+            assert time.monotonic() - started < 0.3 + SLACK
             assert not sample.up
             assert "did not answer" in sample.error
             threads.append(threading.active_count())
-        assert threads[-1] == threads[2]
+        assert threads[-1] <= threads[2]
         fake.thawed.set()
         wait_until(lambda: incomplete(take(host)) == set() and take(host).up)
 

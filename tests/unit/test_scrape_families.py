@@ -26,6 +26,7 @@ SAMPLE = HostSample(
     ),
     phases={"list": 0.125},
     unparsable=("1", "2"),
+    lanes={"node": 1.5},
 )
 
 
@@ -68,6 +69,11 @@ def test_groups_and_phases_say_how_they_fared() -> None:
     assert found["libvirt_scrape_group_duration_seconds"] == {("block",): 0.5, ("state",): 0.25}
     assert found["libvirt_scrape_group_success"] == {("block",): 0, ("state",): 1}
     assert found["libvirt_scrape_incomplete_domains"] == {("block",): 1, ("state",): 0}
+
+
+def test_lanes_have_an_age() -> None:
+    """Those that were asked and have ever answered."""
+    assert values(SAMPLE)["libvirt_exporter_lane_age_seconds"] == {("node",): 1.5}
 
 
 def test_unparsable_xml_is_counted() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
 
 from libvirt_exporter.catalogue import DOMAIN_METRICS
-from libvirt_exporter.model import DomainSample, StatValue
+from libvirt_exporter.model import DomainSample, Stats, StatValue
 from libvirt_exporter.render.selection import Selection
 from libvirt_exporter.render.text import TextRenderer, header
 from tests.unit.samples import ALL, DEFAULT, TYPICAL_INFO, domain, typical
@@ -153,3 +154,43 @@ def test_header_of_a_counter() -> None:
         "# TYPE libvirt_domain_cpu_seconds counter\n"
         "# UNIT libvirt_domain_cpu_seconds seconds"
     )
+
+
+POOLS: Stats = {
+    "node.cpus": 4,
+    "node.cpu.user.time": 1_500_000_000,
+    "pool.0.name": 'a"b\\c',
+    "pool.0.responsive": True,
+    "pool.0.capacity": 300,
+    "pool.1.name": "x" * 300,
+    "pool.1.capacity": 400,
+}
+"""What is known of a host with two pools."""
+
+
+def test_the_host_has_its_own_labels_only() -> None:
+    """Whatever tells domains apart; names are escaped and cut as everywhere."""
+    rendered = TextRenderer(DEFAULT).render([typical()], POOLS)
+    body = "".join(rendered.parts(openmetrics=False))
+
+    assert "\nlibvirt_node_cpus 4\n" in body
+    assert '\nlibvirt_node_cpu_seconds_total{mode="user"} 1.5\n' in body
+    assert '\nlibvirt_storage_pool_capacity_bytes{pool="a\\"b\\\\c"} 300\n' in body
+    assert '\nlibvirt_storage_pool_responsive{pool="a\\"b\\\\c"} 1\n' in body
+    assert re.search(r'\nlibvirt_storage_pool_capacity_bytes\{pool="x{247}~\w{8}"\} 400\n', body)
+    assert body.index("libvirt_storage_pool") < body.index("libvirt_domain")
+    assert rendered.tally.series(0)["node"] == 2
+    assert rendered.tally.unmapped() == {}
+
+
+def test_the_hosts_groups_and_fields_are_chosen_like_any() -> None:
+    """By group, by name and by key."""
+    selection = Selection({"node"}, ["pool.*.capacity"], ["libvirt_node_cpus"])
+    rendered = TextRenderer(selection).render([], POOLS)
+
+    assert [row.name for row, _ in rendered.families] == [
+        "libvirt_node_cpu_seconds_total",
+        "libvirt_storage_pool_capacity_bytes",
+    ]
+    assert selection.lanes == {"node", "storage"}
+    assert selection.asks == frozenset()

@@ -18,9 +18,16 @@ from msgspec import structs
 
 from libvirt_exporter import __version__
 from libvirt_exporter.config import Config, ConfigError, Libvirt, Problem
-from libvirt_exporter.exchange import Exposition, RequestError, ScrapeRequest
+from libvirt_exporter.exchange import (
+    Exposition,
+    QueryAnswer,
+    QueryRequest,
+    RequestError,
+    ScrapeRequest,
+)
 from libvirt_exporter.exposition import OPENMETRICS, TEXT
 from libvirt_exporter.model import DomainInfo, DomainSample, GroupOutcome, HostInfo, HostSample
+from libvirt_exporter.query.field import VmField
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.pages import landing
@@ -60,6 +67,16 @@ class FakeService:
             content_type=OPENMETRICS if request.openmetrics else TEXT,
             content_encoding="gzip" if request.gzip else "",
         )
+
+    async def query(self, request: QueryRequest) -> QueryAnswer:
+        raise NotImplementedError
+
+    async def diagnostics(self, vm_id: str) -> QueryAnswer:
+        raise NotImplementedError
+
+    @property
+    def fields(self) -> Sequence[VmField]:
+        return ()
 
     async def overview(self) -> HostSample:
         return self.sample

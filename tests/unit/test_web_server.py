@@ -10,7 +10,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -20,8 +20,9 @@ from starlette.types import ASGIApp
 
 from libvirt_exporter import logs
 from libvirt_exporter.config import Config
-from libvirt_exporter.exchange import Exposition, ScrapeRequest
+from libvirt_exporter.exchange import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
 from libvirt_exporter.model import HostSample
+from libvirt_exporter.query.field import VmField
 from libvirt_exporter.web import server
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.security import Security
@@ -53,6 +54,16 @@ class FakeService:
             await asyncio.Event().wait()
         await asyncio.sleep(self.delay)
         return Exposition(body=self.body, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def query(self, request: QueryRequest) -> QueryAnswer:
+        raise NotImplementedError
+
+    async def diagnostics(self, vm_id: str) -> QueryAnswer:
+        raise NotImplementedError
+
+    @property
+    def fields(self) -> Sequence[VmField]:
+        return ()
 
     async def overview(self) -> HostSample:
         return HostSample(timestamp=1.0, duration=0.1, up=True)

@@ -5,16 +5,22 @@ from libvirt_exporter.catalogue import (
     block,
     cpu,
     dirtyrate,
+    event,
     exporter,
     info,
     interface,
     iothread,
+    job,
     kvm,
     memory,
     metadata,
     monitor,
+    network,
+    node,
     perf,
+    process,
     state,
+    storage,
     vcpu,
 )
 from libvirt_exporter.catalogue.metric import Group, Metric, Withheld
@@ -22,6 +28,9 @@ from libvirt_exporter.catalogue.metric import Group, Metric, Withheld
 GROUPS: tuple[Group, ...] = (
     state.GROUP,
     monitor.GROUP,
+    event.GROUP,
+    job.GROUP,
+    process.GROUP,
     cpu.GROUP,
     balloon.GROUP,
     vcpu.GROUP,
@@ -38,6 +47,9 @@ GROUPS: tuple[Group, ...] = (
     kvm.KVM_GROUP,
     info.GROUP,
     metadata.GROUP,
+    node.GROUP,
+    storage.GROUP,
+    network.GROUP,
 )
 
 LIMIT_ORDER: tuple[str, ...] = (
@@ -50,6 +62,7 @@ LIMIT_ORDER: tuple[str, ...] = (
     "perf",
     "memory",
     "iothread",
+    "process",
     "info",
     "metadata",
     "balloon",
@@ -57,12 +70,23 @@ LIMIT_ORDER: tuple[str, ...] = (
     "interface",
     "block",
     "cpu-total",
+    "event",
 )
 """Groups in the order in which a limit on series leaves them out; the others are never left out."""
+
+HOST_METRICS: tuple[Metric, ...] = (
+    *node.METRICS,
+    *storage.METRICS,
+    *network.METRICS,
+)
+"""Metrics with a series per host, storage pool or network."""
 
 DOMAIN_METRICS: tuple[Metric, ...] = (
     *state.METRICS,
     *monitor.METRICS,
+    *event.METRICS,
+    *job.METRICS,
+    *process.METRICS,
     *info.METRICS,
     *metadata.METRICS,
     *cpu.METRICS,
@@ -78,9 +102,12 @@ DOMAIN_METRICS: tuple[Metric, ...] = (
 )
 """Metrics with a series per domain or device."""
 
+SAMPLE_METRICS: tuple[Metric, ...] = (*HOST_METRICS, *DOMAIN_METRICS)
+"""What groups and fields choose from."""
+
 METRICS: tuple[Metric, ...] = (
     *exporter.SCRAPE_METRICS,
-    *DOMAIN_METRICS,
+    *SAMPLE_METRICS,
     *exporter.PROCESS_METRICS,
 )
 
@@ -99,6 +126,26 @@ WITHHELD: tuple[Withheld, ...] = (
     Withheld("memory.bandwidth.monitor.<num>.node.count", _COUNT),
     Withheld("block.<num>.timed_group.count", _COUNT),
     Withheld("block.<num>.latency_histogram.<operation>.bin.count", _COUNT),
+    Withheld("pool.<num>.name", _NAME),
+    Withheld("network.<num>.name", _NAME),
+    Withheld("network.<num>.forward", "It is a label of libvirt_network_info."),
+    Withheld("diskerror.<num>.name", _NAME),
+    Withheld("job.operation", "It is a label of libvirt_domain_job_info."),
+    *(
+        Withheld(f"job.{key}", "A detail of a job that few look at: virsh domjobinfo shows it.")
+        for key in job.DETAILS
+    ),
+    Withheld("blockjob.count", _COUNT),
+    Withheld("blockjob.<num>.name", _NAME),
+    Withheld("blockjob.<num>.type", "A number: its name is a label of the job's series."),
+    Withheld("blockjob.<num>.type.name", _NAME),
+    Withheld("event.disk.<num>.name", _NAME),
+    Withheld("event.watchdog.last.time", "libvirt_domain_last_event_timestamp_seconds has it."),
+    Withheld("event.watchdog.last.action", "The counter that grew tells it."),
+    Withheld("graphics.client.address", "It names a person's machine."),
+    Withheld("exit.reason", "A number of oVirt's; libvirt_domain_state_reason has libvirt's word."),
+    Withheld("exit.message", "Free text: libvirt_domain_state_reason has libvirt's word."),
+    Withheld("exit.time", "libvirt_domain_last_event_timestamp_seconds has it, event `stopped`."),
     Withheld("net.<num>.name", _NAME),
     Withheld("block.<num>.name", _NAME),
     Withheld("cpu.cache.monitor.<num>.name", _NAME),

@@ -88,10 +88,18 @@ SCRAPE_INCOMPLETE = _row(
     "group",
     group="scrape",
 )
+LANE_AGE = _row(
+    "libvirt_exporter_lane_age_seconds",
+    "gauge",
+    "Age of what this scrape has from each slow lane that it asks; absent while the lane has "
+    "never answered.",
+    "lane",
+    group="scrape",
+)
 SERIES = _row(
     "libvirt_exporter_series",
     "gauge",
-    "Series of domains in this scrape, by field group.",
+    "Series of domains and of the host in this scrape, by field group.",
     "group",
     group="scrape",
 )
@@ -196,6 +204,28 @@ DISCONNECTS = _row("libvirt_exporter_disconnects_total", "counter", "Times that 
 RECONNECTS = _row(
     "libvirt_exporter_reconnects_total", "counter", "Times that libvirt came back after a loss."
 )
+EVENT_STREAM_CONNECTED = _row(
+    "libvirt_exporter_event_stream_connected",
+    "gauge",
+    "1 while events of libvirt are subscribed to, 0 when not: what happens then is not counted.",
+)
+EVENT_STREAM_ALIVE_AGE = _row(
+    "libvirt_exporter_event_stream_alive_age_seconds",
+    "gauge",
+    "Time since libvirt's event loop last ran with the connection for events open, which it does "
+    "every 3 s; since the exporter's start where it never did.",
+)
+EVENTS_RECEIVED = _row(
+    "libvirt_exporter_events_received_total",
+    "counter",
+    "Events that libvirt delivered, by its name for them.",
+    "event",
+)
+EVENTS_DROPPED = _row(
+    "libvirt_exporter_events_dropped_total",
+    "counter",
+    "Events that were delivered faster than they could be counted, and are not in any counter.",
+)
 
 SCRAPE_METRICS: tuple[Metric, ...] = (
     UP,
@@ -206,6 +236,7 @@ SCRAPE_METRICS: tuple[Metric, ...] = (
     SCRAPE_GROUP_DURATION,
     SCRAPE_GROUP_SUCCESS,
     SCRAPE_INCOMPLETE,
+    LANE_AGE,
     SERIES,
     SERIES_DROPPED,
     UNMAPPED_KEYS,
@@ -227,4 +258,8 @@ PROCESS_METRICS: tuple[Metric, ...] = (
     STUCK_CALLS,
     DISCONNECTS,
     RECONNECTS,
+    EVENT_STREAM_CONNECTED,
+    EVENT_STREAM_ALIVE_AGE,
+    EVENTS_RECEIVED,
+    EVENTS_DROPPED,
 )

@@ -81,6 +81,20 @@ METRICS: tuple[Metric, ...] = (
             "threads": "cpu_threads",
         },
     ),
+    _info(
+        "domain_config",
+        "features/acpi, os/boot, devices/graphics",
+        "what the guest is given: ACPI, kinds of boot devices in their order (a floppy, c disk, "
+        "d CD-ROM, n network), keyboard layout of the console, clipboard sharing of SPICE.",
+        {"acpi": "acpi", "boot": "boot", "keymap": "keymap", "clipboard": "clipboard"},
+    ),
+    _number(
+        "clock_adjustment_seconds",
+        "domain XML, clock@adjustment",
+        "What the guest's clock differs from its basis, as the guest has set it; absent unless "
+        "the offset of the clock is variable.",
+        "clock_adjustment",
+    ),
     _number(
         "persistent",
         "virDomainIsPersistent",
@@ -139,6 +153,36 @@ METRICS: tuple[Metric, ...] = (
     *_tune("cpu_global", "global_", "global_", "the whole domain"),
     *_tune("cpu_emulator", "emulator_", "emulator_", "the emulator's threads"),
     *_tune("cpu_iothread", "iothread_", "iothread_", "each I/O thread"),
+    _number(
+        "snapshots",
+        "virDomainSnapshotNum",
+        "Snapshots that libvirt keeps of the domain, as of the last reading of its XML.",
+        "snapshots",
+    ),
+    _number(
+        "oldest_snapshot_timestamp_seconds",
+        "snapshot XML, creationTime",
+        "Unix time of the oldest snapshot; absent without one, or with more than 20 trees of them.",
+        "oldest_snapshot",
+    ),
+    _number(
+        "checkpoints",
+        "virDomainListAllCheckpoints",
+        "Checkpoints that libvirt keeps of the domain's disks, as of the last reading of its XML.",
+        "checkpoints",
+    ),
+    _number(
+        "oldest_checkpoint_timestamp_seconds",
+        "checkpoint XML, creationTime",
+        "Unix time of the oldest checkpoint; absent without one.",
+        "oldest_checkpoint",
+    ),
+    _number(
+        "agent_connected",
+        "domain XML, devices/channel/target@state",
+        "1 when the guest agent has opened its channel, 0 when not; absent without a channel.",
+        "agent_connected",
+    ),
     _info(
         "domain_watchdog",
         "devices/watchdog",
@@ -163,6 +207,16 @@ METRICS: tuple[Metric, ...] = (
             "readonly": "readonly",
         },
         "disks",
+    ),
+    Fact(
+        name="libvirt_domain_block_backing_chain_depth",
+        type="gauge",
+        text="Images in a disk's backing chain, the top one included; 1 without a backing image.",
+        group="info",
+        source="domain XML, devices/disk/backingStore",
+        labels={"device": "device"},
+        each="disks",
+        value="chain_depth",
     ),
     *(
         Fact(

@@ -95,6 +95,15 @@ METRICS: tuple[Metric, ...] = (
         labels={"os_id": "os_id"},
     ),
     Fact(
+        name="libvirt_domain_malformed_metadata_values",
+        type="gauge",
+        text="Values in the metadata that are not of their type, too many, too long or too deep; "
+        "absent when all are well.",
+        group="metadata",
+        source="domain XML, metadata",
+        value="malformed_metadata",
+    ),
+    Fact(
         name="libvirt_domain_labels",
         type="gauge",
         text="Always 1; labels that the operator chose from the domain XML.",

@@ -30,6 +30,8 @@ class Scale(Enum):
 
     ONE = (1, 1)
     NANOSECONDS = (1, 10**9)
+    MILLISECONDS = (1, 1000)
+    PERCENT = (1, 100)
     KIBIBYTES = (1024, 1)
     MEBIBYTES = (1024 * 1024, 1)
 

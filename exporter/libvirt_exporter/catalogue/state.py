@@ -1,9 +1,17 @@
 """`state.*`: the domain's lifecycle state and why it is in it (virDomainState)."""
 
-from libvirt_exporter.catalogue.metric import Group, Metric, StatEnum
+from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, StatEnum
 from libvirt_exporter.model import REASONS, STATES
 
-GROUP = Group(name="state", text="Lifecycle state and its reason.", asks=("state",))
+GROUP = Group(
+    name="state",
+    text="Lifecycle state and its reason, and why a paused domain is paused.",
+    asks=("state",),
+    lanes=("errors",),
+)
+
+PAUSE_CODES = ("NOERR", "ENOSPC", "EIO", "EPERM", "EOTHER", "POSTCOPY")
+"""Values of `pause.code` by number."""
 
 STATE = StatEnum(
     name="libvirt_domain_state",
@@ -27,5 +35,42 @@ METRICS: tuple[Metric, ...] = (
         label="reason",
         within=STATE,
         values_within=REASONS,
+    ),
+    StatEnum(
+        name="libvirt_domain_pause_code",
+        type="gauge",
+        text="1 for why an active domain is paused, in the words of oVirt: NOERR when by nothing "
+        "but a wish, or not at all; absent while an I/O error is not known any closer.",
+        group="state",
+        source="pause.code",
+        label="code",
+        values=dict(enumerate(PAUSE_CODES)),
+    ),
+    StatEnum(
+        name="libvirt_domain_disk_error",
+        type="gauge",
+        text="1 for each disk whose I/O error has paused the domain, until it runs again.",
+        group="state",
+        source="diskerror.<num>.error",
+        labels={"device": "diskerror.<num>.name"},
+        label="error",
+        values={1: "unspecified", 2: "no_space"},
+    ),
+    Stat(
+        name="libvirt_domain_exit_code",
+        type="gauge",
+        text="How a domain that is not running ended: 0 in order, 1 by an error; absent where "
+        "neither an event nor the state's reason tells. A domain that crashed and is gone has it "
+        "for 15 minutes.",
+        group="state",
+        source="exit.code",
+    ),
+    Stat(
+        name="libvirt_domain_state_change_timestamp_seconds",
+        type="gauge",
+        text="Unix time at which the state last changed; absent where no event told of it.",
+        group="state",
+        source="state.change.time",
+        scale=Scale.NANOSECONDS,
     ),
 )

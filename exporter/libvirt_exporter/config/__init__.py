@@ -5,10 +5,12 @@ from libvirt_exporter.config.loading import load, override, place_of, read_yaml
 from libvirt_exporter.config.problem import ConfigError, Place, Problem
 from libvirt_exporter.config.schema import (
     FLAGS,
+    Api,
     Applications,
     Config,
     CustomLabel,
     Domains,
+    Events,
     Fields,
     Groups,
     GuestAgent,
@@ -24,11 +26,13 @@ from libvirt_exporter.config.vocabulary import Vocabulary
 
 __all__ = [
     "FLAGS",
+    "Api",
     "Applications",
     "Config",
     "ConfigError",
     "CustomLabel",
     "Domains",
+    "Events",
     "Fields",
     "Groups",
     "GuestAgent",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from functools import partial
 from ipaddress import AddressValueError, IPv6Address
+from pathlib import PurePath
 
 from libvirt_exporter.config.problem import Hint, Path, nearest, quoted, suggestion
 from libvirt_exporter.config.schema import Config, Labels
@@ -26,9 +27,11 @@ def check(config: Config, vocabulary: Vocabulary | None) -> Iterator[Finding]:
     """Yield all that is wrong; without a vocabulary, groups and fields are not looked at."""
     yield from _libvirt(config)
     yield from _unavailable(config)
+    yield from _events(config)
     if vocabulary is not None:
         yield from _groups(config, vocabulary)
         yield from _fields(config, vocabulary)
+        yield from _sensitive_fields(config, vocabulary)
     yield from _domains(config)
     yield from _custom_labels(config.labels)
     yield from _identity(config.labels, vocabulary.labels if vocabulary else ())
@@ -50,6 +53,13 @@ def _unavailable(config: Config) -> Iterator[Finding]:
     ):
         if enabled:
             yield (section, "enabled"), f"{section} is {_NOT_AVAILABLE}", "set enabled: false"
+
+
+def _events(config: Config) -> Iterator[Finding]:
+    directory = config.events.state_directory
+    if directory and not PurePath(directory).is_absolute():
+        message = f"{quoted(directory)} is not an absolute path"
+        yield ("events", "state_directory"), message, "for example /var/lib/libvirt-exporter"
 
 
 def _groups(config: Config, vocabulary: Vocabulary) -> Iterator[Finding]:
@@ -111,6 +121,17 @@ def _nearest_pattern(text: str, fields: Collection[str]) -> str:
         f"{field[: end.end()]}*" for field in written for end in re.finditer("[._]", field)
     }
     return nearest(text, written | beginnings)
+
+
+def _sensitive_fields(config: Config, vocabulary: Vocabulary) -> Iterator[Finding]:
+    sensitive = [name for name, is_sensitive in vocabulary.vm_fields.items() if is_sensitive]
+    for position, name in enumerate(config.api.sensitive_fields):
+        path = ("api", "sensitive_fields", position)
+        if name not in vocabulary.vm_fields:
+            message = f"unknown field {quoted(name)}"
+            yield path, message, partial(suggestion, name, sensitive)
+        elif name not in sensitive:
+            yield path, f"the field {name} is not sensitive and always shown", "remove it"
 
 
 def _domains(config: Config) -> Iterator[Finding]:

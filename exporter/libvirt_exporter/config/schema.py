@@ -135,6 +135,25 @@ class Labels(Section, frozen=True, kw_only=True):
     ] = ()
 
 
+class Events(Section, frozen=True, kw_only=True):
+    """What is counted of libvirt's events."""
+
+    state_directory: Annotated[
+        str,
+        Meta(
+            description="Directory in which the counts and times of events outlive a restart; "
+            "empty: they do not."
+        ),
+    ] = ""
+    all_counters: Annotated[
+        bool,
+        Meta(
+            description="Start every counter whose labels are known beforehand at 0, not only "
+            "those that alerts build on: some 90 series more for each VM."
+        ),
+    ] = False
+
+
 class GuestAgent(Section, frozen=True, kw_only=True):
     """Questions to the QEMU guest agents. Not available in this version."""
 
@@ -195,6 +214,40 @@ class Scrape(Section, frozen=True, kw_only=True):
     ] = 300.0
 
 
+class Api(Section, frozen=True, kw_only=True):
+    """Fields of VMs as JSON, at `/api/v1/vms`."""
+
+    max_age: Annotated[
+        Duration,
+        Meta(
+            ge=1,
+            le=600,
+            description="Age up to which a sample is used again, whoever had it taken; while a "
+            "client waits for a change, one is taken as often.",
+        ),
+    ] = 5.0
+    tombstones: Annotated[
+        Duration,
+        Meta(
+            ge=60,
+            le=86400,
+            description="How long a VM that is gone is remembered. A client that was away for "
+            "longer is told everything anew.",
+        ),
+    ] = 900.0
+    longest_wait: Annotated[
+        Duration,
+        Meta(ge=0, le=600, description="Longest time that a client may wait for a change."),
+    ] = 60.0
+    sensitive_fields: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Sensitive fields to show all the same, by name: what names a person, an "
+            "address, a serial number or a path, or is free text. `docs/api.md` marks them."
+        ),
+    ] = ()
+
+
 class Web(Section, frozen=True, kw_only=True):
     """The HTTP server."""
 
@@ -249,10 +302,12 @@ class Config(Section, frozen=True, kw_only=True):
     fields: Fields = Fields()
     domains: Domains = Domains()
     labels: Labels = Labels()
+    events: Events = Events()
     guest_agent: GuestAgent = GuestAgent()
     applications: Applications = Applications()
     limits: Limits = Limits()
     scrape: Scrape = Scrape()
+    api: Api = Api()
     web: Web = Web()
     log: Log = Log()
 

@@ -18,3 +18,5 @@ class Vocabulary(Struct, frozen=True):
     """Metrics that are always shown, so that `fields` cannot choose them."""
     labels: Collection[str] = ()
     """Label names that domain metrics use themselves, besides the identity labels."""
+    vm_fields: Mapping[str, bool] = {}
+    """Fields of the API → whether they are sensitive."""

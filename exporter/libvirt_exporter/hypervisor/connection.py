@@ -49,6 +49,8 @@ RETRY_PAUSE: Final = 20
 LONGEST_RETRY_PAUSE: Final = 1.0
 """… but for at most these seconds. A socket without a daemon costs next to nothing to try."""
 BACKOFF_LIMIT: Final = 30.0
+TURN: Final = 0.02
+"""Seconds after which it is looked again whether a call may be begun."""
 
 _event_loop_lock = threading.Lock()
 
@@ -58,8 +60,7 @@ def open_read_only(uri: str) -> libvirt.virConnect:
 
     May block for ever when the daemon is frozen. Raises libvirt.libvirtError.
     """
-    with _event_loop_lock:
-        _start_event_loop()
+    start_event_loop()
     conn = libvirt.openReadOnly(uri)
     # In-process drivers (test, embed) have no keepalive: NO_SUPPORT.
     with contextlib.suppress(libvirt.libvirtError):
@@ -67,9 +68,14 @@ def open_read_only(uri: str) -> libvirt.virConnect:
     return conn
 
 
+def start_event_loop() -> None:
+    """Run libvirt's event loop, of which a process has one; it must be before the first open."""
+    with _event_loop_lock:
+        _start_event_loop()
+
+
 @functools.cache
 def _start_event_loop() -> None:
-    """Run libvirt's event loop, of which a process has one, before the first connection."""
     # Without a handler of ours libvirt prints every error to stderr.
     libvirt.registerErrorHandler(lambda _context, _error: None, None)
     libvirt.virEventRegisterDefaultImpl()
@@ -104,8 +110,11 @@ class Session:
         self.conn = conn
         self.handles: dict[str, libvirt.virDomain] = {}
         self.event_callbacks: list[int] = []
+        self.event_timers: list[int] = []
         self.has_close_callback = False
         self.facts: Facts | None = None
+        self.lacking: set[str] = set()
+        """Calls that the driver was found not to have."""
 
     @property
     def alive(self) -> bool:
@@ -135,6 +144,9 @@ class Session:
 
     def close(self) -> None:
         """Close the connection for good. May block as any call may."""
+        for timer in self.event_timers:
+            with contextlib.suppress(libvirt.libvirtError):
+                libvirt.virEventRemoveTimeout(timer)
         # A callback left registered keeps the connection open behind libvirt-python's back.
         for callback in self.event_callbacks:
             with contextlib.suppress(libvirt.libvirtError):
@@ -246,7 +258,7 @@ class Connections:
         *,
         stuck_limit: int = 12,
     ) -> None:
-        """`stuck_limit`: stuck calls from which on nothing is asked that could add another."""
+        """`stuck_limit`: calls that may be stuck before nothing is asked that could add another."""
         self.uri = uri
         self.observer = observer
         self.stuck_limit = stuck_limit
@@ -262,6 +274,29 @@ class Connections:
     def stuck(self) -> int:
         """Calls that were abandoned and have not come back: each may hold a daemon's worker."""
         return len(self._abandoned)
+
+    @property
+    def full(self) -> bool:
+        """Whether as many calls are stuck as may be."""
+        return self.stuck >= self.stuck_limit
+
+    @property
+    def room(self) -> int:
+        """Calls that may be begun now, as many as keep `stuck_limit` should all others get stuck.
+
+        Whatever may block asks for it, but for state and control: by them a host is seen to be
+        up, and a domain to answer again.
+        """
+        under_way = sum(connection.busy for connection in self._lanes.values())
+        return self.stuck_limit - self.stuck - under_way
+
+    async def has_room(self, deadline: Deadline) -> bool:
+        """Wait until there is room for a call; False when it is `full`, or time is up."""
+        while self.room <= 0:
+            if self.full or deadline.rest <= 0:
+                return False
+            await asyncio.sleep(TURN)
+        return True
 
     def is_stuck(self, connection: Connection) -> bool:
         """Whether this connection was abandoned and its call has not come back."""

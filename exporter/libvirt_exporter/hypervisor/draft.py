@@ -18,6 +18,7 @@ from libvirt_exporter.model import (
     HostSample,
     Stats,
     StatValue,
+    VanishedDomain,
 )
 
 _NOTHING: Final[Stats] = {}
@@ -69,6 +70,23 @@ class DomainSource(Protocol):
         ...
 
 
+class DomainRecords(DomainSource, Protocol):
+    """A source that remembers domains from sample to sample."""
+
+    def listed(self, domains: Iterable[DomainDraft], timestamp: float, *, complete: bool) -> None:
+        """Take note of a listing begun at `timestamp` (Unix time), of all if `complete`."""
+        ...
+
+    def take(self) -> None:
+        """Take in what has happened since."""
+        ...
+
+    @property
+    def vanished(self) -> tuple[VanishedDomain, ...]:
+        """Domains that are no longer listed, for a while; the oldest first."""
+        ...
+
+
 class HostDraft:
     """One sample in the making; lives on the host's asyncio loop."""
 
@@ -91,6 +109,8 @@ class HostDraft:
         self.asks_monitors = False
         """Whether active domains are asked for groups that need their monitor."""
         self.domains: dict[str, DomainDraft] = {}
+        self.listed = True
+        """Whether `domains` are all that libvirt has, not those known before."""
         self.failed: set[str] = set()
         """Groups that failed for more than single domains."""
         self.seconds = dict.fromkeys(sorted(groups), 0.0)
@@ -134,11 +154,15 @@ class HostDraft:
         stuck: Mapping[str, float],
         sources: Sequence[DomainSource] = (),
         host_stats: Stats = _NOTHING,
+        lanes: Mapping[str, float] | None = None,
+        vanished: tuple[VanishedDomain, ...] = (),
     ) -> HostSample:
         """The sample as it stands; `groups` are those of the request that it answers.
 
         `stuck`: for how many seconds the monitor of which domain has not answered.
         `sources`, `host_stats`: what else is known of the domains and the host.
+        `lanes`: how old in seconds what is known from each lane is. `vanished`: domains that are
+        gone.
         """
         error = self.error
         if not (self.up or error):
@@ -178,6 +202,8 @@ class HostDraft:
             error=error,
             unparsable=inventory.unparsable,
             stats=host_stats,
+            lanes=lanes or {},
+            vanished=vanished,
         )
 
     def _observed(
@@ -186,7 +212,8 @@ class HostDraft:
         """What no statistics call tells of the domain, under keys as libvirt would name them."""
         observed: dict[str, StatValue] = {}
         if domain.active:
-            observed = {f"sample.missing.{group}": True for group in sorted(domain.missing)}
+            if domain.missing:
+                observed = {f"sample.missing.{group}": True for group in sorted(domain.missing)}
             if self.asks_monitors:
                 observed["monitor.responsive"] = stuck is None
             if stuck is not None:

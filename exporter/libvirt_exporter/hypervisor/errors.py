@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import unquote
 
 import libvirt
+
+T = TypeVar("T")
 
 
 class ErrorClass(StrEnum):
     """What an error of a libvirt call means for whoever asked."""
 
     GONE = "gone"
-    """The domain no longer exists."""
+    """The domain, pool or network no longer exists."""
     NOT_RUNNING = "not_running"
     """The domain exists and is not active."""
     UNSUPPORTED = "unsupported"
@@ -49,6 +52,8 @@ _CHECK_FILE: Final = "Check the file that the URI names"
 
 _CODES: Final = {
     libvirt.VIR_ERR_NO_DOMAIN: ErrorClass.GONE,
+    libvirt.VIR_ERR_NO_STORAGE_POOL: ErrorClass.GONE,
+    libvirt.VIR_ERR_NO_NETWORK: ErrorClass.GONE,
     libvirt.VIR_ERR_OPERATION_INVALID: ErrorClass.NOT_RUNNING,
     libvirt.VIR_ERR_NO_SUPPORT: ErrorClass.UNSUPPORTED,
     libvirt.VIR_ERR_CONFIG_UNSUPPORTED: ErrorClass.UNSUPPORTED,
@@ -86,6 +91,19 @@ def classify(error: libvirt.libvirtError) -> ErrorClass:
     """
     code = error.get_error_code()
     return ErrorClass.OTHER if code is None else _CODES.get(code, ErrorClass.OTHER)
+
+
+def if_supported(call: Callable[[], T]) -> T | None:
+    """The answer of a libvirt call, None where the driver lacks it.
+
+    Raises libvirt.libvirtError for every other error.
+    """
+    try:
+        return call()
+    except libvirt.libvirtError as error:
+        if classify(error) is not ErrorClass.UNSUPPORTED:
+            raise
+        return None
 
 
 def missing_file(uri: str) -> str:

@@ -12,14 +12,24 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
-from libvirt_exporter.hypervisor.connection import Connect, Connections, backoff, open_read_only
+from libvirt_exporter.hypervisor.connection import Connect, Connections, open_read_only
+from libvirt_exporter.hypervisor.disk_errors import DiskErrorsLane
 from libvirt_exporter.hypervisor.errors import CallError
+from libvirt_exporter.hypervisor.event_history import EventHistory
+from libvirt_exporter.hypervisor.events import LANE as EVENTS_LANE
+from libvirt_exporter.hypervisor.events import EventStream
 from libvirt_exporter.hypervisor.facts import read_hypervisor_version
-from libvirt_exporter.hypervisor.inventory import Inventory, subscribe
+from libvirt_exporter.hypervisor.inventory import Inventory
+from libvirt_exporter.hypervisor.jobs import JobsLane
 from libvirt_exporter.hypervisor.monitor import Limits
+from libvirt_exporter.hypervisor.networks import NetworksLane
+from libvirt_exporter.hypervisor.node import NodeLane
 from libvirt_exporter.hypervisor.observer import Observer, Unobserved
+from libvirt_exporter.hypervisor.process_stats import ProcessStats
 from libvirt_exporter.hypervisor.qemu_process import QemuProcesses, is_local
 from libvirt_exporter.hypervisor.sampler import Sampler, SampleRequest
+from libvirt_exporter.hypervisor.state_file import HistoryKeeper, StateFile
+from libvirt_exporter.hypervisor.storage import StorageLane
 from libvirt_exporter.label_path import LabelPath
 from libvirt_exporter.model import HostSample
 
@@ -44,6 +54,11 @@ class HostSettings:
     pid_directory: str | None = "/run/libvirt/qemu"
     """Where a libvirt of this machine keeps `<name>.pid` of each QEMU; None: do not look at
     processes. Only a new Host takes another one."""
+    state_directory: str = ""
+    """Where counters of events outlive the process; '': they do not. Only a new Host takes another
+    one."""
+    all_counters: bool = False
+    """Whether every counter of events whose labels are known starts at 0 with its domain."""
 
 
 class Host:
@@ -59,8 +74,13 @@ class Host:
         *,
         observer: Observer | None = None,
         connect: Connect = open_read_only,
+        on_event: Callable[[], None] | None = None,
     ) -> None:
-        """`connect` opens the settings' URI and may raise libvirt.libvirtError."""
+        """`connect` opens the settings' URI and may raise libvirt.libvirtError.
+
+        `on_event` is called on the host's thread after events have been taken in; it may only
+        hand over.
+        """
         self.settings = settings
         self._observer = observer if observer is not None else Unobserved()
         self._connections = Connections(
@@ -71,18 +91,52 @@ class Host:
             labels=settings.labels,
             refresh=settings.info_refresh,
         )
+        processes = (
+            QemuProcesses(settings.pid_directory)
+            if settings.pid_directory is not None and is_local(settings.uri)
+            else None
+        )
+        history = EventHistory(all_counters=settings.all_counters)
+        state_directory = settings.state_directory
+        self._keeper = HistoryKeeper(
+            history, StateFile(state_directory, settings.uri) if state_directory else None
+        )
+        self._events = EventStream(
+            self._connections,
+            self._inventory,
+            history,
+            self._keeper,
+            self._observer,
+            on_event=on_event,
+        )
+        self._history = history
+        self._jobs = JobsLane(
+            self._connections,
+            info=self._inventory.get,
+            suspected=history.job_suspected,
+            stuck=lambda: self._sampler.stuck_domains,
+        )
         self._sampler = Sampler(
             self._connections,
             self._inventory,
             name=settings.name,
             limits=Limits(settings.parallel_calls),
-            processes=(
-                QemuProcesses(settings.pid_directory)
-                if settings.pid_directory is not None and is_local(settings.uri)
-                else None
-            ),
+            processes=processes,
             observer=self._observer,
             reached=self._reached,
+            records=self._events,
+            lanes=(
+                DiskErrorsLane(
+                    self._connections,
+                    io_error_reason=history.io_error_reason,
+                    stuck=lambda: self._sampler.stuck_domains,
+                ),
+                self._jobs,
+                NodeLane(self._connections),
+                StorageLane(self._connections),
+                NetworksLane(self._connections),
+            ),
+            sources=(ProcessStats(self._inventory, processes, self._events),),
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -90,7 +144,6 @@ class Host:
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._reachable: bool | None = None
-        self._regained = asyncio.Event()
         self._closed = False
 
     @property
@@ -103,6 +156,16 @@ class Host:
         """Domains whose monitor does not answer: UUID to seconds for which it has not."""
         return self._sampler.stuck_domains
 
+    @property
+    def events_connected(self) -> bool:
+        """Whether events are subscribed to."""
+        return self._events.connected
+
+    @property
+    def events_alive_age(self) -> float:
+        """Seconds since the event stream last proved to be alive."""
+        return self._events.alive_age
+
     def start(self) -> None:
         """Begin to connect, in the background."""
         self._thread.start()
@@ -111,13 +174,21 @@ class Host:
     def apply(self, settings: HostSettings) -> None:
         """Take over changed settings in place; what is known of the host stays.
 
-        Raises ValueError for another `uri` or `pid_directory`, which take another Host.
+        Raises ValueError for settings that take another Host.
         """
-        before = self.settings
-        if (settings.uri, settings.pid_directory) != (before.uri, before.pid_directory):
-            raise ValueError(f"this host is {before.uri}, not {settings.uri}")
+        if not self.takes(settings):
+            raise ValueError(f"this host is {self.settings.uri}, not {settings.uri}")
         self.settings = settings
         self._hand_over(functools.partial(self._apply, settings))
+
+    def takes(self, settings: HostSettings) -> bool:
+        """Whether `apply` takes these settings, or they need another Host."""
+        before = self.settings
+        return (settings.uri, settings.pid_directory, settings.state_directory) == (
+            before.uri,
+            before.pid_directory,
+            before.state_directory,
+        )
 
     def sample(self, request: SampleRequest, timeout: float) -> Future[HostSample]:
         """A sample taken now, or the one in flight when that covers the request.
@@ -135,12 +206,15 @@ class Host:
         return future
 
     def close(self) -> None:
-        """Answer those who wait and let go of libvirt; takes at most CLOSING_TIME seconds."""
+        """Answer those who wait and let go of libvirt; takes at most CLOSING_TIME seconds, and
+        SAVING_TIME (`state_file`) for what is to outlive the process."""
         if not self._thread.is_alive():
             return
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._end)
         self._thread.join(CLOSING_TIME)
+        if not self._keeper.finished():
+            log.warning("counters of events were not saved in time")
 
     def _work(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -149,16 +223,20 @@ class Host:
 
     def _begin(self) -> None:
         self._spawn(self._inventory.run())
-        self._spawn(self._follow_events())
+        self._spawn(self._events.run(self._connected, self._reached))
+        self._spawn(self._keeper.run())
 
     def _apply(self, settings: HostSettings) -> None:
         self._connections.stuck_limit = settings.stuck_calls
         self._inventory.apply(labels=settings.labels, refresh=settings.info_refresh)
+        self._history.apply(all_counters=settings.all_counters)
         self._sampler.apply(name=settings.name, limits=Limits(settings.parallel_calls))
 
     def _end(self) -> None:
         self._closed = True
         self._sampler.close()
+        self._events.take()
+        self._keeper.finish()
         for task in self._tasks:
             task.cancel()
         self._connections.close()
@@ -174,36 +252,13 @@ class Host:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background work of %s ended", self.settings.uri, exc_info=error)
 
-    async def _follow_events(self) -> None:
-        """Keep a connection for events; what they may have missed is read again."""
-        delays = backoff()
-        while True:
-            ended = asyncio.Event()
-            try:
-                await self._connections.lane("events").call(
-                    "domainEventRegisterAny",
-                    lambda session, ended=ended: subscribe(  # type: ignore[misc]
-                        session, self._hand_over_change, lambda: self._hand_over(ended.set)
-                    ),
-                )
-            except CallError as error:
-                self._regained.clear()
-                log.debug("no events from %s: %s", self.settings.uri, error)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(next(delays)):
-                        await self._regained.wait()
-                continue
-            delays = backoff()
-            self._inventory.mark_all()
-            with contextlib.suppress(CallError):
-                self._sampler.hypervisor_version = await self._connections.lane("events").call(
-                    "getVersion", lambda session: read_hypervisor_version(session.conn)
-                )
-            await ended.wait()
-            self._reached("the connection was lost")
-
-    def _hand_over_change(self, uuid: str) -> None:
-        self._hand_over(lambda: self._inventory.mark(uuid))
+    async def _connected(self) -> None:
+        """Events are subscribed to, for the first time or again."""
+        self._jobs.look_again()
+        with contextlib.suppress(CallError):
+            self._sampler.hypervisor_version = await self._connections.lane(EVENTS_LANE).call(
+                "getVersion", lambda session: read_hypervisor_version(session.conn)
+            )
 
     def _hand_over(self, what: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):
@@ -215,10 +270,12 @@ class Host:
             return
         before, self._reachable = self._reachable, not error
         if error:
-            log.warning("libvirt at %s is lost: %s", self.settings.uri, error)
+            uri = self.settings.uri
+            reason = error.replace(f"cannot connect to libvirt at {uri}", "cannot connect")
+            log.warning("libvirt at %s is lost: %s", uri, reason)
             self._observer.connection_lost(error)
             return
-        self._regained.set()
+        self._events.retry()
         if before is not None:
             log.info("libvirt at %s answers again", self.settings.uri)
             self._observer.connection_regained()

@@ -12,14 +12,16 @@ import functools
 import logging
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import libvirt
+from msgspec.structs import replace
 
 from libvirt_exporter.hypervisor.connection import Connection, Connections, Session
 from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.domain_xml import DomainXmlError, parse_domain
 from libvirt_exporter.hypervisor.errors import CallError, ErrorClass, NoAnswerError
+from libvirt_exporter.hypervisor.snapshots import snapshot_facts
 from libvirt_exporter.hypervisor.walk import BLOCKED_LIMIT, Walk, walk
 from libvirt_exporter.label_path import LabelPath
 from libvirt_exporter.model import DomainInfo
@@ -37,60 +39,6 @@ MARKED: Final = 0.0
 """The time at which a domain is due whose XML may have changed: before any loop time."""
 SHORTEST_PAUSE: Final = 1.0
 """Seconds between two rounds that only the timer asked for."""
-
-_LIFECYCLE_CHANGES: Final = frozenset(
-    {
-        libvirt.VIR_DOMAIN_EVENT_DEFINED,
-        libvirt.VIR_DOMAIN_EVENT_UNDEFINED,
-        libvirt.VIR_DOMAIN_EVENT_STARTED,
-        libvirt.VIR_DOMAIN_EVENT_STOPPED,
-    }
-)
-_CHANGES: Final = (
-    "DEVICE_ADDED",
-    "DEVICE_REMOVED",
-    "DISK_CHANGE",
-    "TRAY_CHANGE",
-    "BLOCK_JOB_2",
-    "METADATA_CHANGE",
-    "TUNABLE",
-    "AGENT_LIFECYCLE",
-    "MEMORY_DEVICE_SIZE_CHANGE",
-    "NIC_MAC_CHANGE",
-    "VCPU_REMOVED",
-)
-"""Events after which a domain's XML differs; libvirts that lack one are asked without it."""
-
-
-def subscribe(session: Session, changed: Callable[[str], None], lost: Callable[[], None]) -> None:
-    """Have `changed(uuid)` called for every event that changes a domain's XML.
-
-    `lost` is called when the connection ends. Both run on libvirt's event thread, so they may
-    only hand over. Raises libvirt.libvirtError when not even lifecycle events can be had.
-    """
-
-    def on_lifecycle(
-        _conn: libvirt.virConnect, domain: libvirt.virDomain, event: int, _detail: int, _: None
-    ) -> None:
-        if event in _LIFECYCLE_CHANGES:
-            changed(domain.UUIDString())
-
-    def on_change(_conn: libvirt.virConnect, domain: libvirt.virDomain, *_details: Any) -> None:
-        changed(domain.UUIDString())
-
-    # Drivers inside this process have no connection that could be lost: NO_SUPPORT in some.
-    with contextlib.suppress(libvirt.libvirtError):
-        session.conn.registerCloseCallback(lambda _conn, _reason, _: lost(), None)
-        session.has_close_callback = True
-    register = session.conn.domainEventRegisterAny
-    session.event_callbacks.append(
-        register(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_lifecycle, None)
-    )
-    for name in _CHANGES:
-        event_id = getattr(libvirt, f"VIR_DOMAIN_EVENT_ID_{name}", None)
-        if event_id is not None:
-            with contextlib.suppress(libvirt.libvirtError):
-                session.event_callbacks.append(register(None, event_id, on_change, None))
 
 
 class Inventory:
@@ -232,11 +180,12 @@ class Inventory:
         for uuid, failure in result.failures.items():
             self._failed(uuid, failure)
         self._blocked.update(result.blocked)
+        full = self._connections.full  # then nobody waits for what cannot be asked
         for uuid in uuids:
             reached = uuid in result.answers or uuid in result.failures or uuid in result.blocked
             if not reached or uuid in result.blocked:
                 self._again(uuid, RETRY if reached else SHORTEST_PAUSE)
-            if reached and self._due.get(uuid) != MARKED:
+            if (reached or full) and self._due.get(uuid) != MARKED:
                 self._marked.discard(uuid)
 
     def _again(self, uuid: str, seconds: float) -> None:
@@ -268,12 +217,20 @@ class Inventory:
 
 def _read_info(session: Session, uuid: str, labels: Sequence[LabelPath]) -> DomainInfo:
     domain = session.domain(uuid)
-    return parse_domain(
+    info = parse_domain(
         domain.XMLDesc(0),
         labels=labels,
         autostart=_flag(domain.autostart),
         persistent=_flag(domain.isPersistent),
     )
+    try:
+        return replace(info, **snapshot_facts(session, domain))
+    except libvirt.libvirtError as error:
+        # One may be deleted between its listing and its reading.
+        if not session.alive:
+            raise
+        log.debug("snapshots of domain %s not read: %s", uuid, error)
+        return info
 
 
 def _flag(call: Callable[[], int]) -> bool | None:

@@ -16,7 +16,7 @@ from typing import Final
 from libvirt_exporter.hypervisor.connection import Connections
 from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.draft import DomainDraft, HostDraft
-from libvirt_exporter.hypervisor.errors import CallError
+from libvirt_exporter.hypervisor.errors import CallError, NoAnswerError
 from libvirt_exporter.model import Stats
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,9 @@ class Lane(ABC):
 
     name: str
     """Of the lane and of its connection."""
+    asks_monitors: bool = False
+    """Whether its calls may wait for a domain's job or monitor. Then it is read once the sample
+    knows whose monitor hangs."""
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
@@ -40,9 +43,14 @@ class Lane(ABC):
         """Unix time just before the last reading that succeeded."""
         self._reading: asyncio.Task[None] | None = None
 
+    @property
+    def age(self) -> float | None:
+        """Seconds since the last reading that succeeded was begun; None before the first."""
+        return None if self.read_at is None else max(time() - self.read_at, 0.0)
+
     @abstractmethod
     async def read(self, domains: Iterable[DomainDraft], deadline: Deadline) -> None:
-        """Ask libvirt and keep the answers; raises CallError.
+        """Ask libvirt and keep the answers; raises CallError and NoAnswerError.
 
         `domains`: those of the sample that asks.
         """
@@ -65,8 +73,8 @@ class Lane(ABC):
         started = time()
         try:
             await self.read(domains, Deadline.within(READING_TIME))
-        except CallError as error:
-            log.debug("lane %s not read: %s", self.name, error)
+        except (CallError, NoAnswerError) as error:
+            log.debug("lane %s not read: %r", self.name, error)
         else:
             self.read_at = started
 

@@ -12,10 +12,11 @@ import asyncio
 import functools
 import logging
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from time import time
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import libvirt
 
@@ -30,10 +31,14 @@ from libvirt_exporter.hypervisor.groups import (
 )
 from libvirt_exporter.hypervisor.qemu_process import APART, QemuProcesses
 from libvirt_exporter.hypervisor.quarantine import CONTROL_OCCUPIED, CONTROL_OK, Quarantine
-from libvirt_exporter.hypervisor.walk import Walk, walk
+from libvirt_exporter.hypervisor.walk import BLOCKED_LIMIT, Walk, walk
+from libvirt_exporter.hypervisor.without_job import GROUPS as WITHOUT_JOB
+from libvirt_exporter.hypervisor.without_job import stats_without_job
 from libvirt_exporter.model import Stats
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 SHARD_SIZE: Final = 25
 """Domains in one call at most: smaller shards cost CPU, larger ones lose more to a hang."""
@@ -45,6 +50,10 @@ RETRY_DELAY: Final = 0.02
 CALL: Final = "domainListGetStats"
 STUCK_AFTER: Final = 1.0
 """Seconds without an answer after which a monitor counts as stuck, budget allowing."""
+OUTLIER: Final = 10
+"""Times what a domain usually takes that one answer must take to be suspicious."""
+GIVEN_UP_AFTER: Final = 10.0
+"""Seconds after which a call is given up although nobody is seen to hold it up."""
 
 _FLAGS: Final = (
     libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
@@ -88,6 +97,8 @@ class MonitorState:
         """Stuck domains in which no call is: their QEMU was seen not to run."""
         self.pace = 0.0
         """Seconds that one domain takes in a call, as a moving average."""
+        self.late: list[_Call] = []
+        """Calls that were too slow for their sample and are still on their way."""
 
     def learn_pace(self, seconds: float, domains: int) -> None:
         """A call for so many domains came back after `seconds`."""
@@ -125,6 +136,8 @@ class _Call:
     look_at: float
     """Loop time at which it is suspiciously late."""
     abandoned: bool = False
+    late: bool = False
+    """Made by an earlier sample, which did not wait for it; keeps its connection busy."""
 
 
 class MonitorPhase:
@@ -168,6 +181,9 @@ class MonitorPhase:
         self._state.keep_only(self._active.keys(), self._loop.time())
         if not self._groups:
             return
+        self._calls = self._state.late
+        for call in self._calls:
+            call.shard.uuids = [uuid for uuid in call.shard.uuids if uuid in self._active]
         await self._find_halted(self._active)
         await self._find_stuck()
         self._cut(self._active)
@@ -187,6 +203,7 @@ class MonitorPhase:
                 self._calls.remove(call)
                 self._take(call)
             await self._look_into()
+        await self._ask_without_job()
         self._conclude()
 
     @property
@@ -196,6 +213,11 @@ class MonitorPhase:
     @property
     def _patience(self) -> float:
         return self._limits.patience(self._draft)
+
+    @property
+    def _too_long(self) -> float:
+        """Seconds for which nobody waits for a monitor of this host, if it answers at all."""
+        return min(max(self._look / 2, OUTLIER * self._state.pace), self._patience)
 
     # What is asked, and where.
 
@@ -217,7 +239,6 @@ class MonitorPhase:
 
     def _width(self) -> int:
         """How many calls may be in flight now."""
-        stuck = self._connections.stuck
         blamed = {
             uuid
             for connection, uuid in self._state.blamed.items()
@@ -225,10 +246,11 @@ class MonitorPhase:
         }
         # A monitor that hangs although none of our calls is in it holds somebody else's, or one
         # of ours from before a restart: libvirtd's workers are as busy with those.
-        stuck += sum(
+        others = sum(
             uuid not in blamed and uuid not in self._state.frozen for uuid in self._state.quarantine
         )
-        return min(self._limits.parallel_calls, self._connections.stuck_limit - stuck)
+        own = sum(call.connection.busy for call in self._calls if not call.abandoned)
+        return min(self._limits.parallel_calls, self._connections.room + own - others)
 
     def _start_calls(self) -> None:
         while self._queue:
@@ -262,17 +284,23 @@ class MonitorPhase:
         moments = [self._again_at] if self._again else []
         if self._unsure:
             moments.append(self._sure_at)
-        if self._queue and self._is_healing() and now < self._started + self._patience:
+        if self._queue and self._has_prospects() and now < self._started + self._patience:
             moments.append(now + RETRY_DELAY)
+        in_the_way = bool(self._queue) and self._width() > 0
         for call in self._calls:
             if not call.abandoned:
-                moments.append(call.look_at)
+                if in_the_way or not call.late:
+                    moments.append(call.look_at)
             elif (end := call.started + self._patience) > now:
                 moments.append(end)
         return min(moments, default=None)
 
-    def _is_healing(self) -> bool:
-        """Whether calls of earlier samples are about to come back: their monitors answer again."""
+    def _has_prospects(self) -> bool:
+        """Whether more calls may soon be made than now, whatever becomes of those made here."""
+        others_only = all(call.abandoned for call in self._calls)
+        if others_only and self._connections.room <= 0 and not self._connections.full:
+            return True
+        # Calls of earlier samples are about to come back: their monitors answer again.
         return any(
             uuid not in self._state.quarantine and self._connections.is_stuck(connection)
             for connection, uuid in self._state.blamed.items()
@@ -284,11 +312,15 @@ class MonitorPhase:
         try:
             rows = call.answer.result()
         except CallError as error:
-            if not call.abandoned:
+            if not (call.abandoned or call.late):
                 self._narrow(call.shard, error)
             return
         shard = call.shard
         seconds = self._loop.time() - call.started
+        if call.late:
+            if shard.uuids and not call.abandoned:
+                self._state.learn_pace(seconds, len(shard.uuids))
+            return
         self._draft.spent(shard.groups, seconds)
         marks = job_marks(shard.groups)
         if not call.abandoned:
@@ -345,29 +377,58 @@ class MonitorPhase:
             log.debug("%s of domain %s not answered: %s", set(shard.groups), shard.uuids, error)
         self._queue.extend(_Shard(uuids, groups, shard.attempt) for uuids, groups in smaller)
 
+    async def _ask_without_job(self) -> None:
+        """What can be told of those whose monitor was not asked, or not with success."""
+        groups = self._groups & WITHOUT_JOB
+        uuids = [
+            uuid
+            for uuid, domain in self._active.items()
+            if domain.missing & groups
+            and domain.state
+            and not domain.monitor
+            and uuid not in self._locked
+        ]
+        if not uuids:
+            return
+        timestamp = time()
+        result = await self._walk(
+            "per-domain statistics",
+            uuids,
+            lambda session, uuid: stats_without_job(session.domain(uuid), groups),
+        )
+        for uuid, stats in result.answers.items():
+            self._active[uuid].monitor = stats
+            self._active[uuid].timestamp = timestamp
+
     # What does not come back.
 
-    async def _control(self, uuids: Iterable[str]) -> Walk[Control]:
-        deadline = Deadline.within(min(self._draft.deadline.rest, STUCK_AFTER))
+    async def _walk(
+        self, call: str, uuids: Iterable[str], visit: Callable[[Session, str], T]
+    ) -> Walk[T]:
+        """Visit domains one by one; those that block are not to be touched any more."""
         try:
             result = await walk(
                 self._connections,
                 "control",
-                "controlInfo",
+                call,
                 uuids,
-                _visit_control,
-                deadline=deadline,
-                patience=self._look,
+                visit,
+                deadline=Deadline.within(min(self._draft.deadline.rest, STUCK_AFTER)),
+                patience=2 * self._look,
                 # Also at the limit: this is how a domain is seen to answer again.
-                may_block=max(self._connections.stuck_limit - self._connections.stuck, 1),
+                may_block=min(max(self._connections.room, 1), BLOCKED_LIMIT),
+                always=True,
             )
         except CallError as error:
-            log.debug("controlInfo failed: %s", error)
+            log.debug("%s failed: %s", call, error)
             return Walk()
         for uuid, connection in result.blocked.items():
             self._locked[uuid] = connection
             self._active[uuid].excused = True
         return result
+
+    async def _control(self, uuids: Iterable[str]) -> Walk[Control]:
+        return await self._walk("controlInfo", uuids, _visit_control)
 
     async def _find_halted(self, uuids: Collection[str]) -> None:
         """Whose QEMU does not run, of these: it is not to be asked at all."""
@@ -425,7 +486,7 @@ class MonitorPhase:
         suspects.update(dict.fromkeys(uuid for uuid, _ in again))
         result = await self._control(suspects)
         occupied = {uuid: _occupied(control) for uuid, control in result.answers.items()}
-        held = {uuid for uuid, seconds in occupied.items() if seconds >= self._look / 2}
+        held = {uuid: seconds for uuid, seconds in occupied.items() if seconds >= self._too_long}
         self._busy.update(
             uuid for uuid, control in result.answers.items() if control[0] != CONTROL_OK
         )
@@ -453,10 +514,17 @@ class MonitorPhase:
             _Shard(uuids, groups, attempt) for (groups, attempt), uuids in alike.items()
         )
 
-    def _judge(self, call: _Call, held: Collection[str]) -> None:
-        """Abandon a call that waits for a stuck domain, and ask for its other domains again."""
+    def _judge(self, call: _Call, held: Mapping[str, float]) -> None:
+        """Abandon a call that waits for a stuck domain, and ask for its other domains again.
+
+        `held`: for how many seconds whose monitor has not answered.
+        """
         shard = call.shard
-        culprits = [uuid for uuid in shard.uuids if uuid in held or uuid in self._locked]
+        # A job that was held before the call began is somebody else's: NOWAIT passes it by.
+        own = self._loop.time() - call.started
+        culprits = [
+            uuid for uuid in shard.uuids if held.get(uuid, inf) <= own or uuid in self._locked
+        ]
         if not culprits:
             return
         call.abandoned = True
@@ -465,6 +533,8 @@ class MonitorPhase:
         self._state.blamed[call.connection] = (fresh or culprits)[0]
         for uuid in culprits:
             self._hold(uuid)
+        if call.late:
+            return
         rest = [
             uuid
             for uuid in shard.uuids
@@ -489,7 +559,8 @@ class MonitorPhase:
         self._state.quarantine.hold(uuid, self._active[uuid].name, since)
 
     def _conclude(self) -> None:
-        """Give up what did not come back."""
+        """Give up what did not come back, unless that is only slow."""
+        self._state.late = []
         for call in self._calls:
             if call.answer.done():
                 continue
@@ -497,6 +568,10 @@ class MonitorPhase:
                 uuid = self._state.blamed[call.connection]
                 if uuid not in self._locked:
                     self._quarantine(uuid, call.started)
+            elif self._loop.time() - call.started < GIVEN_UP_AFTER:
+                # One more call instead of it would only make a slow libvirt slower.
+                call.late = True
+                self._state.late.append(call)
             else:
                 self._connections.give_up(call.connection, CALL)
         self._state.blamed = {

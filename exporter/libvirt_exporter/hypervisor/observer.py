@@ -28,6 +28,12 @@ class Observer(Protocol):
     def sample_shared(self) -> None:
         """A request was answered by a sample already in flight."""
 
+    def events_received(self, event: str, count: int) -> None:
+        """libvirt delivered so many events of one kind."""
+
+    def events_dropped(self, count: int) -> None:
+        """So many events found the queue full."""
+
 
 class Unobserved:
     """An Observer that keeps nothing."""
@@ -48,4 +54,10 @@ class Unobserved:
         pass
 
     def sample_shared(self) -> None:
+        pass
+
+    def events_received(self, event: str, count: int) -> None:
+        pass
+
+    def events_dropped(self, count: int) -> None:
         pass

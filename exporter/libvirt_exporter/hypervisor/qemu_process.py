@@ -1,7 +1,8 @@
-"""Which QEMU processes of this machine cannot answer now, as /proc shows without any privilege.
+"""The QEMU processes of this machine, as /proc shows them without any privilege.
 
 A process that was stopped, or that waits for storage that is gone, would keep every call made
-for its domain. Here that is seen before its monitor is contacted.
+for its domain. Here that is seen before its monitor is contacted. The same reading tells since
+when a process runs, and for how long it ran its guest.
 """
 
 from __future__ import annotations
@@ -21,10 +22,16 @@ from libvirt_exporter.hypervisor.calls import CallThread
 APART: Final = 0.1
 """Seconds between two readings of a process that waits: ordinary disk I/O does so for a moment."""
 
+_TICK: Final = 10**9 // os.sysconf("SC_CLK_TCK")
+"""Nanoseconds of the unit of times in /proc/PID/stat."""
 _STOPPED: Final = b"T"
 _WAITING: Final = (b"D", b"t")
 """Uninterruptible, and stopped by a tracer, which strace does for a moment at every call."""
 _LOCAL: Final = re.compile(r"qemu(\+unix)?:///")
+KEPT_OPEN: Final = 500
+"""Processes whose /proc/PID/stat stays open, which halves what a reading costs."""
+_CMDLINE: Final = 1 << 17
+"""Bytes of a command line that are looked at."""
 _SWITCHES: Final = re.compile(rb"^voluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
 
 
@@ -43,11 +50,23 @@ class Halted:
     """Waiting now; a reading APART seconds later tells."""
 
 
-@dataclass(frozen=True)
-class _Process:
+@dataclass(eq=False)
+class QemuProcess:
+    """One process of a domain, for as long as it is the same."""
+
     pid: int
     start_time: bytes
     """Clock ticks since boot; another one is another process."""
+    started: int
+    """Unix time in ns, to the second."""
+    incoming: bool
+    """Started to go on with a guest that ran before: by migration, or from a file."""
+    guest_time: int = 0
+    """For how many ns its threads ran the guest (KVM), at `read_at`."""
+    read_at: float = 0.0
+    """Unix time."""
+    stat_file: int | None = None
+    """An open /proc/PID/stat: of this process, whoever gets its number afterwards."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +87,9 @@ class QemuProcesses:
     def __init__(self, directory: str) -> None:
         """`directory`: where libvirt keeps `<name>.pid`."""
         self._directory = os.fsencode(directory)
-        self._thread = CallThread("qemu-processes", lambda: None)
+        self._thread = CallThread("qemu-processes", self._forget_all)
         self._latest: asyncio.Future[Halted] | None = None
-        self._known: dict[str, _Process] = {}
+        self._known: dict[str, QemuProcess] = {}
         self._waits: dict[str, _Wait] = {}
 
     async def look(
@@ -87,15 +106,18 @@ class QemuProcesses:
         await asyncio.wait({self._latest}, timeout=patience)
         return self._latest.result() if self._latest.done() else None
 
+    def process(self, uuid: str) -> QemuProcess | None:
+        """The process of a domain that was active when it was last looked for."""
+        return self._known.get(uuid)
+
     def close(self) -> None:
         """End the thread when it can. Never blocks."""
         self._thread.stop()
 
     def _read(self, names: Mapping[str, str], uuids: Iterable[str]) -> Halted:
         halted = Halted()
-        for mapping in (self._known, self._waits):
-            for uuid in mapping.keys() - names.keys():
-                del mapping[uuid]
+        for uuid in (self._known.keys() | self._waits.keys()) - names.keys():
+            self._forget(uuid)
         if not os.access(self._directory, os.X_OK):
             return halted
         now = time.monotonic()
@@ -117,16 +139,36 @@ class QemuProcesses:
         """The letter of a domain's process as of proc(5); empty when it cannot be known."""
         process = self._known.get(uuid)
         if process is not None:
-            state, start_time = _stat(process.pid)
+            state, start_time, guest_time = _stat(process.pid, process.stat_file)
             if start_time == process.start_time:
+                process.read_at, process.guest_time = time.time(), guest_time
                 return state
+        self._forget(uuid)
         pid = self._pid(name)
         if pid is None or not _is_qemu_of(pid, uuid):
-            self._known.pop(uuid, None)
             return b""
-        state, start_time = _stat(pid)
-        self._known[uuid] = _Process(pid, start_time)
+        stat_file = _open(b"/proc/%d/stat" % pid) if len(self._known) < KEPT_OPEN else None
+        state, start_time, guest_time = _stat(pid, stat_file)
+        self._known[uuid] = QemuProcess(
+            pid,
+            start_time,
+            _unix_time(start_time),
+            _is_incoming(pid),
+            guest_time,
+            time.time(),
+            stat_file,
+        )
         return state
+
+    def _forget(self, uuid: str) -> None:
+        self._waits.pop(uuid, None)
+        process = self._known.pop(uuid, None)
+        if process is not None and process.stat_file is not None:
+            os.close(process.stat_file)
+
+    def _forget_all(self) -> None:
+        for uuid in tuple(self._known):
+            self._forget(uuid)
 
     def _pid(self, name: str) -> int | None:
         # libvirt (9.0) escapes the file's name as if it were XML.
@@ -137,25 +179,49 @@ class QemuProcesses:
             return None
 
 
+def _open(path: bytes) -> int | None:
+    """A file open for reading; None when it cannot be."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+
+
 def _content(path: bytes, size: int = 4096) -> bytes:
     """The first `size` bytes of a file; empty when it cannot be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (OSError, ValueError):
+    descriptor = _open(path)
+    if descriptor is None:
         return b""
     try:
-        return os.read(descriptor, size)
-    except OSError:
-        return b""
+        return _read(descriptor, size)
     finally:
         os.close(descriptor)
 
 
-def _stat(pid: int) -> tuple[bytes, bytes]:
-    """State and start time of a process; empty when there is none."""
+def _read(descriptor: int, size: int = 4096) -> bytes:
+    """The first `size` bytes of an open file; empty when its process has ended."""
+    try:
+        return os.pread(descriptor, size, 0)
+    except OSError:
+        return b""
+
+
+def _stat(pid: int, descriptor: int | None) -> tuple[bytes, bytes, int]:
+    """State, start time and guest's time (ns) of a process; empty and 0 when there is none."""
+    content = _content(b"/proc/%d/stat" % pid) if descriptor is None else _read(descriptor)
     # The name in parentheses before them may hold anything.
-    fields = _content(b"/proc/%d/stat" % pid).rpartition(b") ")[2].split(b" ", 20)
-    return (fields[0], fields[19]) if len(fields) > 20 else (b"", b"")
+    fields = content.rpartition(b") ")[2].split(b" ", 41)
+    if len(fields) <= 40:
+        return b"", b"", 0
+    return fields[0], fields[19], int(fields[40]) * _TICK
+
+
+def _unix_time(start_time: bytes) -> int:
+    """Unix time, to the second, of a start time as /proc has it; 0 of an empty one."""
+    if not start_time:
+        return 0
+    booted = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return round((booted + int(start_time) * _TICK) / 10**9) * 10**9
 
 
 def _switches(pid: int) -> bytes:
@@ -165,4 +231,8 @@ def _switches(pid: int) -> bytes:
 
 def _is_qemu_of(pid: int, uuid: str) -> bool:
     # The memory of each NUMA node is named before it.
-    return b"\0-uuid\0%b\0" % uuid.encode() in _content(b"/proc/%d/cmdline" % pid, 1 << 17)
+    return b"\0-uuid\0%b\0" % uuid.encode() in _content(b"/proc/%d/cmdline" % pid, _CMDLINE)
+
+
+def _is_incoming(pid: int) -> bool:
+    return b"\0-incoming\0" in _content(b"/proc/%d/cmdline" % pid, _CMDLINE)

@@ -21,7 +21,13 @@ import libvirt
 
 from libvirt_exporter.hypervisor.connection import Connection, Connections, Session
 from libvirt_exporter.hypervisor.deadline import Deadline
-from libvirt_exporter.hypervisor.draft import DomainDraft, DomainSource, HostDraft, merged
+from libvirt_exporter.hypervisor.draft import (
+    DomainDraft,
+    DomainRecords,
+    DomainSource,
+    HostDraft,
+    merged,
+)
 from libvirt_exporter.hypervisor.drivers import state_stats
 from libvirt_exporter.hypervisor.errors import CallError, ErrorClass, NoAnswerError
 from libvirt_exporter.hypervisor.facts import Facts, read_facts
@@ -43,7 +49,7 @@ from libvirt_exporter.hypervisor.monitor import (
 )
 from libvirt_exporter.hypervisor.observer import Observer
 from libvirt_exporter.hypervisor.qemu_process import QemuProcesses
-from libvirt_exporter.hypervisor.walk import walk
+from libvirt_exporter.hypervisor.walk import BLOCKED_LIMIT, walk
 from libvirt_exporter.model import HostInfo, HostSample, Stats, StatValue
 
 log = logging.getLogger(__name__)
@@ -92,10 +98,12 @@ class Sampler:
         reached: Callable[[str], None],
         lanes: Sequence[Lane] = (),
         sources: Sequence[DomainSource] = (),
+        records: DomainRecords | None = None,
     ) -> None:
         """`processes`: the host's QEMU processes, None where they cannot be seen from here.
 
         `sources`: who knows something of domains in every sample; lanes do when they are asked.
+        `records`: who knows what has happened to them.
         `reached` is told after every sample why the host did not answer, '' when it did.
         """
         self._connections = connections
@@ -106,7 +114,8 @@ class Sampler:
         self._observer = observer
         self._reached = reached
         self._lanes = lanes
-        self._sources = tuple(sources)
+        self._sources = (*sources, *(() if records is None else (records,)))
+        self._records = records
         self._monitor_state = MonitorState()
         self.hypervisor_version = ""
         """Told by the host once it is known."""
@@ -184,11 +193,11 @@ class Sampler:
             log.error("sampling failed unexpectedly", exc_info=error)
             draft.up, draft.error = False, f"internal error: {error!r}"
         frozen = {
-            groups: self._freeze(draft, groups)
-            for groups in {waiter.request.groups for waiter in sharing}
+            request: self._freeze(draft, request)
+            for request in {waiter.request for waiter in sharing}
         }
         for waiter in sharing:
-            self._answer(waiter, frozen[waiter.request.groups])
+            self._answer(waiter, frozen[waiter.request])
         self._observer.sample_taken(draft.duration)
         self._reached(draft.error)
         self._start()
@@ -202,7 +211,7 @@ class Sampler:
         if self._draft is None:
             self._answer(waiter, self._no_sample("no sample was taken in time", waiter))
         else:
-            self._answer(waiter, self._freeze(self._draft, waiter.request.groups))
+            self._answer(waiter, self._freeze(self._draft, waiter.request))
 
     def _answer(self, waiter: _Waiter, sample: HostSample) -> None:
         if waiter.timer is not None:
@@ -210,24 +219,29 @@ class Sampler:
         if not waiter.future.done():
             waiter.future.set_result(sample)
 
-    def _freeze(self, draft: HostDraft, groups: frozenset[str]) -> HostSample:
-        lanes = [lane for lane in self._lanes if lane.name in draft.lanes]
+    def _freeze(self, draft: HostDraft, request: SampleRequest) -> HostSample:
+        lanes = [lane for lane in self._lanes if lane.name in draft.lanes & request.lanes]
         host_stats: dict[str, StatValue] = {}
         for lane in lanes:
-            host_stats.update(lane.host_stats())
+            if draft.up:
+                host_stats.update(lane.host_stats())
+        if self._records is not None:
+            self._records.take()
         return draft.freeze(
             self._inventory,
-            groups,
+            request.groups,
             self._host(),
             self.stuck_domains,
             (*self._sources, *lanes),
             host_stats,
+            {lane.name: age for lane in lanes if (age := lane.age) is not None},
+            self._records.vanished if self._records is not None else (),
         )
 
     def _no_sample(self, error: str, waiter: _Waiter) -> HostSample:
         draft = HostDraft(waiter.request.groups, backing=False, deadline=Deadline(waiter.until))
         draft.error = error
-        return self._freeze(draft, waiter.request.groups)
+        return self._freeze(draft, waiter.request)
 
     def _host(self) -> HostInfo | None:
         if self._facts is None:
@@ -261,14 +275,26 @@ class Sampler:
                 tasks.create_task(self._ask_monitors(draft, wanted & WITH_MONITOR))
             elif wanted:
                 tasks.create_task(self._ask_bulk(draft, wanted))
+            if self._processes is not None and not draft.asks_monitors:
+                # Otherwise they are looked at before the monitors are asked.
+                names = {domain.uuid: domain.name for domain in draft.active()}
+                tasks.create_task(self._processes.look(names, self._limits.look(draft)))
             if unread := self._inventory.unread:
                 tasks.create_task(self._read_info(draft, unread))
-            for lane in self._lanes:
-                if lane.name in draft.lanes:
-                    tasks.create_task(lane.refresh(draft))
+            self._refresh_lanes(draft, tasks, asking_monitors=False)
+        # Only now is known which domains would cost one more call each.
+        async with asyncio.TaskGroup() as tasks:
+            self._refresh_lanes(draft, tasks, asking_monitors=True)
         if fallback.groups & draft.groups:
             with draft.phase("fallback"):
                 await self._ask_fallback(draft, draft.facts)
+
+    def _refresh_lanes(
+        self, draft: HostDraft, tasks: asyncio.TaskGroup, *, asking_monitors: bool
+    ) -> None:
+        for lane in self._lanes:
+            if lane.name in draft.lanes and lane.asks_monitors == asking_monitors:
+                tasks.create_task(lane.refresh(draft))
 
     async def _read_info(self, draft: HostDraft, uuids: set[str]) -> None:
         """Wait for the XML of new domains, for no more than half of the time that is left."""
@@ -313,7 +339,7 @@ class Sampler:
             raise NoAnswerError
         timestamp = time()
         call = connection.call("getAllDomainStats", read_states)
-        patience = max(self._limits.look(draft), 3 * self._state_seconds)
+        patience = max(2 * self._limits.look(draft), 3 * self._state_seconds)
         await asyncio.wait({call}, timeout=min(patience, draft.deadline.rest))
         if not call.done() and self._known and self._connections.replaceable(connection):
             # Perhaps one domain's lock is held for long: then all others answer one by one.
@@ -344,7 +370,8 @@ class Sampler:
             _visit_state,
             deadline=draft.deadline,
             patience=self._limits.look(draft),
-            may_block=self._connections.stuck_limit - len(self._locked),
+            may_block=min(self._connections.stuck_limit - len(self._locked), BLOCKED_LIMIT),
+            always=True,
         )
         self._locked.update(result.blocked)
         rows = [
@@ -366,6 +393,7 @@ class Sampler:
                 draft.deadline,
             )
         self._take_rows(draft, facts, rows, timestamp)
+        draft.listed = False
         for uuid in self._locked.keys() & draft.domains.keys():
             draft.domains[uuid].excused = True
 
@@ -387,6 +415,8 @@ class Sampler:
     def _note_domains(self, draft: HostDraft) -> None:
         before = self._known
         self._known = {uuid: domain.name for uuid, domain in draft.domains.items()}
+        if self._records is not None:
+            self._records.listed(draft.domains.values(), draft.timestamp, complete=draft.listed)
         if gone := before.keys() - self._known.keys():
             self._connections.forget(gone)
             for uuid in gone:

@@ -76,17 +76,15 @@ async def walk(
     *,
     deadline: Deadline,
     patience: float,
-    may_block: int | None = None,
+    may_block: int = BLOCKED_LIMIT,
+    always: bool = False,
 ) -> Walk[T]:
     """Run `visit` for each domain on a lane, in order, until done or time is up.
 
-    A visit without an answer for `patience` seconds is given up; `may_block` of them may be, or
-    as many as the limit on stuck calls leaves. Domains not reached are in none of the result's
-    mappings. Raises CallError when the connection is lost.
+    A visit without an answer for `patience` seconds is given up; `may_block` of them may be, and
+    no more than the limit on stuck calls leaves, unless `always`. Domains not reached are in none
+    of the result's mappings. Raises CallError when the connection is lost.
     """
-    if may_block is None:
-        may_block = connections.stuck_limit - connections.stuck
-    may_block = min(may_block, BLOCKED_LIMIT)
     result: Walk[T] = Walk()
     rest = list(uuids)
     while rest and len(result.blocked) < may_block and deadline.rest > 0:
@@ -94,6 +92,8 @@ async def walk(
         connection = connections.lane(lane)
         if not await connection.free(deadline):
             connections.give_up(connection, call)
+            break
+        if not (always or await connections.has_room(deadline)):
             break
         answer = connection.call(call, functools.partial(progress.run, visit))
         stood_still = await _watch(answer, progress, deadline, patience)

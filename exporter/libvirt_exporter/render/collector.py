@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from prometheus_client.metrics_core import Metric as MetricFamily
 from prometheus_client.samples import Sample
 
-from libvirt_exporter.model import DomainSample, HostSample
-from libvirt_exporter.render.plan import Identity, domain_series
+from libvirt_exporter.model import DomainSample, HostSample, Stats
+from libvirt_exporter.render.plan import Identity, as_domain, domain_series
 from libvirt_exporter.render.scrape import scrape_families
 from libvirt_exporter.render.selection import Selection
 from libvirt_exporter.render.tally import Tally
@@ -37,10 +38,14 @@ class SampleCollector:
         self._series_limit = series_limit
 
     def collect(self) -> Iterator[MetricFamily]:
-        """The scrape's own families, then those of the domains in the catalogue's order."""
+        """The scrape's own families, then those of the sample in the catalogue's order."""
         sample = self._take_sample()
         families, tally = domain_families(
-            sample.domains, self._selection, self._identity, series_limit=self._series_limit
+            sample.domains,
+            self._selection,
+            self._identity,
+            host_stats=sample.stats,
+            series_limit=self._series_limit,
         )
         yield from scrape_families(sample, tally, self._series_limit)
         yield from families
@@ -55,14 +60,16 @@ def domain_families(
     selection: Selection,
     identity: Identity,
     *,
+    host_stats: Stats | None = None,
     series_limit: int = 0,
 ) -> tuple[list[MetricFamily], Tally]:
-    """The families of all domains, and the tally of their series."""
+    """The families of all domains and of the host, and the tally of their series."""
     tally = Tally(selection)
     families = [
         MetricFamily(row.family, row.help, row.type, row.unit) for row in selection.families
     ]
-    for domain in domains:
+    host = [as_domain(host_stats)] if host_stats else []
+    for domain in chain(host, domains):
         found = domain_series(domain, selection, identity)
         counts = Counter(series.family for series in found.series)
         if tally.add(found.identity, counts.items(), found.duplicates, found.unmapped):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from libvirt_exporter.catalogue import DOMAIN_METRICS, WITHHELD
+from libvirt_exporter.catalogue import SAMPLE_METRICS, WITHHELD
 from libvirt_exporter.catalogue.metric import Fact, Metric
 
 _PLACEHOLDER = re.compile(r"<(\w+)>")
@@ -38,7 +38,7 @@ def _compile(source: str) -> re.Pattern[str]:
 
 def _by_first_part() -> Mapping[str, list[_Source]]:
     rows: dict[str, list[Metric]] = defaultdict(list)
-    for row in DOMAIN_METRICS:
+    for row in SAMPLE_METRICS:
         if not isinstance(row, Fact):
             rows[row.source].append(row)
     for withheld in WITHHELD:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, groupby
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from libvirt_exporter.catalogue.metric import (
     Fact,
@@ -49,6 +49,11 @@ class Series(NamedTuple):
         return self.scale(sum(_number(stats[key]) for key in self.keys))
 
 
+def as_domain(host_stats: Stats) -> DomainSample:
+    """The host as what series are made from: a domain with other keys, and no identity."""
+    return DomainSample(uuid="", name="", active=True, stats=host_stats, timestamp=0.0)
+
+
 class DomainSeries(NamedTuple):
     """All series of one domain; families contiguous and in catalogue order."""
 
@@ -72,7 +77,9 @@ class Identity(NamedTuple):
     """Longest label value, in bytes of UTF-8; for all labels."""
 
     def of(self, domain: DomainSample) -> Labels:
-        """The identity labels of a domain."""
+        """The identity labels of a domain; `as_domain` has none."""
+        if not domain.uuid:
+            return ()
         chosen = dict(domain.info.custom_labels) if domain.info else {}
         known = {**chosen, "domain": domain.name, "uuid": domain.uuid}
         return tuple(
@@ -174,7 +181,7 @@ class _Compilation:
                 return
             self._structure.add(row.within.source)
             own = (*own, (row.within.label, _name(row.within.values, outer)))
-            values = row.values_within.get(outer, {})
+            values = row.values_within.get(outer, row.values)
         current = _name(values, value)
         for name in dict.fromkeys((*values.values(), current)) if row.every else (current,):
             self._add(row, (*own, (row.label, name)), constant=int(name == current))
@@ -295,11 +302,16 @@ def _getter(wanted: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
     return itemgetter(*wanted)
 
 
+_SEPARATOR: Final = "\0"
+"""Between the families of a domain's text; no label value holds one."""
+
+
 class DomainPlan:
     """How the text of one domain is made, for as long as the domain keeps its shape.
 
-    The text alternates between what stays (names, labels) and values, so that rendering means to
-    fill every second place of a list anew. Every line starts with its line break.
+    The text of families with values alternates between what stays (names, labels) and values, so
+    that rendering means to fill every second place of a list anew. Every line starts with its
+    line break, and every family but the first with a separator.
     """
 
     __slots__ = (
@@ -308,10 +320,12 @@ class DomainPlan:
         "_domain",
         "_optional",
         "_order",
+        "_pieces",
         "_present",
+        "_spelled",
         "_structure",
         "_structure_values",
-        "_text",
+        "_texts",
         "_types",
         "_values",
         "_varying",
@@ -334,26 +348,31 @@ class DomainPlan:
         self.duplicates = compiled.duplicates
         self.counts = Counter(series.family for series in compiled.series)
         """Series per family."""
-        self._text: list[str] = []
-        self._values: list[float] = []
-        self._varying: list[tuple[int, slice]] = []
+        self._pieces: list[str] = []
+        self._texts: list[str] = []
+        self._varying: list[int] = []
         self._constant: list[tuple[int, str]] = []
         identity_text = labels.render(compiled.identity)
         for family, series in groupby(compiled.series, key=attrgetter("family")):
-            start, constant = len(self._text), ""
+            separator = _SEPARATOR if self._pieces else ""
+            lines, constant = [], ""
             for item in series:
                 own = labels.render(item.own)
-                between = "," if own and identity_text else ""
-                line = f"\n{item.name}{{{identity_text}{between}{own}}} "
+                both = ",".join(filter(None, (identity_text, own)))
+                line = f"\n{item.name}{{{both}}} " if both else f"\n{item.name} "
                 if item.keys:
-                    self._text += (line, "")
+                    lines.append(line)
                 else:
                     constant += f"{line}{item.constant}"
             if constant:
                 self._constant.append((family, constant))
-            if start < len(self._text):
-                self._varying.append((family, slice(start, len(self._text))))
+            if lines:
+                lines[0] = separator + lines[0]
+                self._pieces += chain.from_iterable((line, "") for line in lines)
+                self._varying.append(family)
         self._columns, self._order = _columns(compiled.series, domain.stats)
+        self._values: list[float] = [math.nan] * (len(self._pieces) // 2)
+        self._spelled = [""] * len(self._values)
 
     def fits(self, domain: DomainSample) -> bool:
         """Whether a sample of the same domain still has this plan's shape."""
@@ -375,12 +394,21 @@ class DomainPlan:
             values: list[float] = []
             for getter, convert in self._columns:
                 values += convert(getter(stats)) if convert else getter(stats)
-            # Spelling numbers is half of the work, and an idle domain repeats them.
             if values != self._values:
-                self._text[1::2] = map(repr, self._order(values))
-                self._values = values
-            for family, part in self._varying:
-                lines[family] += self._text[part]
+                self._spell(values)
+            for family, text in zip(self._varying, self._texts, strict=True):
+                lines[family].append(text)
+
+    def _spell(self, values: list[float]) -> None:
+        """Make the text anew for these values."""
+        # Spelling is most of the work, and even a busy domain repeats many of its numbers.
+        self._spelled = [
+            old_text if value == old else repr(value)
+            for value, old, old_text in zip(values, self._values, self._spelled, strict=True)
+        ]
+        self._values = values
+        self._pieces[1::2] = self._order(self._spelled)
+        self._texts = "".join(self._pieces).split(_SEPARATOR)
 
     def _presence(self, stats: Stats) -> list[bool]:
         return [_is_present(row, stats[key]) for row, key in self._optional]
@@ -392,6 +420,8 @@ _CONVERT: Mapping[Scale, Callable[[tuple[Any, ...]], Iterable[float]]] = {
     # Of use for bools only, which are numbers that do not look like it.
     Scale.ONE: lambda values: [+value for value in values],
     Scale.NANOSECONDS: lambda values: [value / 1_000_000_000 for value in values],
+    Scale.MILLISECONDS: lambda values: [value / 1000 for value in values],
+    Scale.PERCENT: lambda values: [value / 100 for value in values],
     Scale.KIBIBYTES: lambda values: [value * 1024 for value in values],
     Scale.MEBIBYTES: lambda values: [value * 1_048_576 for value in values],
 }

@@ -48,6 +48,7 @@ def scrape_families(
         exporter.SCRAPE_INCOMPLETE,
         {(outcome.group,): missing[outcome.group] for outcome in sample.groups},
     )
+    yield _family(exporter.LANE_AGE, _single(sample.lanes))
     yield _family(exporter.SERIES, _single(tally.series(series_limit)))
     yield _family(exporter.SERIES_DROPPED, _single(tally.dropped(series_limit)))
     yield _family(exporter.UNMAPPED_KEYS, _single(tally.unmapped()))

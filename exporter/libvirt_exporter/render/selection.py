@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
-from libvirt_exporter.catalogue import DOMAIN_METRICS, GROUPS
+from libvirt_exporter.catalogue import GROUPS, SAMPLE_METRICS
 from libvirt_exporter.catalogue.metric import Fact, Metric
 from libvirt_exporter.field_pattern import FieldPattern
 
@@ -59,7 +59,7 @@ class Selection:
         self._groups = frozenset(groups)
         self._named_from = frozenset(_GROUP) if named_from is None else frozenset(named_from)
         self.families: tuple[Metric, ...] = tuple(
-            row for row in DOMAIN_METRICS if self._wants_row(row)
+            row for row in SAMPLE_METRICS if self._wants_row(row)
         )
         self.index = {row.name: index for index, row in enumerate(self.families)}
         chosen = {row.group for row in self.families}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from libvirt_exporter.catalogue.metric import Metric
-from libvirt_exporter.model import DomainSample
+from libvirt_exporter.model import DomainSample, Stats
 from libvirt_exporter.render import labels
-from libvirt_exporter.render.plan import DomainPlan, Identity
+from libvirt_exporter.render.plan import DomainPlan, Identity, as_domain
 from libvirt_exporter.render.selection import Selection
 from libvirt_exporter.render.tally import Tally
 
@@ -43,12 +44,15 @@ class TextRenderer:
         self._series_limit = series_limit
         self._plans: dict[str, DomainPlan] = {}
 
-    def render(self, domains: Iterable[DomainSample]) -> DomainText:
-        """The lines of all domains; families are in the catalogue's order."""
+    def render(
+        self, domains: Iterable[DomainSample], host_stats: Stats | None = None
+    ) -> DomainText:
+        """The lines of all domains and of the host; families are in the catalogue's order."""
         plans: dict[str, DomainPlan] = {}
         lines: list[list[str]] = [[] for _ in self._selection.families]
         tally = Tally(self._selection)
-        for domain in domains:
+        host = [as_domain(host_stats)] if host_stats else []
+        for domain in chain(host, domains):
             plan = plans[domain.uuid] = self._plan(domain)
             if tally.add(plan.identity, plan.counts.items(), plan.duplicates, plan.unmapped):
                 plan.add_to(lines, domain.stats)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from difflib import get_close_matches
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -16,10 +16,12 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from libvirt_exporter.config import Config, ConfigError
-from libvirt_exporter.exchange import RequestError, ScrapeRequest, Service
-from libvirt_exporter.web import pages
+from libvirt_exporter.config import ConfigError
+from libvirt_exporter.exchange import RequestError, ScrapeRequest
+from libvirt_exporter.web import api, pages
+from libvirt_exporter.web.api import ConfiguredService
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
+from libvirt_exporter.web.problems import API, problem
 from libvirt_exporter.web.security import Security, SecurityMiddleware
 
 _PARAMETERS: Final = ("collect[]", "exclude[]", "domain[]")
@@ -32,16 +34,7 @@ _MAX_TARGET: Final = 16 * 1024
 _MAX_HEADERS: Final = 32 * 1024
 _MAX_HEADER_COUNT: Final = 100
 _MAX_BODY: Final = 64 * 1024
-"""Bytes; no route reads a body, but small ones do no harm."""
-
-
-class ConfiguredService(Service, Protocol):
-    """A service that says how it is configured."""
-
-    @property
-    def config(self) -> Config:
-        """The configuration in force."""
-        ...
+"""Bytes; only the API reads one, but small ones do no harm."""
 
 
 def create_app(
@@ -53,7 +46,8 @@ def create_app(
 ) -> Starlette:
     """The ASGI application in front of `service`.
 
-    `max_requests` scrapes may run at once, 0 for any number; what is over it gets 503.
+    `max_requests` scrapes may run at once, 0 for any number, and as many queries and waiting
+    clients of the API; what is over it gets 503.
     `web_config` decides who may ask (None: everybody).
     """
     security = web_config or Security()
@@ -67,7 +61,10 @@ def create_app(
             405: f"{request.method} is not answered here; Allow says what is.",
             500: "Internal error; the exporter's log has the details.",
         }.get(status, str(error))
-        return PlainTextResponse(f"{text}\n", status_code=status, headers=headers)
+        hint = ""
+        if request.url.path.startswith(API) and status == 404:
+            text, hint = "not found", f"{api.DOCUMENT} describes the API"
+        return problem(request.url.path, status, text, hint, headers)
 
     app = Starlette(
         routes=[
@@ -76,6 +73,7 @@ def create_app(
             Route("/-/healthy", routes.healthy),
             Route("/-/ready", routes.ready),
             Route("/-/reload", routes.reload, methods=["POST"]),
+            *api.Api(service, max_requests or math.inf).routes(),
         ],
         middleware=[
             Middleware(_SizeLimits),
@@ -180,15 +178,15 @@ class _SizeLimits:
         if scope["type"] == "http":
             headers = scope["headers"]
             size = sum(len(name) + len(value) for name, value in headers)
-            if len(scope["path"]) + len(scope["query_string"]) > _MAX_TARGET:
-                text = f"The address is longer than {_MAX_TARGET} bytes.\n"
-                answer = PlainTextResponse(text, status_code=414)
+            path = scope["path"]
+            longest = api.MAX_BODY if path == api.VMS else _MAX_BODY
+            if len(path) + len(scope["query_string"]) > _MAX_TARGET:
+                answer = problem(path, 414, f"The address is longer than {_MAX_TARGET} bytes.")
             elif size > _MAX_HEADERS or len(headers) > _MAX_HEADER_COUNT:
-                text = f"More than {_MAX_HEADERS} bytes or {_MAX_HEADER_COUNT} headers.\n"
-                answer = PlainTextResponse(text, status_code=431)
-            elif int(Headers(scope=scope).get("Content-Length", "0")) > _MAX_BODY:
-                text = f"The body is longer than {_MAX_BODY} bytes.\n"
-                answer = PlainTextResponse(text, status_code=413)
+                text = f"More than {_MAX_HEADERS} bytes or {_MAX_HEADER_COUNT} headers."
+                answer = problem(path, 431, text)
+            elif int(Headers(scope=scope).get("Content-Length", "0")) > longest:
+                answer = problem(path, 413, f"The body is longer than {longest} bytes.")
         await answer(scope, receive, send)
 
 

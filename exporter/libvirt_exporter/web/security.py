@@ -17,10 +17,11 @@ from typing import Any, Final
 
 import bcrypt
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libvirt_exporter.config import ConfigError, Problem, read_yaml
+from libvirt_exporter.web.problems import problem
 from libvirt_exporter.web.web_config import (
     WebConfig,
     allowed_san,
@@ -231,28 +232,23 @@ class SecurityMiddleware:
                         headers[name] = value
             await send(message)
 
-        answer = await self._refusal(Headers(scope=scope)) or self._app
+        answer = await self._refusal(scope["path"], Headers(scope=scope)) or self._app
         await answer(scope, receive, send_with_headers)
 
-    async def _refusal(self, headers: Headers) -> PlainTextResponse | None:
+    async def _refusal(self, path: str, headers: Headers) -> Response | None:
         if not self._security.within_rate():
             wait = math.ceil(self._security.config.rate_limit.seconds())
-            return PlainTextResponse(
-                "Too many requests: rate_limit of the web configuration.\n",
-                status_code=429,
-                headers={"Retry-After": str(wait)},
-            )
+            text = "Too many requests: rate_limit of the web configuration."
+            return problem(path, 429, text, headers={"Retry-After": str(wait)})
         try:
             if await self._security.admits(headers.get("Authorization", "")):
                 return None
         except BusyError:
-            return PlainTextResponse(
-                "Too many passwords to check; try again later.\n",
-                status_code=503,
-                headers={"Retry-After": "5"},
-            )
-        return PlainTextResponse(
-            "Unauthorized: this exporter wants a user and password.\n",
-            status_code=401,
+            text = "Too many passwords to check; try again later."
+            return problem(path, 503, text, headers={"Retry-After": "5"})
+        return problem(
+            path,
+            401,
+            "Unauthorized: this exporter wants a user and password.",
             headers={"WWW-Authenticate": 'Basic realm="libvirt-exporter", charset="UTF-8"'},
         )

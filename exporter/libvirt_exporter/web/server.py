@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import h11
 import uvicorn
-from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from libvirt_exporter.web.problems import problem
 from libvirt_exporter.web.security import Security
 
 _REQUEST_TIMEOUT: Final = 10.0
@@ -267,7 +267,7 @@ def _answering_cancelled(app: ASGIApp) -> ASGIApp:
             await app(scope, receive, noticing)
         except asyncio.CancelledError:
             if not started:
-                answer = PlainTextResponse("The exporter is stopping.\n", status_code=503)
+                answer = problem(scope["path"], 503, "The exporter is stopping.")
                 await answer(scope, receive, send)
 
     return answering

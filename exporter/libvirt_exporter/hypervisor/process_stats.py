@@ -1,0 +1,72 @@
+"""`process.*` and `start.time`: a domain's QEMU process, and since when the domain runs."""
+
+from __future__ import annotations
+
+from typing import Final
+from weakref import WeakSet
+
+import libvirt
+
+from libvirt_exporter.hypervisor.draft import DomainDraft, DomainSource
+from libvirt_exporter.hypervisor.inventory import Inventory
+from libvirt_exporter.hypervisor.qemu_process import QemuProcess, QemuProcesses
+from libvirt_exporter.model import DomainInfo, Stats, StatValue
+
+OLDEST: Final = 10.0
+"""Seconds by which a process's time may be older than the domain's other figures."""
+
+_MIGRATED: Final = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATED)
+_FROM_FILE: Final = (
+    (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_RESTORED),
+    (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_FROM_SNAPSHOT),
+)
+
+
+class ProcessStats:
+    """A DomainSource of what the process says, and for the start what metadata and events do."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        processes: QemuProcesses | None,
+        events: DomainSource | None = None,
+    ) -> None:
+        """`processes`: None where they cannot be seen. `events`: who knows `event.last.started`."""
+        self._inventory = inventory
+        self._processes = processes
+        self._events = events
+        self._begun: WeakSet[QemuProcess] = WeakSet()
+
+    def domain_stats(self, domain: DomainDraft) -> Stats:
+        """Times in ns: `start.time` since the epoch, `process.guest.time` of KVM guests only."""
+        if not domain.active:
+            return {}
+        info = self._inventory.get(domain.uuid)
+        process = self._processes.process(domain.uuid) if self._processes is not None else None
+        stats: dict[str, StatValue] = {}
+        if process is not None:
+            stats["process.pid"] = process.pid
+            fresh = domain.timestamp - process.read_at <= OLDEST
+            if fresh and info is not None and info.type == "kvm":
+                stats["process.guest.time"] = process.guest_time
+        started = self._started(domain, info, process)
+        if started is not None:
+            stats["start.time"] = started
+        return stats
+
+    def _started(
+        self, domain: DomainDraft, info: DomainInfo | None, process: QemuProcess | None
+    ) -> int | None:
+        """When the domain was started; None when all that is known is when it arrived here."""
+        if info is not None and info.ovirt is not None and info.ovirt.start_time is not None:
+            return int(info.ovirt.start_time * 10**9)
+        state = domain.state.get("state.state"), domain.state.get("state.reason")
+        if process is not None:
+            # The reason goes with the next pause, the process and its command line stay.
+            if not process.incoming or state in _FROM_FILE:
+                self._begun.add(process)
+            return process.started if process in self._begun else None
+        if self._events is None or state == _MIGRATED:
+            return None
+        started = self._events.domain_stats(domain).get("event.last.started")
+        return started if isinstance(started, int) else None

@@ -1,0 +1,268 @@
+"""The routes of the API: fields of VMs as JSON, their diagnostics, and what describes both."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from difflib import get_close_matches
+from typing import Annotated, Final, Protocol, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, structs
+from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from libvirt_exporter.config import Config
+from libvirt_exporter.exchange import (
+    NotFoundError,
+    QueryAnswer,
+    QueryRequest,
+    RequestError,
+    Service,
+    UnavailableError,
+)
+from libvirt_exporter.web import openapi
+from libvirt_exporter.web.negotiation import accepts_gzip
+from libvirt_exporter.web.problems import problem
+
+T = TypeVar("T")
+
+VMS: Final = "/api/v1/vms"
+DIAGNOSTICS: Final = "/api/v1/vms/{vmId}/diagnostics"
+DOCUMENT: Final = "/api/v1/openapi.json"
+MAX_BODY: Final = 1024 * 1024
+"""Bytes of a posted query: 25,000 UUIDs."""
+
+_FLAGS: Final = {"1": True, "true": True, "0": False, "false": False, "": False}
+_LONGEST_NAME: Final = 64
+"""Characters of a name that is repeated in an answer, and compared with others."""
+
+
+class _Posted(Struct, rename="camel", forbid_unknown_fields=True):
+    vm_ids: str | list[str] = []
+    fields: str | list[str] = []
+    exclude: str | list[str] = []
+    changed_since: str = ""
+    wait: Annotated[float, Meta(ge=0)] = 0.0
+    explain: bool = False
+    strict: bool = False
+
+
+_PARAMETERS: Final = tuple(field.encode_name for field in structs.fields(_Posted))
+
+
+class _TooLargeError(Exception):
+    """The body is longer than MAX_BODY."""
+
+
+class _BusyError(Exception):
+    """As many requests are being answered as may be."""
+
+
+class ConfiguredService(Service, Protocol):
+    """A service that says how it is configured."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        ...
+
+
+class Api:
+    """Answers the requests of the API."""
+
+    def __init__(self, service: ConfiguredService, max_requests: float) -> None:
+        """`max_requests` that wait for a change may run at once, and as many that do not."""
+        self._service = service
+        self._quick = _Slots(max_requests)
+        self._waiting = _Slots(max_requests)
+
+    def routes(self) -> list[Route]:
+        """All routes of the API."""
+        return [
+            Route(VMS, _answered(self.vms), methods=["GET", "POST"]),
+            Route(DIAGNOSTICS, _answered(self.diagnostics)),
+            Route(DOCUMENT, _answered(self.document)),
+        ]
+
+    async def vms(self, request: Request) -> Response:
+        """Fields of VMs."""
+        gzip = accepts_gzip(",".join(request.headers.getlist("Accept-Encoding")))
+        if request.method == "POST":
+            query = _posted(await _body(request), gzip=gzip)
+        else:
+            query = _in_address(request.query_params, gzip=gzip)
+        if not query.wait:
+            with self._quick.one():
+                return _json(await self._service.query(query))
+        with self._waiting.one():
+            return _json(await _while_connected(request, self._service.query(query)))
+
+    async def diagnostics(self, request: Request) -> Response:
+        """Nova's diagnostics of a VM."""
+        with self._quick.one():
+            return _json(await self._service.diagnostics(request.path_params["vmId"]))
+
+    async def document(self, _request: Request) -> Response:
+        """What the API is, in the words of OpenAPI."""
+        longest_wait = self._service.config.api.longest_wait
+        document = openapi.document(self._service.fields, longest_wait=longest_wait)
+        return _json(QueryAnswer(body=msgspec.json.encode(document)))
+
+
+def _answered(
+    answer: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint, with an answer for each of its exceptions."""
+
+    async def answered(request: Request) -> Response:
+        path = request.url.path
+        try:
+            return await answer(request)
+        except NotFoundError as error:
+            return problem(path, 404, error.message, error.hint)
+        except UnavailableError as error:
+            return problem(path, 503, error.message, error.hint, {"Retry-After": "5"})
+        except RequestError as error:
+            return problem(path, 400, error.message, error.hint)
+        except _TooLargeError:
+            error_text = f"the body is longer than {MAX_BODY} bytes"
+            return problem(path, 413, error_text, "ask for fewer VMs at once, or for all")
+        except _BusyError:
+            error_text = "as many requests are being answered as max_requests allows"
+            return problem(path, 503, error_text, "try again later", {"Retry-After": "1"})
+        except ClientDisconnect:
+            # Nobody is there to read it.
+            return Response(status_code=400)
+
+    return answered
+
+
+def _json(answer: QueryAnswer) -> Response:
+    headers = {"Vary": "Accept-Encoding", "Cache-Control": "no-store"}
+    if answer.content_encoding:
+        headers["Content-Encoding"] = answer.content_encoding
+    return Response(answer.body, headers=headers, media_type="application/json")
+
+
+def _in_address(parameters: QueryParams, *, gzip: bool) -> QueryRequest:
+    for name in parameters:
+        if name not in _PARAMETERS:
+            raise _unknown_parameter(name)
+    return QueryRequest(
+        vm_ids=_list(parameters, "vmIds"),
+        fields=_list(parameters, "fields"),
+        exclude=_list(parameters, "exclude"),
+        changed_since=parameters.get("changedSince", ""),
+        wait=_seconds(parameters.get("wait", "0")),
+        explain=_flag(parameters, "explain"),
+        strict=_flag(parameters, "strict"),
+        gzip=gzip,
+    )
+
+
+def _unknown_parameter(name: str) -> RequestError:
+    close = get_close_matches(name[:_LONGEST_NAME], _PARAMETERS, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(_PARAMETERS)}"
+    return RequestError(f"unknown parameter {name[:_LONGEST_NAME]}", hint)
+
+
+def _list(parameters: QueryParams, name: str) -> tuple[str, ...]:
+    """What stands in all parameters of the name, between commas."""
+    parts = (part.strip() for text in parameters.getlist(name) for part in text.split(","))
+    return tuple(part for part in parts if part)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise RequestError("wait is no number of seconds", "for example wait=30")
+    return seconds
+
+
+def _flag(parameters: QueryParams, name: str) -> bool:
+    flag = _FLAGS.get(parameters.get(name, "").lower())
+    if flag is None:
+        raise RequestError(f"{name} is neither 1 nor 0", f"{name}=1 asks for it")
+    return flag
+
+
+def _posted(body: bytes, *, gzip: bool) -> QueryRequest:
+    try:
+        posted = msgspec.json.decode(body, type=_Posted)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(
+            f"the body cannot be understood: {error}",
+            f"it is a JSON object with any of {', '.join(_PARAMETERS)}; {{}} asks for everything",
+        ) from None
+    return QueryRequest(
+        vm_ids=_names(posted.vm_ids),
+        fields=_names(posted.fields),
+        exclude=_names(posted.exclude),
+        changed_since=posted.changed_since,
+        wait=posted.wait,
+        explain=posted.explain,
+        strict=posted.strict,
+        gzip=gzip,
+    )
+
+
+def _names(value: str | list[str]) -> tuple[str, ...]:
+    """A list; a single text is a list of one, a blank one is none."""
+    if isinstance(value, str):
+        return (value,) if value.strip() else ()
+    return tuple(value)
+
+
+async def _body(request: Request) -> bytes:
+    """The body, which may come without saying how long it is."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise _TooLargeError
+    return bytes(body)
+
+
+async def _while_connected(request: Request, work: Coroutine[None, None, T]) -> T:
+    """The result of the work, which ends with the connection; ClientDisconnect when it does."""
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class _Slots:
+    """How many requests of a kind may be answered at once."""
+
+    def __init__(self, number: float) -> None:
+        self._free = number
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Take one; raises _BusyError when there is none."""
+        if self._free < 1:
+            raise _BusyError
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1

@@ -1,0 +1,23 @@
+"""Answers that say what is wrong: JSON on the API, a line or two of text elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from starlette.responses import PlainTextResponse, Response
+
+API: Final = "/api/"
+"""What the paths of the API begin with."""
+
+
+def problem(
+    path: str, status: int, error: str, hint: str = "", headers: Mapping[str, str] | None = None
+) -> Response:
+    """The answer to a request for `path`: what is wrong, and what to do about it."""
+    if path.startswith(API):
+        body = msgspec.json.encode({"error": error, "hint": hint})
+        return Response(body, status, headers, media_type="application/json")
+    text = "".join(f"{line}\n" for line in (error, hint) if line)
+    return PlainTextResponse(text, status, headers)

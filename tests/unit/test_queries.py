@@ -1,0 +1,515 @@
+"""When a query is answered, from which sample, and what exists for clients."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from libvirt_exporter.config import Api
+from libvirt_exporter.exchange import (
+    NotFoundError,
+    QueryRequest,
+    RequestError,
+    UnavailableError,
+)
+from libvirt_exporter.model import DomainInfo, DomainSample, HostSample
+from libvirt_exporter.queries import Queries, Terms
+from libvirt_exporter.query.vm_fields import FIELDS
+
+ONE = "11111111-1111-4111-8111-111111111111"
+TWO = "22222222-2222-4222-8222-222222222222"
+NOBODY = "99999999-9999-4999-8999-999999999999"
+SOON = 20.0
+"""Seconds in which everything happens, however busy the machine is."""
+
+
+def domain(uuid: str, state: int = 1, **info: Any) -> DomainSample:
+    return DomainSample(
+        uuid=uuid,
+        name=f"vm-{uuid[0]}",
+        active=True,
+        stats={"state.state": state, "state.reason": 1},
+        timestamp=time.time(),
+        info=DomainInfo(uuid=uuid, name=f"vm-{uuid[0]}", **info),
+    )
+
+
+class Desk:
+    """Queries of a made-up host, which is what `domains` says when it is sampled."""
+
+    def __init__(self, *domains: DomainSample, **api: Any) -> None:
+        self.domains = domains
+        self.up = True
+        self.samples = 0
+        self._sampled = asyncio.Condition()
+        self.hidden: set[str] = set()
+        self._thread = ThreadPoolExecutor(1)
+        self.queries = Queries(self.terms(**api), sample=self.sample, thread=self._thread)
+
+    def terms(self, **api: Any) -> Terms:
+        hidden = frozenset(self.hidden)
+
+        def shown(sample: HostSample) -> Sequence[DomainSample]:
+            return [each for each in sample.domains if each.uuid not in hidden]
+
+        return Terms(Api(**api), shown)
+
+    async def sample(self, at: float | None = None) -> None:
+        self.samples += 1
+        async with self._sampled:
+            self._sampled.notify_all()
+        now = time.time() if at is None else at
+        self.queries.saw(
+            HostSample(
+                timestamp=now,
+                duration=0.0,
+                up=self.up,
+                domains=tuple(replace(each, timestamp=now) for each in self.domains),
+                error="" if self.up else "the socket is not there",
+            )
+        )
+
+    async def sampled(self, times: int) -> None:
+        """Wait until it has been sampled so often."""
+        async with self._sampled:
+            await self._sampled.wait_for(lambda: self.samples >= times)
+
+    async def ask(self, **request: Any) -> dict[str, Any]:
+        answer = await self.queries.answer(QueryRequest(**request))
+        decoded: dict[str, Any] = json.loads(answer.body)
+        return decoded
+
+    async def __aenter__(self) -> Desk:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.queries.end()
+        self._thread.shutdown()
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(work(), SOON))
+
+
+def names(answer: dict[str, Any]) -> set[str]:
+    """The fields of the first VM of an answer."""
+    return {*answer["dataList"][0]} - {"vmId"}
+
+
+# What exists
+
+
+def test_an_answer_has_all_its_parts() -> None:
+    """The first one is full, and says what of the question it did not understand."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE)) as desk:
+            answer = await desk.ask(fields=("state", "colour"), vm_ids=(ONE, NOBODY, "x"))
+            assert answer.pop("queryStamp").count("-") == 2
+            assert answer == {
+                "dataList": [{"vmId": ONE, "state": "running"}],
+                "full": True,
+                "removed": [],
+                "unknownFields": ["colour"],
+                "unknownVmIds": [NOBODY, "x"],
+            }
+
+    run(work)
+
+
+def test_uuids_are_understood_however_they_are_written() -> None:
+    """Upper case and without dashes they name the same VM."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE)) as desk:
+            for spelt in (ONE.upper(), ONE.replace("-", "")):
+                answer = await desk.ask(fields=("state",), vm_ids=(spelt,))
+                assert [row["vmId"] for row in answer["dataList"]] == [ONE]
+                assert answer["unknownVmIds"] == []
+
+    run(work)
+
+
+def test_unknown_fields_alone_are_not_all_fields() -> None:
+    """What is left of the choice is nothing but the ids."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE)) as desk:
+            answer = await desk.ask(fields=("colour",))
+            assert answer["dataList"] == [{"vmId": ONE}]
+            assert (await desk.ask(fields=("vmId",)))["dataList"] == [{"vmId": ONE}]
+
+    run(work)
+
+
+def test_exclude_takes_from_fields_and_from_all() -> None:
+    """vmId stays, and a name that means nothing takes nothing."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE)) as desk:
+            everything = names(await desk.ask())
+            rest = names(await desk.ask(exclude=("state", "colour", "vmId")))
+            assert rest == everything - {"state"}
+            few = await desk.ask(fields=("state", "status"), exclude=("state",))
+            assert few["dataList"] == [{"vmId": ONE, "status": "Up"}]
+            assert few["unknownFields"] == []
+
+    run(work)
+
+
+def test_sensitive_fields_do_not_exist_until_they_are_configured() -> None:
+    """Off, they are unknown like any nonsense, also to strict and explain; on, they are there."""
+    secret = [field.name for field in FIELDS if field.sensitive]
+
+    async def work() -> None:
+        vm = domain(ONE, system_serial="S3CR3T", metadata={"nova": {"name": "S3CR3T"}})
+        async with Desk(vm) as desk:
+            answer = await desk.ask(explain=True)
+            assert "S3CR3T" not in json.dumps(answer)
+            assert not {*secret} & names(answer)
+            assert not {*secret} & {*answer["explanations"][ONE]}
+            named = await desk.ask(fields=("serial", "status"), explain=True)
+            assert named["unknownFields"] == ["serial"]
+            assert names(named) == {"status"}
+            with pytest.raises(RequestError) as refused:
+                await desk.ask(fields=("seria",), strict=True)
+            assert not any(name in refused.value.hint for name in secret)
+            assert not {*secret} & {field.name for field in desk.queries.fields}
+
+            desk.queries.apply(desk.terms(sensitive_fields=("serial",)))
+            answer = await desk.ask()
+            assert answer["dataList"][0]["serial"] == "S3CR3T"
+            assert "nova" not in names(answer)
+
+    run(work)
+
+
+def test_strict_refuses_what_it_does_not_know() -> None:
+    """With the nearest name that there is; in exclude too."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE)) as desk:
+            for request in ({"fields": ("status", "stat")}, {"exclude": ("stat",)}):
+                with pytest.raises(RequestError) as refused:
+                    await desk.ask(**request, strict=True)
+                assert refused.value.message == "unknown field stat"
+                assert refused.value.hint == "did you mean state?"
+            with pytest.raises(RequestError) as refused:
+                await desk.ask(fields=("x" * 10_000,), strict=True)
+            assert len(refused.value.message) < 100
+
+    run(work)
+
+
+def test_explain_says_of_each_absent_field_what_it_takes() -> None:
+    """Each field has a value or an explanation, and never both."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE)) as desk:
+            answer = await desk.ask(fields=("state", "cpuUser", "elapsedTime"), explain=True)
+            assert names(answer) == {"state"}
+            assert answer["explanations"][ONE].keys() == {"cpuUser", "elapsedTime"}
+            assert all(answer["explanations"][ONE].values())
+            assert "explanations" not in await desk.ask()
+
+    run(work)
+
+
+def test_a_hidden_vm_does_not_exist() -> None:
+    """Neither in answers nor for diagnostics; one that comes to be hidden is removed."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), domain(TWO)) as desk:
+            before = await desk.ask(fields=("state",))
+            desk.hidden = {TWO}
+            desk.queries.apply(desk.terms())
+            answer = await desk.ask(fields=("state",), changed_since=before["queryStamp"])
+            assert (answer["dataList"], answer["removed"]) == ([], [TWO])
+            answer = await desk.ask(vm_ids=(TWO,))
+            assert (answer["dataList"], answer["unknownVmIds"]) == ([], [TWO])
+            for vm_id in (TWO, NOBODY, "../etc"):
+                with pytest.raises(NotFoundError):
+                    await desk.queries.diagnostics(vm_id)
+            assert b'"running"' in (await desk.queries.diagnostics(ONE.upper())).body
+
+    run(work)
+
+
+def test_a_body_is_compressed_where_that_makes_it_shorter() -> None:
+    """An answer to many VMs is; one that says that nothing changed is not."""
+
+    async def work() -> None:
+        many = [domain(f"{number:08}-0000-4000-8000-000000000000") for number in range(50)]
+        async with Desk(*many) as desk:
+            plain = await desk.queries.answer(QueryRequest())
+            packed = await desk.queries.answer(QueryRequest(gzip=True))
+            assert packed.content_encoding == "gzip"
+            assert len(packed.body) < len(plain.body) / 5
+            answer = json.loads(gzip.decompress(packed.body))
+            assert answer.keys() == json.loads(plain.body).keys()
+            nothing = await desk.queries.answer(
+                QueryRequest(gzip=True, changed_since=answer["queryStamp"])
+            )
+            assert nothing.content_encoding == ""
+            assert json.loads(nothing.body)["dataList"] == []
+
+    run(work)
+
+
+# From which sample
+
+
+def test_a_sample_that_is_fresh_enough_is_used_again() -> None:
+    """Whoever had it taken; an older one is not."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=1000.0) as desk:
+            await desk.sample()
+            await desk.ask()
+            await desk.ask(fields=("state",))
+            assert desk.samples == 1
+            desk.queries.apply(desk.terms(max_age=0.0))
+            await desk.ask()
+            assert desk.samples == 2
+
+    run(work)
+
+
+def test_a_host_that_does_not_answer_loses_no_vm() -> None:
+    """The query fails, with the reason; after that everything is as before."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=0.0) as desk:
+            stamp = (await desk.ask())["queryStamp"]
+            desk.up = False
+            with pytest.raises(UnavailableError) as failed:
+                await desk.ask(changed_since=stamp)
+            assert "the socket is not there" in failed.value.message
+            with pytest.raises(UnavailableError):
+                await desk.queries.diagnostics(ONE)
+            desk.up = True
+            answer = await desk.ask(changed_since=stamp)
+            assert (answer["dataList"], answer["removed"], answer["full"]) == ([], [], False)
+
+    run(work)
+
+
+def test_another_host_is_answered_in_full() -> None:
+    """Stamps of the one before are worth nothing."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE)) as desk:
+            stamp = (await desk.ask())["queryStamp"]
+            desk.domains = (domain(TWO),)
+            desk.queries.forget()
+            answer = await desk.ask(changed_since=stamp)
+            assert answer["full"]
+            assert [row["vmId"] for row in answer["dataList"]] == [TWO]
+
+    run(work)
+
+
+def test_rates_come_with_a_sample_that_is_old_enough() -> None:
+    """Scrapes count as samples too; before the first query none is kept."""
+
+    async def work() -> None:
+        vm = domain(ONE)
+        async with Desk(vm) as desk:
+            used, now = 0, time.time()
+
+            async def sample(seconds: float) -> dict[str, Any]:
+                nonlocal used
+                used += int(seconds * 1e9)
+                stats = {**vm.stats, "cpu.time": used, "vcpu.maximum": 1, "vcpu.0.time": used}
+                desk.domains = (replace(vm, stats=stats),)
+                await desk.sample(at=now + seconds)
+                answer = await desk.ask(fields=("cpuUser",), vm_ids=(ONE,))
+                row: dict[str, Any] = answer["dataList"][0]
+                return row
+
+            assert await sample(0.0) == {"vmId": ONE}
+            assert await sample(3.0) == {"vmId": ONE}
+            assert await sample(6.0) == {"vmId": ONE, "cpuUser": 150.0}
+
+    run(work)
+
+
+# Waiting
+
+
+def test_a_wait_ends_with_the_change() -> None:
+    """Samples are taken meanwhile, and the first one with something new is answered."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=0.05) as desk:
+            stamp = (await desk.ask(fields=("state",)))["queryStamp"]
+            waiting = asyncio.create_task(
+                desk.ask(fields=("state",), changed_since=stamp, wait=SOON)
+            )
+            taken = desk.samples
+            await desk.sampled(taken + 2)
+            assert not waiting.done()
+            desk.domains = (domain(ONE, state=3),)
+            answer = await waiting
+            assert answer["dataList"] == [{"vmId": ONE, "state": "paused"}]
+            assert not answer["full"]
+
+    run(work)
+
+
+def test_a_wait_without_a_change_ends_in_time() -> None:
+    """With nothing, and a stamp to go on from; never later than may be waited."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=0.05, longest_wait=0.3) as desk:
+            stamp = (await desk.ask())["queryStamp"]
+            started = time.monotonic()
+            answer = await desk.ask(changed_since=stamp, wait=1000.0)
+            assert time.monotonic() - started >= 0.3
+            assert (answer["dataList"], answer["full"]) == ([], False)
+            again = await desk.ask(changed_since=answer["queryStamp"])
+            assert not again["full"]
+
+    run(work)
+
+
+def test_nobody_waits_who_has_something_to_learn() -> None:
+    """Without a good stamp, or with changes since, the answer comes at once."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=SOON) as desk:
+            stamp = (await desk.ask(wait=SOON))["queryStamp"]
+            desk.domains = (domain(ONE, state=3),)
+            await desk.sample()
+            assert (await desk.ask(changed_since=stamp, wait=SOON))["dataList"]
+            assert (await desk.ask(changed_since="x", wait=SOON))["full"]
+            assert desk.samples == 2
+
+    run(work)
+
+
+def test_an_event_ends_the_wait_for_the_next_sample() -> None:
+    """Far sooner than a sample would be due."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=1000.0) as desk:
+            stamp = (await desk.ask())["queryStamp"]
+            waiting = asyncio.create_task(desk.ask(changed_since=stamp, wait=SOON))
+            await asyncio.sleep(0.05)
+            assert desk.samples == 1
+            desk.domains = (domain(ONE, state=3),)
+            desk.queries.happened()
+            assert (await waiting)["dataList"]
+            assert desk.samples == 2
+
+    run(work)
+
+
+def test_a_storm_of_events_is_no_storm_of_samples() -> None:
+    """However much happens, samples keep a distance."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=1000.0, longest_wait=1.5) as desk:
+            stamp = (await desk.ask())["queryStamp"]
+            waiting = asyncio.create_task(desk.ask(changed_since=stamp, wait=1.5))
+            while not waiting.done():
+                desk.queries.happened()
+                await asyncio.sleep(0.001)
+            assert 2 <= desk.samples <= 10
+
+    run(work)
+
+
+def test_those_who_wait_share_samples() -> None:
+    """Fifty clients cost as many samples as one, and all hear of the change."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=0.3) as desk:
+            stamp = (await desk.ask())["queryStamp"]
+            clients = [
+                asyncio.create_task(desk.ask(changed_since=stamp, wait=SOON)) for _ in range(50)
+            ]
+            await desk.sampled(3)
+            started, taken = time.monotonic(), desk.samples
+            desk.domains = (domain(ONE, state=3),)
+            answers = await asyncio.gather(*clients)
+            assert all(answer["dataList"] for answer in answers)
+            assert desk.samples - taken <= 2 + (time.monotonic() - started) / 0.3
+
+    run(work)
+
+
+def test_nothing_is_sampled_when_nobody_waits() -> None:
+    """The last one to go, answered or not, ends it."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=0.02) as desk:
+            stamp = (await desk.ask())["queryStamp"]
+            waiting = asyncio.create_task(desk.ask(changed_since=stamp, wait=SOON))
+            await desk.sampled(3)
+            waiting.cancel()
+            await asyncio.sleep(0.5)
+            taken = desk.samples
+            await asyncio.sleep(0.3)
+            assert desk.samples == taken
+
+    run(work)
+
+
+def test_a_host_that_goes_away_does_not_end_a_wait() -> None:
+    """The client hears when the host answers again, or when its time is up."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=0.02) as desk:
+            stamp = (await desk.ask())["queryStamp"]
+            waiting = asyncio.create_task(desk.ask(changed_since=stamp, wait=SOON))
+            await desk.sampled(4)
+            desk.up = False
+            await desk.sampled(desk.samples + 3)
+            assert not waiting.done()
+            desk.up, desk.domains = True, (domain(ONE, state=3),)
+            assert (await waiting)["dataList"]
+
+    run(work)
+
+
+def test_the_end_of_the_exporter_ends_all_waits() -> None:
+    """At once, and those that would begin later."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=1000.0) as desk:
+            stamp = (await desk.ask())["queryStamp"]
+            waiting: list[Awaitable[dict[str, Any]]] = [
+                asyncio.create_task(desk.ask(changed_since=stamp, wait=SOON)) for _ in range(3)
+            ]
+            await asyncio.sleep(0.05)
+            desk.queries.end()
+            for answer in await asyncio.gather(*waiting):
+                assert (answer["dataList"], answer["full"]) == ([], False)
+            assert not (await desk.ask(changed_since=stamp, wait=SOON))["full"]
+
+    run(work)
+
+
+def test_a_new_configuration_ends_a_wait_with_what_it_shows() -> None:
+    """A client whose choice has another meaning now is told everything."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE, system_serial="7"), max_age=0.05) as desk:
+            stamp = (await desk.ask())["queryStamp"]
+            waiting = asyncio.create_task(desk.ask(changed_since=stamp, wait=SOON))
+            await asyncio.sleep(0.1)
+            desk.queries.apply(desk.terms(max_age=0.05, sensitive_fields=("serial",)))
+            answer = await waiting
+            assert answer["full"]
+            assert answer["dataList"][0]["serial"] == "7"
+
+    run(work)

@@ -1,0 +1,109 @@
+"""Calls for one domain after the other, where any may block, and how many of them may be stuck."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+
+from libvirt_exporter.hypervisor.connection import Connections, Session
+from libvirt_exporter.hypervisor.deadline import Deadline
+from libvirt_exporter.hypervisor.observer import Unobserved
+from libvirt_exporter.hypervisor.walk import BLOCKED_LIMIT, Walk, walk
+from tests.faults.fake_libvirt import FakeHost
+
+pytestmark = pytest.mark.anyio
+
+LANES = ("xml", "jobs", "errors", "storage", "networks")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run the coroutines under asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def gate() -> AsyncIterator[threading.Event]:
+    """What blocks every visit until it is set."""
+    gate = threading.Event()
+    yield gate
+    gate.set()
+
+
+def connections_with(stuck_limit: int) -> Connections:
+    return Connections("qemu:///system", Unobserved(), FakeHost().connect, stuck_limit=stuck_limit)
+
+
+async def walk_on(
+    connections: Connections, lane: str, gate: threading.Event, *, always: bool = False
+) -> Walk[bool]:
+    def visit(_session: Session, _uuid: str) -> bool:
+        return gate.wait(30)
+
+    return await walk(
+        connections,
+        lane,
+        "visit",
+        [f"{lane}-{number}" for number in range(8)],
+        visit,
+        deadline=Deadline.within(20),
+        patience=0.05,
+        always=always,
+    )
+
+
+async def settled(connections: Connections) -> None:
+    async with asyncio.timeout(10):
+        while connections.stuck:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4, 12])
+async def test_all_lanes_together_get_no_more_calls_stuck_than_allowed(
+    gate: threading.Event, limit: int
+) -> None:
+    """What one of them has under way may get stuck too, and is room that no other one has."""
+    connections = connections_with(limit)
+    walks = await asyncio.gather(*(walk_on(connections, lane, gate) for lane in LANES))
+    assert connections.stuck == limit
+    assert sum(len(result.blocked) for result in walks) == limit
+    assert not any(result.answers for result in walks)
+    gate.set()
+    await settled(connections)
+    assert len((await walk_on(connections, "xml", gate)).answers) == 8
+
+
+async def test_one_walk_gets_stuck_at_a_few_things_only(gate: threading.Event) -> None:
+    """It is not to use up what others need."""
+    connections = connections_with(12)
+    result = await walk_on(connections, "xml", gate)
+    assert len(result.blocked) == connections.stuck == BLOCKED_LIMIT
+
+
+async def test_a_walk_waits_for_room_that_another_call_takes_for_a_moment(
+    gate: threading.Event,
+) -> None:
+    """Only calls that are stuck end it."""
+    connections = connections_with(1)
+    other = connections.lane("monitor-0").call("domainListGetStats", lambda _: gate.wait(30))
+    walking = asyncio.create_task(walk_on(connections, "xml", gate))
+    await asyncio.sleep(0.1)
+    assert not walking.done()
+    assert (connections.room, connections.full) == (0, False)
+    gate.set()
+    assert len((await walking).answers) == 8
+    assert await other
+
+
+async def test_what_is_asked_always_is_asked_at_the_limit_too(gate: threading.Event) -> None:
+    """By state and control a domain is seen to answer again."""
+    connections = connections_with(1)
+    await walk_on(connections, "xml", gate)
+    assert connections.full
+    answers = threading.Event()
+    answers.set()
+    assert not (await walk_on(connections, "jobs", answers)).answers
+    assert len((await walk_on(connections, "control", answers, always=True)).answers) == 8

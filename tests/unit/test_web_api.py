@@ -1,0 +1,443 @@
+"""The routes of the API: what a client may write, and what it gets for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.types import Message
+
+from libvirt_exporter.config import Config
+from libvirt_exporter.exchange import (
+    Exposition,
+    NotFoundError,
+    QueryAnswer,
+    QueryRequest,
+    RequestError,
+    ScrapeRequest,
+    UnavailableError,
+)
+from libvirt_exporter.model import HostSample
+from libvirt_exporter.query.field import VmField
+from libvirt_exporter.query.vm_fields import FIELDS
+from libvirt_exporter.web.api import MAX_BODY
+from libvirt_exporter.web.app import create_app
+from libvirt_exporter.web.security import Security
+
+VMS = "/api/v1/vms"
+SAMPLE = HostSample(timestamp=1.0, duration=0.0, up=True)
+
+
+class FakeService:
+    """Keeps the queries that it got, and answers them all alike."""
+
+    def __init__(self) -> None:
+        self.config = Config()
+        self.queries: list[QueryRequest] = []
+        self.failure: Exception | None = None
+        self.waiting = 0
+        self.ended: list[str] = []
+        self.arrived = asyncio.Event()
+        self.release = asyncio.Event()
+
+    async def query(self, request: QueryRequest) -> QueryAnswer:
+        self.queries.append(request)
+        if self.failure is not None:
+            raise self.failure
+        if request.wait:
+            self.waiting += 1
+            self.arrived.set()
+            try:
+                await self.release.wait()
+            except asyncio.CancelledError:
+                self.ended.append("cancelled")
+                raise
+            self.ended.append("released")
+        return QueryAnswer(body=b"{}", content_encoding="gzip" if request.gzip else "")
+
+    async def diagnostics(self, vm_id: str) -> QueryAnswer:
+        if self.failure is not None:
+            raise self.failure
+        return QueryAnswer(body=json.dumps({"asked": vm_id}).encode())
+
+    @property
+    def fields(self) -> Sequence[VmField]:
+        return FIELDS
+
+    async def scrape(self, request: ScrapeRequest) -> Exposition:
+        return Exposition(body=b"libvirt_up 1\n", content_type="text/plain")
+
+    async def overview(self) -> HostSample:
+        return SAMPLE
+
+    def ready(self) -> bool:
+        return True
+
+    async def reload(self) -> None:
+        raise NotImplementedError
+
+
+def client(service: FakeService, max_requests: int = 40) -> httpx.AsyncClient:
+    app = create_app(service, max_requests=max_requests)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    headers = {"Accept": "", "Accept-Encoding": ""}
+    return httpx.AsyncClient(transport=transport, base_url="http://exporter", headers=headers)
+
+
+def ask(service: FakeService, method: str, path: str, **more: Any) -> httpx.Response:
+    async def work() -> httpx.Response:
+        async with client(service) as session:
+            return await session.request(method, path, **more)
+
+    return asyncio.run(work())
+
+
+def asked(method: str, path: str, **more: Any) -> QueryRequest:
+    """What the service is asked."""
+    service = FakeService()
+    answer = ask(service, method, path, **more)
+    assert answer.status_code == 200, answer.text
+    (query,) = service.queries
+    return query
+
+
+def refused(method: str, path: str, **more: Any) -> tuple[int, str, str]:
+    """Status, error and hint of an answer that says what is wrong."""
+    service = FakeService()
+    answer = ask(service, method, path, **more)
+    assert service.queries == []
+    return problem(answer)
+
+
+def problem(answer: httpx.Response) -> tuple[int, str, str]:
+    assert answer.headers["Content-Type"] == "application/json"
+    document = answer.json()
+    assert document.keys() == {"error", "hint"}
+    assert "Traceback" not in answer.text
+    return answer.status_code, document["error"], document["hint"]
+
+
+# What a client may write
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", QueryRequest()),
+        ("?fields=", QueryRequest()),
+        ("?fields=status", QueryRequest(fields=("status",))),
+        ("?fields=a,b&fields=c", QueryRequest(fields=("a", "b", "c"))),
+        ("?fields=%20a%20,,b", QueryRequest(fields=("a", "b"))),
+        ("?exclude=a&vmIds=x,y", QueryRequest(exclude=("a",), vm_ids=("x", "y"))),
+        ("?changedSince=1-2-3", QueryRequest(changed_since="1-2-3")),
+        ("?explain=1&strict=true", QueryRequest(explain=True, strict=True)),
+        ("?explain=0&strict=False", QueryRequest()),
+        ("?wait=0", QueryRequest()),
+    ],
+)
+def test_an_address_says_what_is_asked(query: str, expected: QueryRequest) -> None:
+    """Lists between commas, or in parameters of the same name; blanks are nothing."""
+    assert asked("GET", VMS + query) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, QueryRequest()),
+        ({"fields": "status"}, QueryRequest(fields=("status",))),
+        ({"fields": "a,b"}, QueryRequest(fields=("a,b",))),
+        ({"fields": ["a", "b"], "exclude": "c"}, QueryRequest(fields=("a", "b"), exclude=("c",))),
+        ({"fields": " ", "vmIds": ""}, QueryRequest()),
+        ({"fields": [""]}, QueryRequest(fields=("",))),
+        ({"vmIds": ["x"], "changedSince": " "}, QueryRequest(vm_ids=("x",), changed_since=" ")),
+        ({"explain": True, "strict": True}, QueryRequest(explain=True, strict=True)),
+        ({"vmIds": ["x"] * 10_000}, QueryRequest(vm_ids=("x",) * 10_000)),
+    ],
+)
+def test_a_body_says_what_is_asked(body: dict[str, Any], expected: QueryRequest) -> None:
+    """The same keys as JSON, where a text stands for a list of one."""
+    assert asked("POST", VMS, json=body) == expected
+
+
+def test_of_a_key_that_is_repeated_the_last_one_counts() -> None:
+    """As JSON readers do."""
+    body = '{"fields": "a", "fields": "b"}'
+    assert asked("POST", VMS, content=body) == QueryRequest(fields=("b",))
+
+
+@pytest.mark.parametrize(
+    ("query", "error", "hint"),
+    [
+        ("?feilds=a", "unknown parameter feilds", "did you mean fields?"),
+        ("?x=1", "unknown parameter x", "there are vmIds, fields"),
+        ("?wait=soon", "wait is no number", "wait=30"),
+        ("?wait=-1", "wait is no number", ""),
+        ("?wait=nan", "wait is no number", ""),
+        ("?wait=1e999", "wait is no number", ""),
+        ("?explain=maybe", "explain is neither 1 nor 0", "explain=1"),
+    ],
+)
+def test_an_address_that_makes_no_sense_is_refused(query: str, error: str, hint: str) -> None:
+    """400 with what is wrong and what would be right."""
+    status, message, advice = refused("GET", VMS + query)
+    assert status == 400
+    assert message.startswith(error)
+    assert hint in advice
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"status"',
+        b'{"feilds": []}',
+        b'{"fields": 1}',
+        b'{"fields": [1]}',
+        b'{"fields": {"a": "b"}}',
+        b'{"vmIds": [null]}',
+        b'{"changedSince": 7}',
+        b'{"wait": "1"}',
+        b'{"wait": -1}',
+        b'{"wait": 1e999}',
+        b'{"wait": ' + b"9" * 5000 + b"}",
+        b'{"explain": 1}',
+        b'{"fields": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"fields": "\xff\xfe"}',
+        b'{"fields": "\\ud800"}',
+        b"\x00" * 10,
+    ],
+)
+def test_a_body_that_makes_no_sense_is_refused(body: bytes) -> None:
+    """400 whatever is wrong with it, and never more than that."""
+    status, message, hint = refused("POST", VMS, content=body)
+    assert status == 400
+    assert message.startswith("the body cannot be understood: ")
+    assert "vmIds" in hint
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_no_body_makes_the_exporter_fail(body: bytes) -> None:
+    """It is understood, or refused with 400."""
+    assert ask(FakeService(), "POST", VMS, content=body).status_code in {200, 400}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["vmIds", "fields", "exclude", "changedSince", "wait", "explain", "x"]),
+        st.text(max_size=20),
+    )
+)
+def test_no_address_makes_the_exporter_fail(parameters: dict[str, str]) -> None:
+    """It is understood, or refused with 400."""
+
+    async def work() -> int:
+        service = FakeService()
+        service.release.set()
+        async with client(service) as session:
+            return (await session.get(VMS, params=parameters)).status_code
+
+    assert asyncio.run(work()) in {200, 400}
+
+
+def test_a_body_of_a_mebibyte_is_read_and_a_longer_one_is_not() -> None:
+    """Also when it comes in pieces and does not say how long it is."""
+
+    async def pieces(size: int) -> AsyncIterator[bytes]:
+        yield b"{}"
+        for _ in range((size - 2) // 1024):
+            yield b" " * 1024
+        yield b" " * ((size - 2) % 1024)
+
+    assert asked("POST", VMS, content=b"{}".ljust(MAX_BODY)) == QueryRequest()
+    assert asked("POST", VMS, content=pieces(MAX_BODY)) == QueryRequest()
+    for body in (b"{}".ljust(MAX_BODY + 1), pieces(MAX_BODY + 1)):
+        status, message, _ = refused("POST", VMS, content=body)
+        assert status == 413
+        assert str(MAX_BODY) in message
+
+
+def test_elsewhere_a_long_body_is_refused_as_ever() -> None:
+    """The larger limit is that of one route."""
+    answer = ask(FakeService(), "POST", "/-/reload", content=b" " * 70_000)
+    assert answer.status_code == 413
+    assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+# What it gets
+
+
+def test_an_answer_is_json_that_nobody_keeps() -> None:
+    """With the encoding that the client accepts."""
+    plain = ask(FakeService(), "GET", VMS)
+    assert plain.headers["Content-Type"] == "application/json"
+    assert plain.headers["Cache-Control"] == "no-store"
+    assert plain.headers["Vary"] == "Accept-Encoding"
+    assert "Content-Encoding" not in plain.headers
+    assert asked("POST", VMS, content=b"{}", headers={"Accept-Encoding": "gzip;q=0"}).gzip is False
+
+    async def raw() -> list[Message]:
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        headers = [(b"accept-encoding", b"gzip")]
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": VMS,
+            "query_string": b"",
+            "headers": headers,
+        }
+        await create_app(FakeService())(scope, receive, send)
+        return sent
+
+    (start, _) = asyncio.run(raw())
+    assert (b"content-encoding", b"gzip") in start["headers"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (RequestError("unknown field stat", "did you mean state?"), 400),
+        (NotFoundError("unknown field stat", "did you mean state?"), 404),
+        (UnavailableError("unknown field stat", "did you mean state?"), 503),
+    ],
+)
+@pytest.mark.parametrize("path", [VMS, f"{VMS}/x/diagnostics"])
+def test_what_goes_wrong_is_said_as_json(path: str, failure: Exception, status: int) -> None:
+    """With the status that fits."""
+    service = FakeService()
+    service.failure = failure
+    found = problem(ask(service, "GET", path))
+    assert found == (status, "unknown field stat", "did you mean state?")
+
+
+def test_a_failure_of_ours_says_nothing_of_itself() -> None:
+    """500 in JSON; the reason is for the log."""
+    service = FakeService()
+    service.failure = RuntimeError("secret")
+    status, error, _ = problem(ask(service, "GET", VMS))
+    assert status == 500
+    assert "secret" not in error
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/api/", 404),
+        ("GET", f"{VMS}/x", 404),
+        ("DELETE", VMS, 405),
+        ("POST", f"{VMS}/x/diagnostics", 405),
+        ("GET", f"{VMS}?fields={'x' * 17_000}", 414),
+    ],
+)
+def test_what_is_not_there_is_said_as_json(method: str, path: str, status: int) -> None:
+    """On all paths of the API; 405 says what is allowed."""
+    answer = ask(FakeService(), method, path)
+    assert problem(answer)[0] == status
+    assert ("Allow" in answer.headers) is (status == 405)
+
+
+def test_diagnostics_are_those_of_the_vm_in_the_path() -> None:
+    """Whatever stands there is handed on as text."""
+    assert ask(FakeService(), "GET", f"{VMS}/%20%C3%A9/diagnostics").json() == {"asked": " é"}
+
+
+@pytest.mark.parametrize("path", [VMS, f"{VMS}/x/diagnostics", "/api/v1/openapi.json", "/api/"])
+def test_nobody_is_told_anything_without_a_password(path: str, tmp_path: Path) -> None:
+    """Where there are users, all routes of the API are for them only."""
+    file = tmp_path / "web.yml"
+    file.write_text(
+        f"basic_auth_users: {{anna: {bcrypt.hashpw(b'x', bcrypt.gensalt(4)).decode()}}}"
+    )
+    service = FakeService()
+    app = create_app(service, web_config=Security(str(file)))
+
+    async def work() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://exporter") as session:
+            return await session.get(path)
+
+    answer = asyncio.run(work())
+    assert problem(answer)[0] == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+    assert service.queries == []
+
+
+# Waiting
+
+
+def test_a_client_that_goes_away_ends_its_wait() -> None:
+    """Nothing goes on for somebody who is not there."""
+
+    async def work() -> None:
+        service = FakeService()
+        gone = asyncio.Event()
+        messages = [{"type": "http.request", "body": b"", "more_body": False}]
+
+        async def receive() -> Message:
+            if messages:
+                return messages.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(_message: Message) -> None:
+            pass
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": VMS,
+            "query_string": b"wait=60",
+            "headers": [],
+        }
+        request = asyncio.ensure_future(create_app(service)(scope, receive, send))
+        await service.arrived.wait()
+        gone.set()
+        await request
+        await asyncio.sleep(0)
+        assert service.ended == ["cancelled"]
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_waiting_clients_are_in_nobodys_way() -> None:
+    """As many as may wait leave room for queries and scrapes; one more is told to come back."""
+
+    async def work() -> None:
+        service = FakeService()
+        async with client(service, max_requests=2) as session:
+            waits = [asyncio.create_task(session.get(f"{VMS}?wait=60")) for _ in range(2)]
+            while service.waiting < 2:
+                service.arrived.clear()
+                await service.arrived.wait()
+            one_more = await session.get(f"{VMS}?wait=60")
+            assert problem(one_more)[0] == 503
+            assert one_more.headers["Retry-After"] == "1"
+            assert (await session.get(VMS)).status_code == 200
+            assert (await session.get("/metrics")).status_code == 200
+            service.release.set()
+            assert [answer.status_code for answer in await asyncio.gather(*waits)] == [200, 200]
+            assert (await session.get(f"{VMS}?wait=60")).status_code == 200
+
+    asyncio.run(asyncio.wait_for(work(), 20))
