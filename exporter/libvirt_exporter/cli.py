@@ -238,7 +238,12 @@ def _run_with_exporter(
     """Run a command that samples this host and ends. Raises ConfigError."""
     config = _configuration(arguments)
     # The state is the running exporter's: a moment has nothing to add, and root would own the file.
-    config = replace(config, events=replace(config.events, state_directory=""))
+    config = replace(
+        config,
+        events=replace(config.events, state_directory=""),
+        # Counters of a moment would say that nothing has ever happened.
+        groups=replace(config.groups, exclude=(*config.groups.exclude, "event")),
+    )
     # The command itself says what failed.
     level = config.log.level if "log.level" in options(arguments) else "error"
     logs.setup(level, config.log.format)

@@ -189,6 +189,8 @@ class Active:
 
         A domain that is not defined permanently is gone at the moment of its crash.
         """
+        listed = {domain.name for domain in sample.domains}
+        told_by_name = "uuid" not in self.identity.labels
         gone = (
             DomainSample(
                 uuid=domain.uuid,
@@ -199,6 +201,7 @@ class Active:
             )
             for domain in sample.vanished
             if "event.last.crash" in domain.stats
+            and not (told_by_name and domain.name in listed)
         )
         return self.shown(replace(sample, domains=tuple(gone)), wanted).domains
 
@@ -370,7 +373,7 @@ class Exporter:
             self._host.apply(settings)
         else:
             old, self._host = self._host, self._start_host()
-            old.close()
+            await asyncio.to_thread(old.close)
             self._queries.forget()
         self._queries.apply(active.terms)
         self._telemetry.configuration_loaded()

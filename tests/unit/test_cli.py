@@ -445,6 +445,15 @@ def test_scrape_writes_one_exposition_with_the_xml_facts() -> None:
     assert not any(name.startswith("process_") for name in families)
 
 
+def test_scrape_counts_no_events() -> None:
+    """It listens for a moment only: a 0 would say that nothing has ever happened."""
+    families = {family.name for family in parse_text(run("scrape", "--libvirt.uri", DEMO).stdout)}
+
+    assert "libvirt_domain_state" in families
+    assert not {name for name in families if name.startswith("libvirt_domain_watchdog_events")}
+    assert "libvirt_domain_last_event_timestamp_seconds" not in families
+
+
 def test_commands_that_end_leave_the_state_of_events_alone(tmp_path: Path) -> None:
     """It is the running exporter's, which may be another user."""
     state = tmp_path / "state"

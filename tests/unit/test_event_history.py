@@ -321,6 +321,17 @@ def test_devices_are_bounded() -> None:
     assert max(map(int, counts)) == 9
 
 
+def test_reasons_are_bounded() -> None:
+    """Whatever QEMU may call them; those known go on being counted."""
+    history = following()
+    for number in range(2 * domain_history.COUNTER_LIMIT):
+        tell(history, "io_error_reason", "", "virtio-disk0", 1, f"reason{number}")
+        tell(history, "io_error_reason", "", "virtio-disk0", 1, "reason0")
+    counts = history.histories[UUID].disks["vda"]
+    assert len(counts) == domain_history.COUNTER_LIMIT
+    assert counts["io_error.reason0"] == 2 * domain_history.COUNTER_LIMIT + 1
+
+
 def test_an_agent_that_has_not_come_yet_has_not_gone() -> None:
     """libvirt tells at the start of every domain that its agent is not connected."""
     history = following()
@@ -744,6 +755,20 @@ def test_a_domain_gone_without_event_is_an_error() -> None:
     history.listed([], 2 * SECOND)
     (gone,) = history.vanished
     assert (gone.stats["exit.code"], gone.stats["exit.reason"]) == (1, 9)
+
+
+def test_an_end_stays_known_when_the_last_event_comes_late() -> None:
+    """The listing may miss a domain a moment before the event tells that it is undefined."""
+    history = following()
+    history.listed([Listed()], SECOND)
+    lifecycle(history, "stopped", "shutdown", time=2 * SECOND)
+    history.listed([], 3 * SECOND)
+    before = history.vanished
+    lifecycle(history, "undefined", "removed", time=4 * SECOND)
+    history.listed([], 5 * SECOND)
+    assert history.vanished == before
+    assert before[0].stats["exit.code"] == 0
+    assert history.histories == {}
 
 
 def test_an_undefined_domain_has_the_end_that_its_state_told() -> None:

@@ -396,6 +396,27 @@ def test_after_a_reconnect_nothing_is_counted_twice() -> None:
     assert observer.received["watchdog"] == 2
 
 
+def test_a_connection_that_a_call_finds_dead_is_not_waited_upon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever closes it first takes the close callback with it; events flow again all the same."""
+    fake = FakeHost(1)
+    answer = FakeConnection.getVersion
+
+    def die_once(connection: FakeConnection) -> int:
+        monkeypatch.setattr(FakeConnection, "getVersion", answer)
+        connection.alive = False  # and nobody has told yet
+        connection.check()
+        raise AssertionError("check() raises")
+
+    monkeypatch.setattr(FakeConnection, "getVersion", die_once)
+    with host_of(fake) as host:
+        wait_until(lambda: any(known.alive and known.callbacks for known in fake.connections))
+        wait_until(lambda: host.events_connected)
+        fake.emit(fake[0], WATCHDOG, 1)
+        assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == 1
+
+
 def test_the_stream_tells_whether_it_is_connected() -> None:
     """And stops to be alive with the connection."""
     fake = FakeHost(1)
@@ -475,6 +496,7 @@ def test_a_domain_that_comes_while_another_is_locked_keeps_its_counts() -> None:
                 sample = take(host)
                 assert sample.up
                 assert sample.vanished == ()
+        wait_until(lambda: host.stuck_calls == 0)
         assert stats_of(host, late.uuid)["event.watchdog.pause"] == 1
 
 

@@ -216,9 +216,10 @@ async def test_what_a_full_disk_did_not_take_is_saved_when_there_is_space(
     await asyncio.sleep(0.2)
     assert file.load() == {UUID: HISTORY}
     full.rmdir()
-    async with asyncio.timeout(20):
-        while file.load()[UUID].counts["watchdog.pause"] != 4:
-            await asyncio.sleep(0.01)
+    deadline = time.monotonic() + 20
+    while file.load()[UUID].counts["watchdog.pause"] != 4:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
     task.cancel()
 
 

@@ -112,6 +112,8 @@ class Session:
         self.event_callbacks: list[int] = []
         self.event_timers: list[int] = []
         self.has_close_callback = False
+        self.on_close: Callable[[], None] = lambda: None
+        """Called when the connection is closed from here, which no close callback tells."""
         self.facts: Facts | None = None
         self.lacking: set[str] = set()
         """Calls that the driver was found not to have."""
@@ -144,6 +146,7 @@ class Session:
 
     def close(self) -> None:
         """Close the connection for good. May block as any call may."""
+        self.on_close()
         for timer in self.event_timers:
             with contextlib.suppress(libvirt.libvirtError):
                 libvirt.virEventRemoveTimeout(timer)

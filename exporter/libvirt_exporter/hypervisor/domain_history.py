@@ -35,6 +35,8 @@ REBOOT_WINDOW: Final = 2 * 10**9
 1.3 s (libvirt 9.0, QEMU 7.2 under TCG): the firmware resets the machine again to start afresh."""
 DEVICE_LIMIT: Final = 256
 """Devices of one domain that are told apart."""
+COUNTER_LIMIT: Final = 256
+"""Counters of one domain or device; a reason for an I/O error is any word."""
 CLIENT_LIMIT: Final = 256
 """Graphics clients of one domain that are remembered, in case libvirt forgets to say goodbye."""
 LAST_JOB_KEYS: Final = (
@@ -166,16 +168,19 @@ def _happened(domain: FollowedDomain, event: str, time: int) -> None:
 
 
 def _count(domain: FollowedDomain, key: str) -> None:
-    counts = domain.history.counts
-    counts[key] = counts.get(key, 0) + 1
+    _add_one(domain.history.counts, key)
 
 
 def _count_of_disk(domain: FollowedDomain, device: str, key: str) -> None:
     disks = domain.history.disks
     if device not in disks and len(disks) >= DEVICE_LIMIT:
         device = ""
-    counts = disks.setdefault(device, {})
-    counts[key] = counts.get(key, 0) + 1
+    _add_one(disks.setdefault(device, {}), key)
+
+
+def _add_one(counts: dict[str, int], key: str) -> None:
+    if key in counts or len(counts) < COUNTER_LIMIT:
+        counts[key] = counts.get(key, 0) + 1
 
 
 def _device(domain: FollowedDomain, alias: str | None, source: str | None = None) -> str:

@@ -219,6 +219,8 @@ class EventHistory:
         elif seen is not None and seen[0] == libvirt.VIR_DOMAIN_SHUTOFF:
             end = exits.of_state(*seen)
             stats = _NOTHING if end is None else end.stats(None)
+        elif uuid in self._vanished:
+            return  # Its last event came after the listing that told its end.
         else:
             stats = exits.GONE.stats(None)
         crash = history.last.get("crash")

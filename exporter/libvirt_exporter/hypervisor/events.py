@@ -252,6 +252,7 @@ class EventStream:
         with contextlib.suppress(libvirt.libvirtError):
             conn.registerCloseCallback(lambda _conn, _reason, _: lost(), None)
             session.has_close_callback = True
+        session.on_close = lost
         if not session.alive:
             lost()
 

@@ -39,6 +39,8 @@ MARKED: Final = 0.0
 """The time at which a domain is due whose XML may have changed: before any loop time."""
 SHORTEST_PAUSE: Final = 1.0
 """Seconds between two rounds that only the timer asked for."""
+BREATH: Final = 0.05
+"""Seconds between any two rounds: a guest may open and close its CD drive without end."""
 
 
 class Inventory:
@@ -133,6 +135,7 @@ class Inventory:
             self._round_over.set()
             self._round_over = asyncio.Event()
             if due:
+                await asyncio.sleep(BREATH)
                 continue
             pause = max(min(self._due.values(), default=now + RETRY) - now, SHORTEST_PAUSE)
             with contextlib.suppress(TimeoutError):

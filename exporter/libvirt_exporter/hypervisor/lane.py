@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 READING_TIME: Final = 10.0
 """Seconds that one reading may take before its connection is given up."""
 PATIENCE: Final = 0.5
-"""Share of the sample's remaining time that it waits for a lane."""
+"""Share of the sample's remaining time that it waits for a lane …"""
+LONGEST_WAIT: Final = 1.0
+"""… and seconds at most."""
 _NOTHING: Final[Stats] = {}
 
 
@@ -67,7 +69,8 @@ class Lane(ABC):
         """Have a reading made, and wait for it for a part of the sample's time."""
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read(list(draft.domains.values())))
-        await asyncio.wait({self._reading}, timeout=max(PATIENCE * draft.deadline.rest, 0))
+        patience = min(PATIENCE * draft.deadline.rest, LONGEST_WAIT)
+        await asyncio.wait({self._reading}, timeout=max(patience, 0))
 
     async def _read(self, domains: list[DomainDraft]) -> None:
         started = time()
