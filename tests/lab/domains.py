@@ -19,7 +19,7 @@ from tests.lab.daemon import PrivateLibvirtd
 
 MIB: Final = 1024**2
 DISK_SIZE: Final = 1024 * MIB
-"""Virtual bytes of every disk."""
+"""Virtual bytes of a disk, unless it is given another size."""
 
 AGENT_CHANNEL: Final = "org.qemu.guest_agent.0"
 
@@ -49,7 +49,9 @@ class Machine:
     memory: int = 16 * MIB
     """Bytes."""
     disks: int = 2
-    """qcow2 images of DISK_SIZE: vda, vdb …"""
+    """qcow2 images: vda, vdb …"""
+    disk_size: int = DISK_SIZE
+    """Virtual bytes of each."""
     disk_directory: Path | None = None
     """Where their images are; None: the daemon's `images`."""
     error_policy: str = ""
@@ -205,7 +207,7 @@ def _disk(libvirtd: PrivateLibvirtd, machine: Machine, number: int) -> str:
     for layer in range(machine.chain):
         backing = ["-F", "qcow2", "-b", image] if image else []
         image = str(directory / f"{libvirtd.unused_name('disk')}.qcow2")
-        size = [] if backing else [str(DISK_SIZE)]
+        size = [] if backing else [str(machine.disk_size)]
         libvirtd.inside("qemu-img", "create", "-q", "-f", "qcow2", *backing, image, *size)
         if machine.data:
             write = f"write {layer * machine.data} {machine.data}"

@@ -70,7 +70,12 @@ def test_a_fired_watchdog_and_a_full_disk_are_told_once_each(
             watchdog="pause",
         )
         full = start_guest(
-            fresh_libvirtd, "full", "fill-disk", disk_directory=small, error_policy="enospace"
+            fresh_libvirtd,
+            "full",
+            "fill-disk",
+            disk_size=32 * MIB,
+            disk_directory=small,
+            error_policy="enospace",
         )
         both = [("LibvirtDomainPausedNoSpace", "full"), ("LibvirtDomainWatchdogFired", "starved")]
         wait_until(

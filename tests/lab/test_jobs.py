@@ -129,7 +129,12 @@ def test_a_full_disk_is_told_by_code_and_device_until_it_is_healed(
         pytest.skip("only root can mount a small file system")
     small = fresh_libvirtd.small_file_system(8 * MIB)
     guest = start_guest(
-        fresh_libvirtd, "full", "fill-disk", disk_directory=small, error_policy="enospace"
+        fresh_libvirtd,
+        "full",
+        "fill-disk",
+        disk_size=32 * MIB,
+        disk_directory=small,
+        error_policy="enospace",
     )
     io_error = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
     with host_of(fresh_libvirtd) as witness:

@@ -159,7 +159,8 @@ def everything(
 ) -> Iterator[Exporter]:
     """An exporter that shows all there is, from where the QEMU processes are to be seen."""
     directory = tmp_path_factory.mktemp("everything")
-    with Exporter(host.read_only_uri, directory, EVERYTHING, within=host.enter) as exporter:
+    within = host.enter if host.privileged else ()
+    with Exporter(host.read_only_uri, directory, EVERYTHING, within=within) as exporter:
         yield exporter
 
 
@@ -198,7 +199,8 @@ def of_other_sources(
     for domain in connection.listAllDomains():
         identity = identity_of(domain)
         found |= circumstances.of_calls(domain, identity)
-        if domain.isActive():
+        # The exporter looks for processes where a system daemon says their pids.
+        if libvirtd.privileged and domain.isActive():
             pid, is_kvm = libvirtd.qemu_pid(domain), domain.name() == "kvm"
             found |= circumstances.of_process(pid, identity, kvm=is_kvm)
     return found
