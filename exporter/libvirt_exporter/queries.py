@@ -12,7 +12,6 @@ from difflib import get_close_matches
 from typing import Final, NamedTuple
 from uuid import UUID
 
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from libvirt_exporter.config import Api
@@ -26,7 +25,7 @@ from libvirt_exporter.exchange import (
 from libvirt_exporter.model import DomainSample, HostSample
 from libvirt_exporter.query.changes import Changes, Filter, Row
 from libvirt_exporter.query.diagnostics import diagnostics
-from libvirt_exporter.query.field import VmField
+from libvirt_exporter.query.field import VmField, encoded
 from libvirt_exporter.query.history import History
 from libvirt_exporter.query.vm_fields import FIELDS, explain
 
@@ -37,8 +36,6 @@ _SMALL: Final = 500
 """Bytes of a body that fits into one packet as it is, and hardly gets smaller."""
 _LONGEST_NAME: Final = 64
 """Characters of a name that is compared with others."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Terms:
@@ -248,6 +245,10 @@ class Queries:
         if latest is None or not latest.sample.up or self._rest(latest) < 0:
             await self._take()
             latest = self._latest
+        if latest is None:
+            # What was asked has been exchanged for another host meanwhile.
+            await self._take()
+            latest = self._latest
         if latest is None or not latest.sample.up:
             error = latest.sample.error if latest is not None else "it was not asked"
             raise UnavailableError(f"libvirt does not answer: {error}", "try again later")
@@ -308,7 +309,7 @@ def _uuid(text: str) -> str:
 
 
 def _answer(content: object, *, compress: bool = False) -> QueryAnswer:
-    body = _encode(content)
+    body = encoded(content)
     if compress and len(body) > _SMALL:
         body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
         return QueryAnswer(body=body, content_encoding="gzip")

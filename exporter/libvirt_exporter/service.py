@@ -200,8 +200,7 @@ class Active:
                 timestamp=domain.timestamp,
             )
             for domain in sample.vanished
-            if "event.last.crash" in domain.stats
-            and not (told_by_name and domain.name in listed)
+            if "event.last.crash" in domain.stats and not (told_by_name and domain.name in listed)
         )
         return self.shown(replace(sample, domains=tuple(gone)), wanted).domains
 

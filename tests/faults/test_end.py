@@ -84,5 +84,6 @@ def test_it_ends_at_once_while(
             asking = threading.Thread(target=exporter.at_once, args=(clients,))
             asking.start()
             time.sleep(0.1)
-            exporter.end()
+            seconds = exporter.end()
             asking.join()
+    print(f"{moment}, {clients} scrapes: ended after {seconds:.2f} s")

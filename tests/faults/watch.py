@@ -147,7 +147,10 @@ class WatchedExporter(Exporter):
         Nothing stands for an answer that the exporter's end cut short.
         """
         host, _, port = self.address.rpartition(":")
-        clients = [socket.create_connection((host, int(port)), 30) for _ in range(number)]
+        clients: list[socket.socket] = []
+        with suppress(ConnectionRefusedError):
+            while len(clients) < number:
+                clients.append(socket.create_connection((host, int(port)), 30))
         for client in clients:
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         answers = []
@@ -156,12 +159,13 @@ class WatchedExporter(Exporter):
                 answers.append(answer.read().partition(b"\r\n")[0])
         return answers
 
-    def end(self) -> None:
-        """SIGTERM: fails unless it ends in time, with status 0."""
+    def end(self) -> float:
+        """SIGTERM: fails unless it ends in time, with status 0; returns the seconds it took."""
         started = time.monotonic()
         assert self.close() == 0, self.log
         seconds = time.monotonic() - started
         assert seconds < ENDS_WITHIN, f"ended after {seconds:.2f} s"
+        return seconds
 
 
 def usual(scrapes: Sequence[Scrape]) -> float:

@@ -20,7 +20,7 @@ from libvirt_exporter.exchange import (
     RequestError,
     UnavailableError,
 )
-from libvirt_exporter.model import DomainInfo, DomainSample, HostSample
+from libvirt_exporter.model import Disk, DomainInfo, DomainSample, HostSample, Stats
 from libvirt_exporter.queries import Queries, Terms
 from libvirt_exporter.query.vm_fields import FIELDS
 
@@ -243,6 +243,40 @@ def test_a_hidden_vm_does_not_exist() -> None:
     run(work)
 
 
+def test_guids_of_luns_are_told_nowhere_until_they_are_configured() -> None:
+    """Neither among the fields nor in explanations nor in diagnostics."""
+    disk = Disk(device="sda", lun_guid="3600140secret")
+    vm = replace(domain(ONE, disks=(disk,)), stats={"block.count": 1, "block.0.name": "sda"})
+
+    async def bodies(*sensitive: str) -> list[bytes]:
+        async with Desk(vm, sensitive_fields=[*sensitive]) as desk:
+            fields = await desk.queries.answer(QueryRequest(explain=True))
+            return [fields.body, (await desk.queries.diagnostics(ONE)).body]
+
+    async def work() -> None:
+        for body in await bodies():
+            assert b"3600140secret" not in body
+        assert b"3600140secret" in (await bodies("lunGUIDs"))[0]
+
+    run(work)
+
+
+def test_a_name_that_is_no_utf_8_costs_no_vm_its_answer() -> None:
+    """libvirt-python decodes stray bytes to lone surrogates, which JSON in UTF-8 cannot hold."""
+    odd = replace(domain(ONE), name="vm-\udcff\u00e9")
+    stats: Stats = {"net.count": 1, "net.0.name": "\udcff", "net.0.rx.bytes": 1}
+
+    async def work() -> None:
+        async with Desk(replace(odd, stats=stats), domain(TWO)) as desk:
+            answer = await desk.ask(fields=("vmName", "network"))
+            rows = {row["vmId"]: row for row in answer["dataList"]}
+            assert rows[ONE]["vmName"] == "vm-?\u00e9"
+            assert rows[ONE]["network"] == {"?": {"name": "?", "rx": 1}}
+            assert rows[TWO]["vmName"] == "vm-2"
+
+    run(work)
+
+
 def test_a_body_is_compressed_where_that_makes_it_shorter() -> None:
     """An answer to many VMs is; one that says that nothing changed is not."""
 
@@ -313,6 +347,29 @@ def test_another_host_is_answered_in_full() -> None:
             answer = await desk.ask(changed_since=stamp)
             assert answer["full"]
             assert [row["vmId"] for row in answer["dataList"]] == [TWO]
+
+    run(work)
+
+
+def test_a_query_outlives_the_exchange_of_the_host() -> None:
+    """The sample that it waits for comes to nothing, and the new host's is taken."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE)) as desk:
+            taken = 0
+
+            async def sample() -> None:
+                nonlocal taken
+                taken += 1
+                if taken == 1:
+                    desk.queries.forget()
+                else:
+                    await desk.sample()
+
+            thread = ThreadPoolExecutor(1)
+            desk.queries = Queries(desk.terms(), sample=sample, thread=thread)
+            assert (await desk.ask())["dataList"]
+            thread.shutdown()
 
     run(work)
 

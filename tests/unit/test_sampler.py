@@ -12,6 +12,7 @@ from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import libvirt
 import pytest
@@ -470,6 +471,32 @@ def test_a_domain_that_answers_while_it_counts_as_stuck_is_stuck_no_longer() -> 
         sample = take(host)
         assert incomplete(sample) == set()
         assert by_name(sample)["vm5"].stats["monitor.responsive"] is True
+        assert host.stuck_domains == {}
+
+
+def test_a_domain_that_goes_on_during_a_sample_is_whole_in_it() -> None:
+    """It was still stuck at the beginning, and answers when the others have been asked."""
+
+    class Waker(FakeDomain):
+        sleeper: FakeDomain | None = None
+
+        def statistics(self, groups: set[str], flags: int) -> dict[str, Any]:
+            if "block" in groups and (sleeper := self.sleeper) is not None:
+                sleeper.answers.set()
+                wait_until(lambda: sleeper.job_since is None)
+            return super().statistics(groups, flags)
+
+    fake = FakeHost(2)
+    waker = Waker(5)
+    fake.add(waker)
+    with host_of(fake) as host:
+        take(host)
+        with fake[1].hung():
+            assert incomplete(take(host)) == {"vm1"}
+            waker.sleeper = fake[1]
+            sample = take(host)
+        assert incomplete(sample) == set()
+        assert by_name(sample)["vm1"].stats["monitor.responsive"] is True
         assert host.stuck_domains == {}
 
 

@@ -186,7 +186,7 @@ def test_pause_code_is_absent_while_it_is_not_known() -> None:
 
 
 def test_exit_is_that_of_libvirt_else_ovirts_record_of_a_vm_that_is_off() -> None:
-    """What oVirt noted of an earlier end says nothing of a VM that runs."""
+    """What oVirt noted of an earlier end says nothing of a VM that runs; its text is free text."""
     names = ["exitCode", "exitReason", "exitMessage"]
     record = OvirtInfo(exit_code=0, exit_reason=7, exit_message="User shut down")
     info = DomainInfo(uuid=UUID, name="web", ovirt=record)
@@ -200,7 +200,6 @@ def test_exit_is_that_of_libvirt_else_ovirts_record_of_a_vm_that_is_off() -> Non
     assert values(view({}, active=False, info=info), names) == {
         "exitCode": 0,
         "exitReason": 7,
-        "exitMessage": "User shut down",
     }
     assert values(view({}, info=info), names) == {}
 
@@ -385,7 +384,10 @@ def test_block_job_of_ovirt_is_listed_by_ovirts_id() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": {"drive": 7}}'])
+DEEP = '{"a":' * 10_000
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": {"drive": 7}}', DEEP])
 def test_odd_list_of_jobs_in_the_metadata_costs_its_ids(text: str) -> None:
     """The job itself is libvirt's."""
     info = DomainInfo(uuid=UUID, name="web", ovirt=OvirtInfo(jobs=text))

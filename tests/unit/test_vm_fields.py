@@ -102,13 +102,23 @@ def test_metric_of_a_row_is_in_the_catalogue(field: VmField) -> None:
     assert field.metric in {"", *(metric.name for metric in METRICS)}
 
 
+MEASURED = [field for field in FIELDS if field.metric and field.unit]
+
+
+@pytest.mark.parametrize("field", MEASURED, ids=lambda field: field.name)
+def test_metric_of_a_row_measures_the_same(field: VmField) -> None:
+    """Metrics have base units, whatever multiple of them the field has."""
+    base = {"s": "seconds", "% of one CPU": "seconds", "KiB": "bytes", "MiB": "bytes", "%": "bytes"}
+    assert base[field.unit] in field.metric.split("_")
+
+
 def test_fields_that_name_persons_addresses_serials_or_paths_are_sensitive() -> None:
-    """All of the design's list are, and of ours whatever comes out of metadata or is a serial."""
+    """All of the design's list are, and of ours metadata as such, serials and addresses."""
     metadata = {"nova", "ovirt", "instance", "libosinfo", "kubevirt"}
 
     sensitive = {field.name for field in FIELDS if field.sensitive}
 
-    assert sensitive == {*SENSITIVE, *metadata, "diskSerials"}
+    assert sensitive == {*SENSITIVE, *metadata, "diskSerials", "lunGUIDs"}
 
 
 def test_only_the_list_of_applications_must_be_named() -> None:
@@ -580,9 +590,30 @@ def test_disk_has_sizes_totals_rates_and_latencies() -> None:
             "readBytes": 5 * 4096,
             "readRate": 0,
             "readLatency": 0,
-            "lunGUID": "lun",
         },
     }
+
+
+def test_disk_of_which_only_the_name_is_known_is_left_out() -> None:
+    """A QEMU that does not answer leaves nothing else; to have no disk is something to know."""
+    hung: Stats = {"block.count": 1, "block.0.name": "vda"}
+    both: Stats = {"block.count": 2, "block.0.name": "vda", **block(1, "vdb", 1)}
+
+    assert value(view(hung), "disks") is None
+    assert value(view(both), "disks").keys() == {"vdb"}
+    assert value(view({"block.count": 0}), "disks") == {}
+
+
+def test_guids_of_luns_have_a_field_of_their_own() -> None:
+    """They are sensitive, which statistics are not."""
+    info = DomainInfo(
+        uuid=UUID,
+        name="web",
+        disks=(Disk(device="vda"), Disk(device="sda", lun_guid="lun")),
+    )
+
+    assert value(view(info=info), "lunGUIDs") == {"sda": "lun"}
+    assert BY_NAME["lunGUIDs"].sensitive
 
 
 @given(st.permutations(["vda", "vdb", "vdc"]), st.permutations(["vda", "vdb", "vdc"]))

@@ -356,6 +356,7 @@ def test_what_is_not_there_is_said_as_json(method: str, path: str, status: int) 
     answer = ask(FakeService(), method, path)
     assert problem(answer)[0] == status
     assert ("Allow" in answer.headers) is (status == 405)
+    assert answer.headers["Cache-Control"] == "no-store"
 
 
 def test_diagnostics_are_those_of_the_vm_in_the_path() -> None:

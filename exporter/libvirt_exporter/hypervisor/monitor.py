@@ -187,6 +187,15 @@ class MonitorPhase:
         await self._find_halted(self._active)
         await self._find_stuck()
         self._cut(self._active)
+        await self._ask()
+        if healed := await self._find_healed():
+            self._cut(healed)
+            await self._ask()
+        await self._ask_without_job()
+        self._conclude()
+
+    async def _ask(self) -> None:
+        """Ask what is queued, and what comes of it."""
         while True:
             self._start_calls()
             moment = self._next_moment()
@@ -203,8 +212,6 @@ class MonitorPhase:
                 self._calls.remove(call)
                 self._take(call)
             await self._look_into()
-        await self._ask_without_job()
-        self._conclude()
 
     @property
     def _look(self) -> float:
@@ -470,6 +477,24 @@ class MonitorPhase:
         for uuid in state.quarantine:
             self._hold(uuid)
 
+    async def _find_healed(self) -> list[str]:
+        """Who did not answer and does by now: after a hang of many some take a little longer."""
+        silent = [
+            uuid
+            for uuid in self._held
+            if uuid not in self._locked
+            and uuid not in self._state.frozen
+            and self._active[uuid].missing & self._groups
+        ]
+        if not silent or self._draft.deadline.rest <= 0:
+            return []
+        result = await self._control(silent)
+        healed = [uuid for uuid, control in result.answers.items() if control[0] == CONTROL_OK]
+        for uuid in healed:
+            self._held.discard(uuid)
+            self._state.quarantine.release(uuid, self._loop.time())
+        return healed
+
     async def _look_into(self) -> None:
         """Look at the calls that take long and at the domains to be asked again."""
         now = self._loop.time()
@@ -478,11 +503,11 @@ class MonitorPhase:
             await self._find_halted(waited)
             self._unsure = set()
             self._cut(waited)
-        late = [call for call in self._calls if not call.abandoned and now >= call.look_at]
+        overdue = [call for call in self._calls if not call.abandoned and now >= call.look_at]
         again = self._again if self._again and now >= self._again_at else {}
-        if not late and not again:
+        if not overdue and not again:
             return
-        suspects = dict.fromkeys(uuid for call in late for uuid in call.shard.uuids)
+        suspects = dict.fromkeys(uuid for call in overdue for uuid in call.shard.uuids)
         suspects.update(dict.fromkeys(uuid for uuid, _ in again))
         result = await self._control(suspects)
         occupied = {uuid: _occupied(control) for uuid, control in result.answers.items()}
@@ -493,7 +518,7 @@ class MonitorPhase:
         if again:
             self._again = {}
             self._retry(again, occupied)
-        for call in late:
+        for call in overdue:
             call.look_at = self._loop.time() + self._suspicious(call.shard)
             if not call.answer.done():
                 self._judge(call, held)

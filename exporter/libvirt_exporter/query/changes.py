@@ -16,12 +16,11 @@ import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
-import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from libvirt_exporter.model import DomainSample, HostSample, Stats, StatValue
-from libvirt_exporter.query.field import ABSENT, Change, VmField, VmView
+from libvirt_exporter.query.field import ABSENT, Change, VmField, VmView, encoded
 from libvirt_exporter.query.rates import SHORTEST
 
 MAX_TOMBSTONES: Final = 1000
@@ -37,8 +36,6 @@ _NOTED: Final[tuple[Change, ...]] = ("event", "agent", "time")
 """Fields that depend on few statistics, so that it pays to note which."""
 _FUTURE: Final = 10**15
 """A generation in which nothing has changed yet."""
-
-_encode = msgspec.json.Encoder().encode
 
 Row = dict[str, Any]
 """`vmId` and fields of a VM, ready to be encoded as JSON."""
@@ -66,7 +63,7 @@ class Filter:
         self.sampled = self._of("sampled")
         self.by_clock = tuple(field for field in self.fields if field.by_clock)
         content = [sorted(field.name for field in self.fields), sorted(self.vm_ids)]
-        self.digest = hashlib.blake2b(_encode(content), digest_size=8).hexdigest()
+        self.digest = hashlib.blake2b(encoded(content), digest_size=8).hexdigest()
 
     def _of(self, *kinds: Change) -> tuple[VmField, ...]:
         return tuple(field for field in self.fields if field.change in kinds)
@@ -206,6 +203,8 @@ class Changes:
         exits = {domain.uuid: domain.stats for domain in self._host.vanished}
         for uuid, vm in vanished.items():
             vm.gone, vm.gone_at = self._generation, self._now
+            # What clients knew of it is all that is needed any more.
+            del vm.domain, vm.earlier
             # Of one that is only hidden from now on, nobody may say that it is down.
             vm.obituary = None if uuid in hidden else _obituary(uuid, exits.get(uuid, {}))
             self._gone[uuid] = vm
@@ -347,11 +346,11 @@ class _Vm:
             if field.by_clock:
                 self._note_ticking(field, plain, value)
             if value is ABSENT:
-                encoded = None
+                found = None
             else:
-                encoded = _encode(value) if field.change != "time" else _PRESENT
-            if cell.encoded != encoded:
-                cell.encoded = encoded
+                found = encoded(value) if field.change != "time" else _PRESENT
+            if cell.encoded != found:
+                cell.encoded = found
                 cell.changed = self.changed = generation
         if noted is not None:
             self._add(notes)

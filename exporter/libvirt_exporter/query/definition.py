@@ -175,3 +175,8 @@ def transparent_huge_pages(info: DomainInfo) -> bool | None:
 def disk_serials(info: DomainInfo) -> dict[str, str] | None:
     """Serial numbers of the disks that have one, by device."""
     return {disk.device: disk.serial for disk in info.disks if disk.serial} or None
+
+
+def lun_guids(info: DomainInfo) -> dict[str, str] | None:
+    """oVirt's GUIDs of the LUNs behind disks, by device."""
+    return {disk.device: disk.lun_guid for disk in info.disks if disk.lun_guid} or None

@@ -114,9 +114,8 @@ def _nics(view: VmView) -> list[dict[str, Any]]:
                 nic[f"{way}_{what}"] = prefix and number(stats, f"{prefix}{way}.{key}")
             growth = None
             if prefix is not None and name in earlier:
-                growth = increase(
-                    stats, f"{prefix}{way}.bytes", before, f"{earlier[name]}{way}.bytes"
-                )
+                octets = f"{way}.bytes"
+                growth = increase(stats, prefix + octets, before, earlier[name] + octets)
             nic[f"{way}_rate"] = round(growth / seconds) if growth is not None and seconds else None
         found.append(nic)
     return found

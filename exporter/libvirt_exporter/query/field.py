@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import msgspec
 from msgspec import UNSET, Struct, field
 
 from libvirt_exporter.model import (
@@ -19,6 +21,8 @@ from libvirt_exporter.model import (
 
 ABSENT: Final = UNSET
 """The value of a field that cannot be had, or not now; it is left out of every answer."""
+
+_encode: Final = msgspec.json.Encoder().encode
 
 Change = Literal["static", "event", "agent", "sampled", "time"]
 """What a field is computed from, and so when it may differ from before:
@@ -78,6 +82,18 @@ class VmField:
     """The value, as JSON types; ABSENT when it cannot be had. Never raises."""
     why_absent: str
     """What it takes to have a value."""
+
+
+def encoded(value: Any) -> bytes:
+    """A value as JSON in UTF-8.
+
+    What libvirt-python could not decode stands in a text as lone surrogates, which are no UTF-8:
+    they become question marks.
+    """
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return json.dumps(value, ensure_ascii=False).encode(errors="replace")
 
 
 def number(stats: Stats, key: str) -> int | None:

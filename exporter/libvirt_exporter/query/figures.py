@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from libvirt_exporter.model import DomainSample, Stats
@@ -10,11 +11,13 @@ from libvirt_exporter.query.field import ABSENT, VmView, number
 from libvirt_exporter.query.rates import (
     devices,
     increase,
+    increases,
     interval,
+    numbers,
     percent,
     rate,
     significant,
-    vcpus,
+    vcpu_times,
 )
 
 NANOSECOND: Final = 1e-9
@@ -44,14 +47,11 @@ def cpu_sys(view: VmView) -> Any:
     seconds = interval(view)
     if seconds is None:
         return ABSENT
-    guest, total = _guest_growth(view), _growth(view, "cpu.time")
+    guest = _guest_growth(view)
+    total = increase(view.domain.stats, "cpu.time", _before(view))
     if guest is None or total is None:
         return ABSENT
     return percent(max(total - guest, 0) * NANOSECOND, seconds)
-
-
-def _growth(view: VmView, key: str) -> int | None:
-    return increase(view.domain.stats, key, _before(view))
 
 
 def _before(view: VmView) -> Stats:
@@ -63,14 +63,14 @@ def _guest_growth(view: VmView) -> int | None:
 
     Under TCG guest code is ordinary code to the kernel, and its guest time stays 0.
     """
-    info = view.info
+    info, stats, before = view.info, view.domain.stats, _before(view)
     if info is not None and info.type == "kvm":
-        guest = _growth(view, "process.guest.time")
+        guest = increase(stats, "process.guest.time", before)
         if guest is not None:
             return guest
-    stats, before = view.domain.stats, _before(view)
-    of_vcpus = [increase(stats, f"vcpu.{vcpu}.time", before) for vcpu in vcpus(stats)]
-    known = [growth for growth in of_vcpus if growth is not None]
+    keys = vcpu_times(number(stats, "vcpu.maximum") or 0)
+    grown = increases(numbers(stats, keys), numbers(before, keys))
+    known = [growth for growth in grown if growth is not None]
     return sum(known) if known else None
 
 
@@ -120,6 +120,14 @@ def _free(stats: Stats) -> int | None:
     return None if unused is None else unused + (number(stats, "balloon.disk_caches") or 0)
 
 
+_PAGING: Final[Mapping[str, str]] = {
+    "swap_in": "balloon.swap_in",
+    "swap_out": "balloon.swap_out",
+    "majflt": "balloon.major_fault",
+    "minflt": "balloon.minor_fault",
+}
+
+
 def memory_stats(view: VmView) -> Any:
     """The guest's memory as it reports it: KiB, KiB/s and faults/s."""
     stats = view.domain.stats
@@ -130,16 +138,22 @@ def memory_stats(view: VmView) -> Any:
     }
     if (seconds := interval(view)) is not None:
         before = _before(view)
-        for name, key in (
-            ("swap_in", "balloon.swap_in"),
-            ("swap_out", "balloon.swap_out"),
-            ("majflt", "balloon.major_fault"),
-            ("minflt", "balloon.minor_fault"),
-        ):
+        for name, key in _PAGING.items():
             found[name] = rate(increase(stats, key, before), seconds)
         if found["majflt"] is not None and found["minflt"] is not None:
             found["pageflt"] = found["majflt"] + found["minflt"]
     return _known(found) or ABSENT
+
+
+@lru_cache(1024)
+def _disk_keys(prefix: str) -> tuple[str, ...]:
+    return tuple(
+        prefix + what
+        for what in (
+            *("rd.reqs", "wr.reqs", "rd.bytes", "wr.bytes", "physical"),
+            *("rd.times", "wr.times", "fl.times", "fl.reqs"),
+        )
+    )
 
 
 def disks(view: VmView) -> Any:
@@ -151,42 +165,39 @@ def disks(view: VmView) -> Any:
     earlier = devices(before, "block") if seconds is not None else {}
     info = view.info
     definitions = {disk.device: disk for disk in info.disks} if info is not None else {}
-    found = {}
-    for name, prefix in devices(stats, "block").items():
-        definition = definitions.get(name)
-        physical = number(stats, f"{prefix}physical")
+    names, found = devices(stats, "block"), {}
+    for name, prefix in names.items():
+        figures = numbers(stats, _disk_keys(prefix))
+        reads, writes, read, written, physical, *_ = figures
         disk: dict[str, Any] = {
             "truesize": physical,
-            "readOps": number(stats, f"{prefix}rd.reqs"),
-            "writeOps": number(stats, f"{prefix}wr.reqs"),
-            "readBytes": number(stats, f"{prefix}rd.bytes"),
-            "writtenBytes": number(stats, f"{prefix}wr.bytes"),
+            "readOps": reads,
+            "writeOps": writes,
+            "readBytes": read,
+            "writtenBytes": written,
         }
+        definition = definitions.get(name)
         if definition is not None:
             if definition.source_type == "block":
                 disk["apparentsize"] = physical
-            disk |= {
-                "imageID": definition.image_id or None,
-                "lunGUID": definition.lun_guid or None,
-            }
+            disk["imageID"] = definition.image_id or None
         if seconds is not None and name in earlier:
-            disk |= _disk_rates(stats, prefix, before, earlier[name], seconds)
-        found[name] = _known(disk)
-    return found
+            old = numbers(before, _disk_keys(earlier[name]))
+            disk |= _disk_rates(increases(figures, old), seconds)
+        if known := _known(disk):
+            found[name] = known
+    # A domain that does not answer has names of disks and nothing else.
+    return found if found or not names else ABSENT
 
 
-def _disk_rates(
-    stats: Stats, prefix: str, before: Stats, prefix_before: str, seconds: float
-) -> dict[str, Any]:
-    def growth(what: str) -> int | None:
-        return increase(stats, prefix + what, before, prefix_before + what)
-
+def _disk_rates(growth: list[int | None], seconds: float) -> dict[str, Any]:
+    reads, writes, read, written, _, read_time, write_time, flush_time, flushes = growth
     return {
-        "readRate": rate(growth("rd.bytes"), seconds),
-        "writeRate": rate(growth("wr.bytes"), seconds),
-        "readLatency": _latency(growth("rd.times"), growth("rd.reqs")),
-        "writeLatency": _latency(growth("wr.times"), growth("wr.reqs")),
-        "flushLatency": _latency(growth("fl.times"), growth("fl.reqs")),
+        "readRate": rate(read, seconds),
+        "writeRate": rate(written, seconds),
+        "readLatency": _latency(read_time, reads),
+        "writeLatency": _latency(write_time, writes),
+        "flushLatency": _latency(flush_time, flushes),
     }
 
 
@@ -196,14 +207,12 @@ def _latency(nanoseconds: int | None, operations: int | None) -> int | None:
     return significant(nanoseconds / operations) if operations and nanoseconds else 0
 
 
-_NETWORK_TOTALS: Final[Mapping[str, str]] = {
-    "rxErrors": "rx.errs",
-    "rxDropped": "rx.drop",
-    "txErrors": "tx.errs",
-    "txDropped": "tx.drop",
-    "rx": "rx.bytes",
-    "tx": "tx.bytes",
-}
+@lru_cache(1024)
+def _nic_keys(prefix: str) -> tuple[str, ...]:
+    return tuple(
+        prefix + what
+        for what in ("rx.bytes", "tx.bytes", "rx.errs", "rx.drop", "tx.errs", "tx.drop")
+    )
 
 
 def network(view: VmView) -> Any:
@@ -217,22 +226,24 @@ def network(view: VmView) -> Any:
     definitions = {nic.device: nic for nic in info.interfaces} if info is not None else {}
     found = {}
     for name, prefix in devices(stats, "net").items():
+        received, sent, *errors = numbers(stats, _nic_keys(prefix))
         nic: dict[str, Any] = {"name": name}
-        for what, key in _NETWORK_TOTALS.items():
-            nic[what] = number(stats, prefix + key)
+        nic["rxErrors"], nic["rxDropped"], nic["txErrors"], nic["txDropped"] = errors
+        nic["rx"], nic["tx"] = received, sent
+        speed = None
         definition = definitions.get(name)
         if definition is not None:
-            nic["macAddr"] = definition.mac or None
+            speed = FAST if definition.model in FAST_MODELS else SLOW
             nic["state"] = "down" if definition.link_state == "down" else "up"
-            nic["speed"] = FAST if definition.model in FAST_MODELS else SLOW
+            nic["speed"] = speed
+            nic["macAddr"] = definition.mac or None
         if seconds is not None and name in earlier:
-            for way in ("rx", "tx"):
-                growth = increase(
-                    stats, f"{prefix}{way}.bytes", before, f"{earlier[name]}{way}.bytes"
-                )
-                nic[f"{way}BytesPerSecond"] = rate(growth, seconds)
-                if growth is not None and "speed" in nic:
-                    nic[f"{way}Rate"] = percent(growth / (nic["speed"] * MEGABIT), seconds)
+            old = numbers(before, _nic_keys(earlier[name])[:2])
+            growth = increases((received, sent), old)
+            for way, grown in zip(("rx", "tx"), growth, strict=True):
+                nic[f"{way}BytesPerSecond"] = rate(grown, seconds)
+                if grown is not None and speed is not None:
+                    nic[f"{way}Rate"] = percent(grown / (speed * MEGABIT), seconds)
         found[name] = _known(nic)
     return found
 

@@ -61,7 +61,7 @@ def _ovirt_job(info: DomainInfo | None, device: object) -> str | None:
     text = info.ovirt.jobs if info is not None and info.ovirt is not None else ""
     try:
         jobs = msgspec.json.decode(text, type=dict[str, Any]) if text else {}
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     matching = (id for id, job in jobs.items() if _drive(job) == device)
     return next(matching, None)

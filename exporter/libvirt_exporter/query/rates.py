@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from libvirt_exporter.model import DomainSample, Stats
@@ -23,18 +25,30 @@ def interval(view: VmView) -> float | None:
         return None
     for key in _ONE_RUN:
         now, before = domain.stats.get(key), earlier.stats.get(key)
-        if now is not None and before is not None and now != before:
+        if now != before and now is not None and before is not None:
             return None
     seconds = domain.timestamp - earlier.timestamp
     return seconds if seconds >= SHORTEST else None
 
 
+def numbers(stats: Stats, keys: Iterable[str]) -> list[int | None]:
+    """`field.number` of each key."""
+    values = map(stats.get, keys)
+    return [value if type(value) is int and value >= 0 else None for value in values]
+
+
+def increases(now: Iterable[int | None], before: Iterable[int | None]) -> list[int | None]:
+    """By how much counters grew; None where one is not in both samples or started again."""
+    return [
+        None if value is None or old is None or value < old else value - old
+        for value, old in zip(now, before, strict=True)
+    ]
+
+
 def increase(now: Stats, key: str, before: Stats, key_before: str = "") -> int | None:
-    """By how much a counter grew; None when it is not in both samples or started again."""
+    """By how much one counter grew, likewise."""
     value, old = number(now, key), number(before, key_before or key)
-    if value is None or old is None or value < old:
-        return None
-    return value - old
+    return None if value is None or old is None or value < old else value - old
 
 
 def rate(growth: int | None, seconds: float) -> int | None:
@@ -63,13 +77,19 @@ def devices(stats: Stats, kind: str) -> dict[str, str]:
     Numbers may mean other devices in the next sample; of the images of one disk the first is the
     top one.
     """
+    count = number(stats, f"{kind}.count")
     found: dict[str, str] = {}
-    for index in range(min(number(stats, f"{kind}.count") or 0, MOST_DEVICES)):
-        prefix = f"{kind}.{index}."
-        name = stats.get(f"{prefix}name")
+    for prefix, key in _numbered(kind, min(count, MOST_DEVICES)) if count else ():
+        name = stats.get(key)
         if isinstance(name, str):
             found.setdefault(name, prefix)
     return found
+
+
+@lru_cache(64)
+def _numbered(kind: str, count: int) -> tuple[tuple[str, str], ...]:
+    """Prefix and key of the name of so many devices."""
+    return tuple((f"{kind}.{index}.", f"{kind}.{index}.name") for index in range(count))
 
 
 def vcpus(stats: Stats) -> list[int]:
@@ -79,3 +99,9 @@ def vcpus(stats: Stats) -> list[int]:
         for index in range(min(number(stats, "vcpu.maximum") or 0, MOST_DEVICES))
         if f"vcpu.{index}.time" in stats or f"vcpu.{index}.state" in stats
     ]
+
+
+@lru_cache(64)
+def vcpu_times(maximum: int) -> tuple[str, ...]:
+    """Keys of the times of so many vCPUs."""
+    return tuple(f"vcpu.{index}.time" for index in range(min(maximum, MOST_DEVICES)))

@@ -150,9 +150,8 @@ def exit_reason(view: VmView) -> Any:
 
 def exit_message(view: VmView) -> Any:
     """Why the VM ended, in words."""
+    # What VDSM wrote into the metadata may be any exception's text, and is no part of this.
     message = view.domain.stats.get("exit.message")
-    if message is None and (record := _ovirt_record(view)) is not None:
-        message = record.exit_message
     return message if isinstance(message, str) and message else ABSENT
 
 

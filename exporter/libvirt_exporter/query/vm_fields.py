@@ -82,11 +82,10 @@ DISK: Final = _object(
     readBytes=(COUNT, "bytes since QEMU started"),
     writtenBytes=(COUNT, "bytes since QEMU started"),
     imageID=(STRING, "oVirt's id of the image, from the metadata"),
-    lunGUID=(STRING, "oVirt's GUID of the LUN, from the metadata"),
 )
 NIC: Final = _object(
     name=(STRING, "the host's network device"),
-    macAddr=(STRING, "hardware address"),
+    macAddr=(STRING, "hardware address, from the XML"),
     speed=(
         {"enum": [figures.SLOW, figures.FAST]},
         "Mbit/s; not measured: VDSM's constant, 1000 for virtio, e1000 and e1000e, else 100",
@@ -262,7 +261,10 @@ FIELDS: Final[tuple[VmField, ...]] = (
     VmField(
         name="disks",
         schema=_map(DISK),
-        text="Sizes and statistics by disk; rates and latencies take two samples.",
+        text=(
+            "Sizes and statistics by disk, without GUIDs of LUNs, which are sensitive; rates and "
+            "latencies take two samples."
+        ),
         source="block.<num>.*",
         change="sampled",
         metric="libvirt_domain_block_read_bytes_total",
@@ -395,8 +397,8 @@ FIELDS: Final[tuple[VmField, ...]] = (
     VmField(
         name="exitMessage",
         schema=STRING,
-        text="Why the VM ended, in VDSM's words.",
-        source="lifecycle events, else state.reason; oVirt's metadata",
+        text="Why the VM ended, in words.",
+        source="lifecycle events, else state.reason",
         change="event",
         value=status.exit_message,
         why_absent="The VM has not ended.",
@@ -841,6 +843,16 @@ FIELDS: Final[tuple[VmField, ...]] = (
                 "libvirt_domain_ovirt_info",
             ),
         )
+    ),
+    VmField(
+        name="lunGUIDs",
+        schema=_map(STRING),
+        text="oVirt's GUIDs of the LUNs behind disks, by target.",
+        source="metadata: oVirt's GUID",
+        change="static",
+        sensitive=True,
+        value=of_info(definition.lun_guids),
+        why_absent="The domain XML has no metadata of oVirt that names a LUN.",
     ),
     VmField(
         name="startTime",

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, groupby
 from operator import attrgetter, itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from libvirt_exporter.catalogue.metric import (
     Fact,
@@ -302,30 +302,24 @@ def _getter(wanted: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
     return itemgetter(*wanted)
 
 
-_SEPARATOR: Final = "\0"
-"""Between the families of a domain's text; no label value holds one."""
-
-
 class DomainPlan:
     """How the text of one domain is made, for as long as the domain keeps its shape.
 
-    The text of families with values alternates between what stays (names, labels) and values, so
-    that rendering means to fill every second place of a list anew. Every line starts with its
-    line break, and every family but the first with a separator.
+    The text alternates between what stays (names, labels) and values, so that rendering means to
+    fill every second place of a list anew. Every line starts with its line break.
     """
 
     __slots__ = (
         "_columns",
         "_constant",
         "_domain",
+        "_idle",
         "_optional",
         "_order",
         "_pieces",
         "_present",
-        "_spelled",
         "_structure",
         "_structure_values",
-        "_texts",
         "_types",
         "_values",
         "_varying",
@@ -349,30 +343,27 @@ class DomainPlan:
         self.counts = Counter(series.family for series in compiled.series)
         """Series per family."""
         self._pieces: list[str] = []
-        self._texts: list[str] = []
-        self._varying: list[int] = []
+        self._values: list[float] = []
+        self._varying: list[tuple[int, slice]] = []
+        self._idle: list[tuple[int, str]] = []
+        """The text of each family, while the values stay what they are."""
         self._constant: list[tuple[int, str]] = []
         identity_text = labels.render(compiled.identity)
         for family, series in groupby(compiled.series, key=attrgetter("family")):
-            separator = _SEPARATOR if self._pieces else ""
-            lines, constant = [], ""
+            start, constant = len(self._pieces), ""
             for item in series:
                 own = labels.render(item.own)
                 both = ",".join(filter(None, (identity_text, own)))
                 line = f"\n{item.name}{{{both}}} " if both else f"\n{item.name} "
                 if item.keys:
-                    lines.append(line)
+                    self._pieces += (line, "")
                 else:
                     constant += f"{line}{item.constant}"
             if constant:
                 self._constant.append((family, constant))
-            if lines:
-                lines[0] = separator + lines[0]
-                self._pieces += chain.from_iterable((line, "") for line in lines)
-                self._varying.append(family)
+            if start < len(self._pieces):
+                self._varying.append((family, slice(start, len(self._pieces))))
         self._columns, self._order = _columns(compiled.series, domain.stats)
-        self._values: list[float] = [math.nan] * (len(self._pieces) // 2)
-        self._spelled = [""] * len(self._values)
 
     def fits(self, domain: DomainSample) -> bool:
         """Whether a sample of the same domain still has this plan's shape."""
@@ -394,21 +385,20 @@ class DomainPlan:
             values: list[float] = []
             for getter, convert in self._columns:
                 values += convert(getter(stats)) if convert else getter(stats)
+            # Spelling and moving the text is most of the work, and an idle domain repeats it.
             if values != self._values:
-                self._spell(values)
-            for family, text in zip(self._varying, self._texts, strict=True):
+                self._pieces[1::2] = map(repr, self._order(values))
+                self._values = values
+                self._idle = []
+                for family, part in self._varying:
+                    lines[family] += self._pieces[part]
+                return
+            if not self._idle:
+                self._idle = [
+                    (family, "".join(self._pieces[part])) for family, part in self._varying
+                ]
+            for family, text in self._idle:
                 lines[family].append(text)
-
-    def _spell(self, values: list[float]) -> None:
-        """Make the text anew for these values."""
-        # Spelling is most of the work, and even a busy domain repeats many of its numbers.
-        self._spelled = [
-            old_text if value == old else repr(value)
-            for value, old, old_text in zip(values, self._values, self._spelled, strict=True)
-        ]
-        self._values = values
-        self._pieces[1::2] = self._order(self._spelled)
-        self._texts = "".join(self._pieces).split(_SEPARATOR)
 
     def _presence(self, stats: Stats) -> list[bool]:
         return [_is_present(row, stats[key]) for row, key in self._optional]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
 from starlette.responses import PlainTextResponse, Response
+
+from libvirt_exporter.query.field import encoded
 
 API: Final = "/api/"
 """What the paths of the API begin with."""
@@ -17,7 +18,8 @@ def problem(
 ) -> Response:
     """The answer to a request for `path`: what is wrong, and what to do about it."""
     if path.startswith(API):
-        body = msgspec.json.encode({"error": error, "hint": hint})
-        return Response(body, status, headers, media_type="application/json")
+        body = encoded({"error": error, "hint": hint})
+        kept = {"Cache-Control": "no-store", **(headers or {})}
+        return Response(body, status, kept, media_type="application/json")
     text = "".join(f"{line}\n" for line in (error, hint) if line)
     return PlainTextResponse(text, status, headers)
