@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor
 from difflib import get_close_matches
+from math import inf
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -68,7 +69,7 @@ class Terms:
         """Raise RequestError for the first name that is unknown."""
         for name in self.unknown((*request.fields, *request.exclude)):
             close = get_close_matches(name, self.fields, n=1) if len(name) < _LONGEST_NAME else []
-            hint = f"did you mean {close[0]}?" if close else "/api/v1/openapi.json has all names"
+            hint = f"did you mean {close[0]}?" if close else "docs/api.md lists the fields"
             raise RequestError(f"unknown field {name[:_LONGEST_NAME]}", hint)
 
 
@@ -166,6 +167,8 @@ class Queries:
         self._news = asyncio.Event()
         """Set, and replaced, when there is another latest sample."""
         self._happened = asyncio.Event()
+        self._happened_at = -inf
+        """Loop time of the last event."""
         self._waiting = 0
         self._watcher: asyncio.Task[None] | None = None
         self._ended = False
@@ -195,7 +198,8 @@ class Queries:
         self._tell()
 
     def happened(self) -> None:
-        """Something happened on the host: whoever waits would like to know."""
+        """Something happened on the host: whoever waits or asks would like to know."""
+        self._happened_at = asyncio.get_running_loop().time()
         self._happened.set()
 
     def end(self) -> None:
@@ -255,8 +259,14 @@ class Queries:
         return latest
 
     def _rest(self, taken: _Taken) -> float:
-        """Seconds for which a sample may still be used, negative when it is too old."""
-        return taken.began + self._terms.api.max_age - asyncio.get_running_loop().time()
+        """Seconds for which a sample may still be used, negative when it is too old.
+
+        One that was begun before the last event is, as soon as libvirt has had a pause.
+        """
+        usable = self._terms.api.max_age
+        if self._happened_at > taken.began:
+            usable = min(usable, _SHORTEST_PAUSE)
+        return taken.began + usable - asyncio.get_running_loop().time()
 
     async def _newer(self, than: _Taken, until: float) -> _Taken | None:
         """The next sample of a host that answers; None when there is none until then."""

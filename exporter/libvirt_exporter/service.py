@@ -123,7 +123,7 @@ class Active:
         if disabled := {*request.collect} - {"all", "default"} - enabled:
             raise RequestError(
                 f"collect[]: not enabled: {', '.join(sorted(disabled))}",
-                "add it to groups.include of the configuration",
+                "add it to groups.include of the configuration, beside `default` or what is there",
             )
         chosen = (collect & enabled if collect else enabled) - exclude
         if chosen not in self._views:

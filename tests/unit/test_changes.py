@@ -413,7 +413,8 @@ def test_a_vanished_vm_is_removed_and_down_once() -> None:
     title = chosen("title")
     curt = Filter(title.fields, exclude=["exitMessage"])
     stamp = watched.full(title).stamp
-    exits: Stats = {"exit.code": 1, "exit.reason": 1, "exit.message": "VM terminated with error"}
+    words = "VM terminated with error"
+    exits: Stats = {"exit.code": 1, "exit.reason": 1, "exit.message": words}
     gone = VanishedDomain(uuid="b", name="vm-b", timestamp=1, stats=exits)
     watched.commit(host(1, domain("a", 1), vanished=(gone,)))
 
@@ -421,11 +422,11 @@ def test_a_vanished_vm_is_removed_and_down_once() -> None:
 
     assert answer.removed == ["b"]
     assert rows(answer) == [
-        {"vmId": "b", "status": "Down", "exitCode": 1, "exitMessage": "VM terminated with error"}
+        {"vmId": "b", "status": "Down", "exitCode": 1, "exitReason": 1, "exitMessage": words}
     ]
     assert watched.changes.since(answer.stamp, title).nothing
     assert rows(watched.changes.since(stamp, curt)) == [
-        {"vmId": "b", "status": "Down", "exitCode": 1}
+        {"vmId": "b", "status": "Down", "exitCode": 1, "exitReason": 1}
     ]
     assert watched.full(title).removed == []
 

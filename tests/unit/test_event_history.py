@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from libvirt_exporter.hypervisor import domain_history, event_history
 from libvirt_exporter.hypervisor.domain_history import DomainHistory, Record
-from libvirt_exporter.hypervisor.event_history import EventHistory
+from libvirt_exporter.hypervisor.event_history import EventHistory, Memory
 from libvirt_exporter.hypervisor.event_names import (
     ALWAYS_COUNTED,
     COUNTED_ON_REQUEST,
@@ -327,7 +327,7 @@ def test_reasons_are_bounded() -> None:
     for number in range(2 * domain_history.COUNTER_LIMIT):
         tell(history, "io_error_reason", "", "virtio-disk0", 1, f"reason{number}")
         tell(history, "io_error_reason", "", "virtio-disk0", 1, "reason0")
-    counts = history.histories[UUID].disks["vda"]
+    counts = history.memory.domains[UUID].disks["vda"]
     assert len(counts) == domain_history.COUNTER_LIMIT
     assert counts["io_error.reason0"] == 2 * domain_history.COUNTER_LIMIT + 1
 
@@ -685,7 +685,7 @@ def test_a_change_while_the_exporter_was_away_has_no_time() -> None:
     """What an earlier exporter knew holds only for the state that it saw."""
     for state, known in ((1, True), (3, False)):
         history = EventHistory()
-        history.adopt({UUID: DomainHistory("web", seen=(1, 1), state_time=SECOND)})
+        history.adopt(Memory({UUID: DomainHistory("web", seen=(1, 1), state_time=SECOND)}))
         history.listed([Listed(state={"state.state": state, "state.reason": 1})], 2 * SECOND)
         assert ("state.change.time" in stats(history)) is known
 
@@ -698,8 +698,8 @@ def test_thousands_of_domains_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     tell(history, "watchdog", 1, uuid="0", time=SECOND)
     history.listed(many, 2 * SECOND)
     tell(history, "watchdog", 1, uuid="99", time=3 * SECOND)
-    assert len(history.histories) == 100
-    assert history.histories["0"].counts == {"watchdog.pause": 1}
+    assert len(history.memory.domains) == 100
+    assert history.memory.domains["0"].counts == {"watchdog.pause": 1}
 
 
 def test_a_listing_older_than_the_event_changes_nothing() -> None:
@@ -736,6 +736,20 @@ def test_a_crash_is_told_of_a_domain_that_it_ended() -> None:
     assert (gone.stats["exit.code"], gone.stats["event.last.crash"]) == (1, 3 * SECOND)
 
 
+def test_a_crash_is_still_told_after_a_restart_of_the_exporter() -> None:
+    """Of a domain that is gone for less than a quarter of an hour."""
+    history = following()
+    history.listed([Listed()], SECOND)
+    lifecycle(history, "stopped", "failed", time=3 * SECOND)
+    history.listed([], 4 * SECOND)
+    later = EventHistory()
+    later.adopt(msgspec.json.decode(msgspec.json.encode(history.memory), type=Memory))
+    later.listed([], 5 * SECOND)
+    assert later.vanished == history.vanished
+    later.listed([], 1000 * SECOND)
+    assert later.vanished == ()
+
+
 def test_an_earlier_crash_is_not_told_of_a_domain_that_ended_in_order() -> None:
     """It was started again since."""
     history = following()
@@ -768,7 +782,7 @@ def test_an_end_stays_known_when_the_last_event_comes_late() -> None:
     history.listed([], 5 * SECOND)
     assert history.vanished == before
     assert before[0].stats["exit.code"] == 0
-    assert history.histories == {}
+    assert history.memory.domains == {}
 
 
 def test_an_undefined_domain_has_the_end_that_its_state_told() -> None:
@@ -797,7 +811,7 @@ def test_an_incomplete_listing_tells_of_nobody_that_he_is_gone() -> None:
     tell(history, "watchdog", 1, time=2 * SECOND, uuid="new")
     history.listed([], 3 * SECOND, complete=False)
     assert history.vanished == ()
-    assert history.histories.keys() == {UUID, "new"}
+    assert history.memory.domains.keys() == {UUID, "new"}
     history.listed([], 4 * SECOND)
     assert len(history.vanished) == 2
 
@@ -822,7 +836,7 @@ def test_a_renamed_domain_keeps_its_history() -> None:
     renamed = replace_name(OFF, "other")
     history.listed([renamed], 4 * SECOND)
     assert stats(history, renamed)["event.watchdog.pause"] == 1
-    assert history.histories[UUID].name == "other"
+    assert history.memory.domains[UUID].name == "other"
     assert history.vanished == ()
 
 
@@ -850,8 +864,8 @@ def test_domains_that_no_listing_shows_are_bounded(monkeypatch: pytest.MonkeyPat
     history.listed([Listed()], SECOND)
     for number in range(1000):
         tell(history, "watchdog", 1, uuid=str(number), time=2 * SECOND)
-    assert len(history.histories) <= 22
-    assert {UUID, "999"} <= history.histories.keys()
+    assert len(history.memory.domains) <= 22
+    assert {UUID, "999"} <= history.memory.domains.keys()
 
 
 # What survives.
@@ -870,9 +884,9 @@ def test_a_history_survives_as_json() -> None:
         ("lifecycle", (5, 0)),
     ):
         tell(history, event, *details, time=2 * SECOND)
-    saved = msgspec.json.encode(history.histories)
+    saved = msgspec.json.encode(history.memory)
     later = EventHistory()
-    later.adopt(msgspec.json.decode(saved, type=dict[str, DomainHistory]))
+    later.adopt(msgspec.json.decode(saved, type=Memory))
     later.begin()
     assert stats(later, off(1)) == stats(history, off(1))
     assert later.io_error_reason(UUID) == "enospc"
@@ -881,10 +895,10 @@ def test_a_history_survives_as_json() -> None:
 def test_what_was_loaded_is_kept_until_the_first_listing() -> None:
     """Domains that went while the exporter was away are forgotten without a word."""
     history = following()
-    history.adopt({UUID: DomainHistory("web"), "other": DomainHistory("gone")})
-    assert history.histories.keys() == {UUID, "other"}
+    history.adopt(Memory({UUID: DomainHistory("web"), "other": DomainHistory("gone")}))
+    assert history.memory.domains.keys() == {UUID, "other"}
     history.listed([Listed()], SECOND)
-    assert history.histories.keys() == {UUID}
+    assert history.memory.domains.keys() == {UUID}
     assert history.vanished == ()
 
 

@@ -15,7 +15,8 @@ import libvirt
 import pytest
 
 from libvirt_exporter.hypervisor import events
-from libvirt_exporter.hypervisor.domain_history import DomainHistory, Record
+from libvirt_exporter.hypervisor.domain_history import Record
+from libvirt_exporter.hypervisor.event_history import Memory
 from libvirt_exporter.hypervisor.events import EVENTS, QUEUE_LIMIT, EventQueue, changes_xml
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.observer import Observer, Unobserved
@@ -464,9 +465,9 @@ def test_the_timer_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(libvirt, "virEventRemoveTimeout", removing)
     fake = FakeHost(1)
     with host_of(fake):
-        pass
-    wait_until(lambda: removed == added)
-    assert len(added) == 1
+        wait_until(lambda: bool(added))
+    # A host of another test may be ending at the same time.
+    wait_until(lambda: {*added} <= {*removed})
 
 
 def test_a_domain_that_is_gone_is_told_of_with_its_end() -> None:
@@ -518,9 +519,9 @@ def test_no_count_is_shown_before_the_earlier_ones_are_known(
     """A counter that went from 0 to what it was would look like so many events."""
     answers = threading.Event()
 
-    def load(_file: StateFile) -> dict[str, DomainHistory]:
+    def load(_file: StateFile) -> Memory:
         answers.wait(PATIENCE)
-        return {}
+        return Memory()
 
     monkeypatch.setattr(StateFile, "load", load)
     fake = FakeHost(1)

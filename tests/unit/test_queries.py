@@ -138,6 +138,23 @@ def test_uuids_are_understood_however_they_are_written() -> None:
     run(work)
 
 
+def test_what_was_sampled_before_an_event_is_too_old() -> None:
+    """However young it is; one sample is enough for all events until then."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=60.0) as desk:
+            await desk.ask()
+            await asyncio.sleep(0.25)
+            await desk.ask()
+            assert desk.samples == 1
+            desk.queries.happened()
+            await desk.ask()
+            await desk.ask()
+            assert desk.samples == 2
+
+    run(work)
+
+
 def test_unknown_fields_alone_are_not_all_fields() -> None:
     """What is left of the choice is nothing but the ids."""
 

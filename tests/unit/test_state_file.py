@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from libvirt_exporter.hypervisor import state_file
 from libvirt_exporter.hypervisor.domain_history import DomainHistory, Record
-from libvirt_exporter.hypervisor.event_history import EventHistory
+from libvirt_exporter.hypervisor.event_history import EventHistory, Memory
 from libvirt_exporter.hypervisor.state_file import HistoryKeeper, StateFile
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +36,7 @@ def anyio_backend() -> str:
 def file(tmp_path: Path) -> StateFile:
     """A file with a history in a directory of its own."""
     file = StateFile(str(tmp_path / "state"), URI)
-    file.write(file.encode({UUID: HISTORY}))
+    file.write(file.encode(Memory({UUID: HISTORY})))
     return file
 
 
@@ -47,15 +47,15 @@ def one_event(history: EventHistory) -> None:
 
 def test_what_is_written_is_read(file: StateFile) -> None:
     """By the next exporter."""
-    assert StateFile(str(file.path.parent), URI).load() == {UUID: HISTORY}
+    assert StateFile(str(file.path.parent), URI).load() == Memory({UUID: HISTORY})
 
 
 def test_each_host_has_its_own_file(file: StateFile) -> None:
     """Another URI finds nothing, and spoils nothing."""
     other = StateFile(str(file.path.parent), "qemu+tls://node7/system")
-    assert other.load() == {}
-    other.write(other.encode({}))
-    assert file.load() == {UUID: HISTORY}
+    assert other.load() == Memory()
+    other.write(other.encode(Memory()))
+    assert file.load() == Memory({UUID: HISTORY})
 
 
 def test_only_the_owner_may_read(file: StateFile) -> None:
@@ -67,9 +67,9 @@ def test_only_the_owner_may_read(file: StateFile) -> None:
 def test_a_new_file_replaces_the_old_one_as_a_whole(file: StateFile) -> None:
     """Whoever has opened the old one still reads it; nothing else is left in the directory."""
     with file.path.open() as old:
-        file.write(file.encode({}))
+        file.write(file.encode(Memory()))
         assert UUID in old.read()
-    assert file.load() == {}
+    assert file.load() == Memory()
     assert [path.name for path in file.path.parent.iterdir()] == [file.path.name]
 
 
@@ -78,9 +78,9 @@ def test_a_link_put_in_the_way_is_not_followed(file: StateFile, tmp_path: Path) 
     victim = tmp_path / "victim"
     victim.write_text("precious")
     file.path.with_suffix(".part").symlink_to(victim)
-    file.write(file.encode({}))
+    file.write(file.encode(Memory()))
     assert victim.read_text() == "precious"
-    assert file.load() == {}
+    assert file.load() == Memory()
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_a_damaged_file_is_set_aside_with_one_warning(
     """It costs its content and nothing else, and can be looked at later."""
     file.path.write_bytes(content)
     with caplog.at_level(logging.WARNING):
-        assert file.load() == {}
-        assert file.load() == {}
+        assert file.load() == Memory()
+        assert file.load() == Memory()
     assert len(caplog.records) == 1
     (aside,) = file.path.parent.iterdir()
     assert aside.name.startswith(f"{file.path.name}.damaged-")
@@ -117,9 +117,9 @@ def test_a_damaged_file_is_set_aside_with_one_warning(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_content_can_do_harm(file: StateFile, content: bytes, position: int) -> None:
     """Whatever is written over a part of the file, loading gives histories or nothing."""
-    whole = file.encode({UUID: HISTORY})
+    whole = file.encode(Memory({UUID: HISTORY}))
     file.path.write_bytes(whole[:position] + content + whole[position + len(content) :])
-    for history in file.load().values():
+    for history in file.load().domains.values():
         assert isinstance(history, DomainHistory)
 
 
@@ -129,16 +129,27 @@ def test_a_file_that_cannot_be_read_is_left_alone(
     """A directory in its place, for one."""
     file.path.unlink()
     file.path.mkdir()
-    assert file.load() == {}
+    assert file.load() == Memory()
     assert file.path.is_dir()
     assert len(caplog.records) == 1
+
+
+async def test_a_directory_that_cannot_be_made_is_complained_of_at_the_start(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Before anything has happened that would be lost."""
+    keeper = HistoryKeeper(EventHistory(), StateFile("/proc/self/state", URI))
+    await keeper.load()
+    keeper.finish()
+    assert await asyncio.to_thread(keeper.finished)
+    assert "cannot be saved" in caplog.text
 
 
 def test_a_disk_that_does_not_take_the_file_is_complained_of_once(
     file: StateFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Until it has taken one again."""
-    content = file.encode({})
+    content = file.encode(Memory())
     blocker = file.path.with_suffix(".part")
     for _ in range(2):
         blocker.mkdir()
@@ -170,7 +181,7 @@ async def test_a_history_is_loaded_and_saved_at_the_end(file: StateFile) -> None
     one_event(history)
     keeper.finish()
     assert await asyncio.to_thread(keeper.finished)
-    assert file.load()[UUID].counts["watchdog.pause"] == 4
+    assert file.load().domains[UUID].counts["watchdog.pause"] == 4
 
 
 async def test_what_has_not_changed_is_not_written(file: StateFile) -> None:
@@ -195,7 +206,7 @@ async def test_changes_are_saved_now_and_then(
     for count in (4, 5):
         one_event(history)
         deadline = time.monotonic() + 20
-        while file.load()[UUID].counts["watchdog.pause"] != count:
+        while file.load().domains[UUID].counts["watchdog.pause"] != count:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
     task.cancel()
@@ -214,10 +225,10 @@ async def test_what_a_full_disk_did_not_take_is_saved_when_there_is_space(
     one_event(history)
     task = asyncio.create_task(keeper.run())
     await asyncio.sleep(0.2)
-    assert file.load() == {UUID: HISTORY}
+    assert file.load() == Memory({UUID: HISTORY})
     full.rmdir()
     deadline = time.monotonic() + 20
-    while file.load()[UUID].counts["watchdog.pause"] != 4:
+    while file.load().domains[UUID].counts["watchdog.pause"] != 4:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
     task.cancel()
@@ -231,7 +242,7 @@ class HungDisk(StateFile):
         self.answers = threading.Event()
         self.writes = 0
 
-    def load(self) -> dict[str, DomainHistory]:
+    def load(self) -> Memory:
         self.answers.wait()
         return super().load()
 
@@ -256,8 +267,8 @@ async def test_a_disk_that_hangs_at_the_start_costs_the_history_only(
     hung.answers.set()
     keeper.finish()
     assert await asyncio.to_thread(keeper.finished)
-    assert file.load() == {UUID: HISTORY}
-    assert history.histories[UUID].counts["watchdog.pause"] == 1
+    assert file.load() == Memory({UUID: HISTORY})
+    assert history.memory.domains[UUID].counts["watchdog.pause"] == 1
 
 
 async def test_a_disk_that_hangs_later_holds_up_neither_the_loop_nor_the_end(

@@ -211,7 +211,7 @@ def test_an_address_that_makes_no_sense_is_refused(query: str, error: str, hint:
         b'{"wait": -1}',
         b'{"wait": 1e999}',
         b'{"wait": ' + b"9" * 5000 + b"}",
-        b'{"explain": 1}',
+        b'{"explain": 2}',
         b'{"fields": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b"[" * 100_000,
         b'{"a":' * 100_000,

@@ -11,10 +11,11 @@ style of libvirt's statistics; times are integers, in ns since 1970:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 import libvirt
+from msgspec import Struct
 
 from libvirt_exporter.hypervisor import exits
 from libvirt_exporter.hypervisor.domain_history import (
@@ -57,6 +58,15 @@ class ListedDomain(Protocol):
     def state(self) -> Stats:
         """`state.*`; empty when it could not be asked."""
         ...
+
+
+class Memory(Struct):
+    """What an exporter leaves to the next one."""
+
+    domains: dict[str, DomainHistory] = {}
+    """By UUID."""
+    vanished: list[VanishedDomain] = []
+    """The oldest first."""
 
 
 class EventHistory:
@@ -130,17 +140,20 @@ class EventHistory:
         self._listed = frozenset(found)
         self._forget_vanished(time)
 
-    def adopt(self, histories: Mapping[str, DomainHistory]) -> None:
+    def adopt(self, memory: Memory) -> None:
         """Take over what an earlier exporter knew, before the first event."""
+        histories = memory.domains
         self._domains |= {uuid: FollowedDomain(history) for uuid, history in histories.items()}
+        self._vanished |= {domain.uuid: domain for domain in memory.vanished}
         self._listed = None
 
     # What comes out.
 
     @property
-    def histories(self) -> dict[str, DomainHistory]:
-        """What is worth keeping, by UUID."""
-        return {uuid: domain.history for uuid, domain in self._domains.items()}
+    def memory(self) -> Memory:
+        """What is worth keeping."""
+        histories = {uuid: domain.history for uuid, domain in self._domains.items()}
+        return Memory(histories, list(self._vanished.values()))
 
     @property
     def vanished(self) -> tuple[VanishedDomain, ...]:

@@ -14,7 +14,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +21,8 @@ import msgspec
 
 from libvirt_exporter.hypervisor.calls import CallThread
 from libvirt_exporter.hypervisor.domain_history import DomainHistory
-from libvirt_exporter.hypervisor.event_history import EventHistory
+from libvirt_exporter.hypervisor.event_history import EventHistory, Memory
+from libvirt_exporter.model import VanishedDomain
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class _Content(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     uri: str
     domains: dict[str, DomainHistory]
+    vanished: list[VanishedDomain] = []
 
 
 class StateFile:
@@ -49,27 +50,27 @@ class StateFile:
         self._uri = uri
         self._failing = False
 
-    def load(self) -> dict[str, DomainHistory]:
-        """What was saved, by UUID; nothing where there is no usable file."""
+    def load(self) -> Memory:
+        """What was saved; nothing where there is no usable file."""
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
-            return {}
+            return Memory()
         except OSError as error:
             log.warning("%s cannot be read, counters of events start at 0: %s", self.path, error)
-            return {}
+            return Memory()
         try:
             content = msgspec.json.decode(data, type=_Content)
             if (content.version, content.uri) != (VERSION, self._uri):
                 raise ValueError(f"version {content.version} of {content.uri}")
         except (ValueError, RecursionError) as error:
             self._set_aside(error)
-            return {}
-        return content.domains
+            return Memory()
+        return Memory(content.domains, content.vanished)
 
-    def encode(self, domains: Mapping[str, DomainHistory]) -> bytes:
+    def encode(self, memory: Memory) -> bytes:
         """The content of the file; quick, and a picture of this moment."""
-        return msgspec.json.encode(_Content(VERSION, self._uri, dict(domains)))
+        return msgspec.json.encode(_Content(VERSION, self._uri, memory.domains, memory.vanished))
 
     def write(self, content: bytes) -> bool:
         """Replace the file, readable by its owner only; whether that succeeded.
@@ -126,7 +127,11 @@ class HistoryKeeper:
         loading = self._thread.run(self._file.load)
         done, _ = await asyncio.wait({loading}, timeout=LOADING_TIME)
         if done:
-            self._history.adopt(loading.result())
+            memory = loading.result()
+            self._history.adopt(memory)
+            if not memory.domains:
+                # A directory that cannot be used is complained of now, not at the first event.
+                self._thread.run(functools.partial(self._file.write, self._file.encode(memory)))
         else:
             log.warning(
                 "%s is not read within %g s: counters of events start at 0 and are not saved",
@@ -157,5 +162,5 @@ class HistoryKeeper:
         if self._file is None or not (self.loaded and self._history.changed):
             return None
         self._history.changed = False
-        content = self._file.encode(self._history.histories)
+        content = self._file.encode(self._history.memory)
         return self._thread.run(functools.partial(self._file.write, content))

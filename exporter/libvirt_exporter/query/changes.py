@@ -14,6 +14,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from operator import itemgetter
 from typing import Any, Final
 
 from msgspec import Raw, Struct
@@ -154,6 +155,7 @@ class Changes:
                     removed.append(uuid)
                     if vm.obituary is not None:
                         rows.append(_without(vm.obituary, chosen.exclude))
+        rows.sort(key=itemgetter("vmId"))
         return Changed(
             rows=rows,
             stamp=f"{self._epoch}-{self._generation}-{chosen.digest}",
@@ -416,9 +418,16 @@ def _without(row: Row, names: Collection[str]) -> Row:
     return {name: value for name, value in row.items() if name == "vmId" or name not in names}
 
 
+_LAST_WORDS: Final = {
+    "exitCode": "exit.code",
+    "exitReason": "exit.reason",
+    "exitMessage": "exit.message",
+}
+
+
 def _obituary(uuid: str, stats: Stats) -> Row:
     row: Row = {"vmId": uuid, "status": "Down"}
-    for name, key in (("exitCode", "exit.code"), ("exitMessage", "exit.message")):
+    for name, key in _LAST_WORDS.items():
         if key in stats:
             row[name] = stats[key]
     return row

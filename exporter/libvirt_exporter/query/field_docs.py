@@ -25,10 +25,14 @@ of fields by `docs/build.py`; `/api/v1/openapi.json` describes the same API to p
 | `changedSince` | `queryStamp` of an earlier answer to the same choice | everything is answered |
 | `wait` | seconds to wait for a change, when there is none yet | 0 |
 | `explain` | 1: say of each field without a value what it takes to have one | 0 |
-| `strict` | 1: refuse unknown names with status 400 | 0 |
+| `strict` | 1: refuse unknown names of fields with status 400 | 0 |
 
 `GET` takes lists separated by commas, or parameters several times; `POST` takes a JSON object of
-the same keys.
+the same keys. An answer is of a sample that is `api.max_age` old at most, and taken after the last
+event that libvirt told of. It takes as long as a sample when there is no such one yet: allow for
+`wait` and `libvirt.timeout` together. 503 says that libvirt does not answer, or that
+`web.max_requests` queries or waiting clients are there already; `Retry-After` says when to try
+again.
 
 ```console
 $ curl -s 'http://localhost:9177/api/v1/vms?fields=status,memUsage'
@@ -41,7 +45,7 @@ $ curl -s 'http://localhost:9177/api/v1/vms?fields=status,memUsage'
 - `full`: the answer holds everything and replaces what was known; so it is without a stamp, with
   one that is too old, of another exporter or process, or of another choice of VMs and fields.
 - `removed`: VMs that are gone. One that ended is also in `dataList` once, as Down with its exit
-  code.
+  code, reason and message.
 - Rates and ratios come from two samples of one run of the VM, so they are absent at first; the
   sample before is 5 s old or more. They are rounded, because every further digit would be news at
   every sample.

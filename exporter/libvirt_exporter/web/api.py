@@ -7,7 +7,7 @@ import contextlib
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from difflib import get_close_matches
-from typing import Annotated, Final, Protocol, TypeVar
+from typing import Annotated, Final, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, structs
@@ -48,8 +48,8 @@ class _Posted(Struct, rename="camel", forbid_unknown_fields=True):
     exclude: str | list[str] = []
     changed_since: str = ""
     wait: Annotated[float, Meta(ge=0)] = 0.0
-    explain: bool = False
-    strict: bool = False
+    explain: bool | Literal[0, 1] = False
+    strict: bool | Literal[0, 1] = False
 
 
 _PARAMETERS: Final = tuple(field.encode_name for field in structs.fields(_Posted))
@@ -208,8 +208,8 @@ def _posted(body: bytes, *, gzip: bool) -> QueryRequest:
         exclude=_names(posted.exclude),
         changed_since=posted.changed_since,
         wait=posted.wait,
-        explain=posted.explain,
-        strict=posted.strict,
+        explain=bool(posted.explain),
+        strict=bool(posted.strict),
         gzip=gzip,
     )
 

@@ -53,6 +53,7 @@ def landing(sample: HostSample, telemetry_path: str, host: str) -> bytes:
 <h1>libvirt exporter</h1>
 <p class="dim">{escape(_summary(sample, host))}</p>
 <nav><a href="{escape(quote(telemetry_path))}">Metrics</a>
+<a href="/api/v1/vms">Fields as JSON</a> <a href="/api/v1/openapi.json">API</a>
 <a href="/-/healthy">Health</a> <a href="/-/ready">Readiness</a></nav>
 {_problems(sample)}
 {_table(sample, telemetry_path)}
