@@ -223,7 +223,7 @@ def test_what_is_sensitive_shows_nowhere(libvirtd: PrivateLibvirtd, tmp_path: Pa
         f"<n:instance xmlns:n='http://openstack.org/xmlns/libvirt/nova/1.1'>"
         f"<n:owner><n:user uuid='{SECRET}'>{SECRET}</n:user></n:owner></n:instance>"
     )
-    shutoff_domain(libvirtd, "secretive", disks=0, nics=0, elements=serial, metadata=nova)
+    domain = shutoff_domain(libvirtd, "secretive", disks=0, nics=0, elements=serial, metadata=nova)
     sensitive = ["serial", "nova", "custom", "guestIPs", "username"]
     with (
         Exporter(libvirtd.read_only_uri, tmp_path / "off") as exporter,
@@ -241,6 +241,7 @@ def test_what_is_sensitive_shows_nowhere(libvirtd: PrivateLibvirtd, tmp_path: Pa
     with Exporter(libvirtd.read_only_uri, tmp_path / "on", shown) as exporter:
         assert SECRET in exporter.get(f"{VMS}?fields=serial").text
         assert SECRET in exporter.get(f"{VMS}?fields=nova").text
+    domain.undefine()
 
 
 def test_queries_and_scrapes_share_samples(libvirtd: PrivateLibvirtd, tmp_path: Path) -> None:

@@ -778,6 +778,18 @@ class LostUpdates(RuleBasedStateMachine):
         }
 
 
+def test_a_rate_goes_when_it_would_be_taken_against_a_vm_that_was_off() -> None:
+    """Though not one figure of it has changed since it was off for a moment."""
+    model = LostUpdates()
+    model.start_or_stop("a")
+    model.sample(6.0)
+    model.start_or_stop("a")
+    model.sample(0.5)
+    model.everybody_polls()
+    model.sample(6.0)
+    model.everybody_polls()
+
+
 TestLostUpdates = LostUpdates.TestCase
 TestLostUpdates.settings = settings(
     max_examples=150,

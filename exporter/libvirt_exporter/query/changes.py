@@ -280,7 +280,7 @@ class _Vm:
         """The latter: when any cell last did, as far as is known."""
         self.info_changed = self.noted_changed = self.sampled_changed = generation
         self.steady_since = domain.timestamp
-        """Unix time of the first sample with the statistics of now."""
+        """Unix time of the first sample with the statistics of now, of a VM that ran or not."""
         self.rates = self._has_rates()
         self.reads: tuple[str, ...] | None = ()
         """Keys of the statistics that noted fields were made from; None: perhaps all."""
@@ -298,7 +298,7 @@ class _Vm:
             or domain.active != before.active
         ):
             self.info_changed = generation
-        if domain.stats != before.stats:
+        if domain.stats != before.stats or domain.active != before.active:
             self.sampled_changed = generation
             self.steady_since = domain.timestamp
             read = None if self.reads is None else [*map(domain.stats.get, self.reads)]
