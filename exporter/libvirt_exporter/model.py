@@ -81,6 +81,22 @@ REASONS: Final[Mapping[int, Mapping[int, str]]] = {
 """Names of the reasons of each state (virDomainRunningReason and so on) by number."""
 
 
+JOB_OPERATIONS: Final = (
+    "unknown",
+    "start",
+    "save",
+    "restore",
+    "migration_in",
+    "migration_out",
+    "snapshot",
+    "snapshot_revert",
+    "dump",
+    "backup",
+    "snapshot_delete",
+)
+"""Names of virDomainJobOperation by number."""
+
+
 class Disk(Struct, frozen=True, kw_only=True):
     """One `<disk>` of the domain XML; '' and None where the XML does not say."""
 

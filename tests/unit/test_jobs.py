@@ -15,10 +15,10 @@ from libvirt_exporter.hypervisor.connection import Connections
 from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.draft import DomainDraft
 from libvirt_exporter.hypervisor.errors import CallError
-from libvirt_exporter.hypervisor.event_names import BLOCK_JOB_TYPES, JOB_OPERATIONS
+from libvirt_exporter.hypervisor.event_names import BLOCK_JOB_TYPES
 from libvirt_exporter.hypervisor.jobs import LOOK_AGAIN, LOOKS, STALE, JobsLane
 from libvirt_exporter.hypervisor.observer import Unobserved
-from libvirt_exporter.model import Disk, DomainInfo, StatValue
+from libvirt_exporter.model import JOB_OPERATIONS, Disk, DomainInfo, StatValue
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 from tests.unit.samples import value
 
@@ -403,9 +403,11 @@ async def test_what_is_gone_is_forgotten(clock: Clock) -> None:
         assert found.stats(domain) == {}
 
 
-def test_names_are_the_same_in_figures_and_events() -> None:
-    """Who joins a job's series with its events finds the same words."""
-    assert catalogue.OPERATIONS == JOB_OPERATIONS
+def test_names_are_those_of_libvirts_numbers() -> None:
+    """In figures and in events alike."""
+    for number, name in enumerate(JOB_OPERATIONS):
+        assert getattr(libvirt, f"VIR_DOMAIN_JOB_OPERATION_{name.upper()}", number) == number
+    assert catalogue.OPERATION.values == dict(enumerate(JOB_OPERATIONS))
     assert BLOCK_JOB_TYPES[libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT] == "active_commit"
     assert catalogue.TYPES[libvirt.VIR_DOMAIN_JOB_UNBOUNDED] == "unbounded"
 

@@ -5,6 +5,7 @@ virDomainGetBlockJobInfo; those of a finished one come with its event.
 """
 
 from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, StatEnum
+from libvirt_exporter.model import JOB_OPERATIONS
 
 GROUP = Group(
     name="job",
@@ -12,20 +13,6 @@ GROUP = Group(
     lanes=("jobs",),
 )
 
-OPERATIONS = (
-    "unknown",
-    "start",
-    "save",
-    "restore",
-    "migration_in",
-    "migration_out",
-    "snapshot",
-    "snapshot_revert",
-    "dump",
-    "backup",
-    "snapshot_delete",
-)
-"""virDomainJobOperation by number."""
 TYPES = ("none", "bounded", "unbounded", "completed", "failed", "cancelled")
 """virDomainJobType by number."""
 BLOCK_JOB = {"device": "blockjob.<num>.name", "job_type": "blockjob.<num>.type.name"}
@@ -37,7 +24,7 @@ OPERATION = StatEnum(
     group="job",
     source="job.operation",
     label="operation",
-    values=dict(enumerate(OPERATIONS)),
+    values=dict(enumerate(JOB_OPERATIONS)),
 )
 """No metric of its own: a label of `libvirt_domain_job_info`."""
 

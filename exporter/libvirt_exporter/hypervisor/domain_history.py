@@ -17,7 +17,6 @@ from libvirt_exporter.hypervisor.event_names import (
     BLOCK_JOB_TYPES,
     DISK_CHANGES,
     GRAPHICS_PHASES,
-    JOB_OPERATIONS,
     LIFECYCLE,
     MEMORY_ACTIONS,
     MEMORY_RECIPIENTS,
@@ -26,7 +25,7 @@ from libvirt_exporter.hypervisor.event_names import (
     name_of,
 )
 from libvirt_exporter.hypervisor.exits import Exit
-from libvirt_exporter.model import DomainInfo, Stats, StatValue
+from libvirt_exporter.model import JOB_OPERATIONS, DomainInfo, Stats, StatValue
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Final
 
+from libvirt_exporter.model import JOB_OPERATIONS
+
 Names = tuple[str, ...]
 
 WATCHDOG_ACTIONS: Final = ("none", "pause", "reset", "poweroff", "shutdown", "debug", "injectnmi")
@@ -53,19 +55,6 @@ TRAY_STATES: Final = ("open", "close")
 DEVICE_EVENTS: Final = ("added", "removed", "removal_failed")
 MEMORY_RECIPIENTS: Final = ("hypervisor", "guest")
 MEMORY_ACTIONS: Final = ("ignore", "inject", "fatal", "reset")
-JOB_OPERATIONS: Final = (
-    "unknown",
-    "start",
-    "save",
-    "restore",
-    "migration_in",
-    "migration_out",
-    "snapshot",
-    "snapshot_revert",
-    "dump",
-    "backup",
-    "snapshot_delete",
-)
 JOB_RESULTS: Final = ("success", "failure", "unknown")
 ALWAYS_COUNTED: Final = (
     *(f"watchdog.{action}" for action in WATCHDOG_ACTIONS),
