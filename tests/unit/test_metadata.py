@@ -174,6 +174,12 @@ def test_hostile_values_cost_themselves_only() -> None:
     assert found == OvirtInfo()
 
 
+@pytest.mark.parametrize("text", ["1e308", "-5", "253402300800"])
+def test_a_start_that_no_calendar_shows_is_none(text: str) -> None:
+    """It is counted in ns later on, where a number beyond all measure would end every sample."""
+    assert ovirt(f"<y:vm><y:startTime>{text}</y:startTime></y:vm>") == OvirtInfo()
+
+
 def test_only_so_many_elements_are_looked_at() -> None:
     """An endless list of items costs what stands behind it and is counted, once a list."""
     items = "<y:device/>" * (2 * MAX_ITEMS)

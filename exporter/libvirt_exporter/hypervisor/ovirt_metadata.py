@@ -11,7 +11,7 @@ from typing import Any, Final
 from xml.etree.ElementTree import Element
 
 from libvirt_exporter.hypervisor.metadata_reading import Reading, Scalar, fact, given, truth
-from libvirt_exporter.hypervisor.xml_values import integer, number, scaled
+from libvirt_exporter.hypervisor.xml_values import integer, scaled, unix_time
 from libvirt_exporter.model import Device, OvirtInfo
 
 VM: Final = "{http://ovirt.org/vm/1.0}"
@@ -84,7 +84,7 @@ def ovirt_info(ovirt: Mapping[str, Any]) -> OvirtInfo:
         launch_paused=truth(text("launchPaused")),
         guaranteed_memory=guaranteed,
         balloon_target=scaled(text("balloonTarget"), 1024),
-        start_time=number(text("startTime")),
+        start_time=unix_time(text("startTime")),
         vcpu_limit=None if percent is None or percent < 0 else percent / 100,
         destroy_on_reboot=truth(text("destroy_on_reboot")),
         exit_code=integer(text("exitCode")),

@@ -20,6 +20,7 @@ _CPUS = re.compile(r"\s*(\^?)(\d{1,5})(?:-(\d{1,5}))?\s*", re.ASCII)
 _SCALE = re.compile(r"([kmgtpe])(ib|b)?", re.ASCII | re.IGNORECASE)
 _POWERS = "kmgtpe"
 _LIMIT = 1 << 63
+_YEAR_10000 = 253_402_300_800
 
 
 def bounded(value: int) -> int | None:
@@ -38,6 +39,12 @@ def number(text: str | None) -> float | None:
     match = _NUMBER.fullmatch(text) if text else None
     value = float(match[1]) if match else math.inf
     return value if math.isfinite(value) else None
+
+
+def unix_time(text: str | None) -> float | None:
+    """Read a Unix time that a calendar can show, so that it may also be counted in ns."""
+    value = number(text)
+    return value if value is not None and 0 <= value < _YEAR_10000 else None
 
 
 def scaled(text: str | None, factor: int) -> int | None:
