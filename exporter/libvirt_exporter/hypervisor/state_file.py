@@ -150,8 +150,9 @@ class HistoryKeeper:
 
     def finish(self) -> None:
         """Begin to save for the last time."""
-        if self._save() is None:
-            self._finished.set()
+        self._save()
+        if self._file is None or not self.loaded:
+            self._finished.set()  # nothing will be saved, however long the thread may take
         self._thread.stop()
 
     def finished(self) -> bool:
