@@ -118,19 +118,21 @@ def talkative(libvirtd: PrivateLibvirtd) -> Machine:
 
 
 def with_jobs(libvirtd: PrivateLibvirtd) -> Iterator[libvirt.virDomain]:
-    """A domain whose disk is being copied and one of which a backup is taken, at 1 byte/s each."""
+    """A domain whose disk is copied at 1 byte/s and one whose backup nobody fetches."""
     copied = paused_domain(libvirtd, "copied", disks=1, nics=0, data=MIB)
     image = libvirtd.images / f"{libvirtd.unused_name('copy')}.qcow2"
     source = f"<disk type='file'><source file='{image}'/><driver type='qcow2'/></disk>"
     transient = libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
     copied.blockCopy("vda", source, {libvirt.VIR_DOMAIN_BLOCK_COPY_BANDWIDTH: 1}, transient)
     yield copied
-    saved = paused_domain(libvirtd, "saved", disks=1, nics=0, data=64 * MIB)
-    image = libvirtd.images / f"{libvirtd.unused_name('backup')}.qcow2"
-    target = f"<disk name='vda' type='file'><target file='{image}'/><driver type='qcow2'/></disk>"
+    saved = paused_domain(libvirtd, "saved", disks=1, nics=0, data=MIB)
+    scratch = libvirtd.images / f"{libvirtd.unused_name('scratch')}.qcow2"
+    disk = f"<disk name='vda' type='file'><scratch file='{scratch}'/></disk>"
+    server = f"<server transport='unix' socket='{libvirtd.root}/backup'/>"
     no_checkpoint: Any = None  # annotated as a str, wrongly
-    saved.backupBegin(f"<domainbackup><disks>{target}</disks></domainbackup>", no_checkpoint)
-    saved.blockJobSetSpeed("vda", 1, libvirt.VIR_DOMAIN_BLOCK_JOB_SPEED_BANDWIDTH_BYTES)
+    saved.backupBegin(
+        f"<domainbackup mode='pull'>{server}<disks>{disk}</disks></domainbackup>", no_checkpoint
+    )
     yield saved
 
 
