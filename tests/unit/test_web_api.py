@@ -194,6 +194,35 @@ def test_an_address_that_makes_no_sense_is_refused(query: str, error: str, hint:
 
 
 @pytest.mark.parametrize(
+    ("path", "headers", "error"),
+    [
+        ("?fields=status", {}, "a POST takes its parameters from the body"),
+        ("?", {"Content-Encoding": "gzip"}, "the body is compressed"),
+    ],
+)
+def test_nothing_beside_a_body_is_silently_passed_over(
+    path: str, headers: dict[str, str], error: str
+) -> None:
+    """Who filters in the address and posts `{}` would get everything, and wonder."""
+    status, message, hint = refused("POST", VMS + path, content=b"{}", headers=headers)
+    assert (status, message) == (400, error)
+    assert hint
+
+
+def test_a_body_may_say_that_it_is_not_compressed() -> None:
+    """`identity` is what no header means."""
+    headers = {"Content-Encoding": "identity"}
+    assert asked("POST", VMS, content=b"{}", headers=headers) == QueryRequest()
+
+
+def test_an_address_that_is_too_long_is_told_the_way_out() -> None:
+    """Hundreds of UUIDs fit into a body."""
+    status, _, hint = refused("GET", f"{VMS}?vmIds={'x' * 17_000}")
+    assert status == 414
+    assert "POST" in hint
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"",

@@ -93,6 +93,7 @@ class Api:
         """Fields of VMs."""
         gzip = accepts_gzip(",".join(request.headers.getlist("Accept-Encoding")))
         if request.method == "POST":
+            _refuse_beside_body(request)
             query = _posted(await _body(request), gzip=gzip)
         else:
             query = _in_address(request.query_params, gzip=gzip)
@@ -192,6 +193,17 @@ def _flag(parameters: QueryParams, name: str) -> bool:
     if flag is None:
         raise RequestError(f"{name} is neither 1 nor 0", f"{name}=1 asks for it")
     return flag
+
+
+def _refuse_beside_body(request: Request) -> None:
+    """Raise RequestError for what would change the meaning of a body, and is not looked at."""
+    if request.query_params:
+        raise RequestError(
+            "a POST takes its parameters from the body", "or ask with GET, and all in the address"
+        )
+    coding = request.headers.get("Content-Encoding", "identity")
+    if coding.strip().lower() != "identity":
+        raise RequestError("the body is compressed", "send it without Content-Encoding")
 
 
 def _posted(body: bytes, *, gzip: bool) -> QueryRequest:

@@ -181,7 +181,9 @@ class _SizeLimits:
             path = scope["path"]
             longest = api.MAX_BODY if path == api.VMS else _MAX_BODY
             if len(path) + len(scope["query_string"]) > _MAX_TARGET:
-                answer = problem(path, 414, f"The address is longer than {_MAX_TARGET} bytes.")
+                hint = "POST takes the same as JSON" if path == api.VMS else ""
+                text = f"The address is longer than {_MAX_TARGET} bytes."
+                answer = problem(path, 414, text, hint)
             elif size > _MAX_HEADERS or len(headers) > _MAX_HEADER_COUNT:
                 text = f"More than {_MAX_HEADERS} bytes or {_MAX_HEADER_COUNT} headers."
                 answer = problem(path, 431, text)
