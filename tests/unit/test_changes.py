@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
+import itertools
 import json
 import re
+import tracemalloc
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -517,6 +520,56 @@ def test_tombstones_are_bounded() -> None:
     watched.commit(host(2, keeper))
     assert watched.changes.since(oldest, chosen("title")).full
     assert len(watched.changes.since(newer, chosen("title")).removed) == MAX_TOMBSTONES
+
+
+def held(work: Callable[[], None]) -> int:
+    """Bytes that are in use after the work and were not before."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        work()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+def test_however_many_filters_are_asked_for_little_is_kept() -> None:
+    """Each choice of fields and VMs is another one; ten thousand take no more than a few do."""
+    watched = Watched()
+    vms = [domain(str(number), 0, title="one", users=3) for number in range(3)]
+    watched.commit(host(0, *vms))
+    names = [name for name in BY_NAME if name != "vmId"]
+
+    def ask(first: int, last: int) -> None:
+        for number in range(first, last):
+            some = [name for bit, name in enumerate(names) if number >> bit & 1]
+            watched.full(chosen(*some, vm_ids=[f"{number % 3}", f"nobody-{number}"]))
+
+    some = held(lambda: ask(0, 1000))
+    assert held(lambda: ask(1000, 10_000)) < some
+
+
+def test_vms_that_come_and_go_leave_nothing_behind_in_the_end() -> None:
+    """Neither they nor their values are kept once their tombstones have been forgotten."""
+    watched = Watched()
+    clock = itertools.count()
+
+    def live_and_die(lives: int) -> None:
+        for _ in range(lives):
+            now = next(clock) * TOMBSTONES
+            vm = DomainSample(
+                uuid=f"vm-{now}",
+                name=f"vm-{now}",
+                active=True,
+                stats={"users": f"{now:020}" * 200},
+                timestamp=now,
+            )
+            watched.commit(host(now, vm))
+            watched.full(chosen())
+
+    some = held(lambda: live_and_die(20))
+    assert held(lambda: live_and_die(500)) < 2 * some
 
 
 def test_what_nobody_asks_for_is_not_computed() -> None:
