@@ -50,6 +50,8 @@ class QueryRequest(Struct, frozen=True, kw_only=True):
     """Stamp of an earlier answer; blank: everything."""
     wait: float = 0.0
     """Seconds to wait for a change while there is none."""
+    timeout: float = 0.0
+    """Seconds to wait for libvirt at most; 0: for as long as the configuration says."""
     explain: bool = False
     """Whether to say of absent fields what it takes to have them."""
     strict: bool = False

@@ -169,6 +169,8 @@ class Queries:
         self._happened = asyncio.Event()
         self._happened_at = -inf
         """Loop time of the last event."""
+        self._taking: set[asyncio.Future[object]] = set()
+        """Samples that are being taken for those who asked."""
         self._waiting = 0
         self._watcher: asyncio.Task[None] | None = None
         self._ended = False
@@ -211,7 +213,7 @@ class Queries:
 
     async def answer(self, request: QueryRequest) -> QueryAnswer:
         """Fields of VMs; RequestError, UnavailableError."""
-        taken = await self._recent()
+        taken = await self._recent(request.timeout)
         reply = await self._reply(taken, request)
         if not (reply.nothing and request.wait > 0):
             return reply.answer
@@ -239,24 +241,35 @@ class Queries:
             self._thread, self._clerk.reply, self._terms, taken, request
         )
 
-    async def _recent(self) -> _Taken:
-        """A sample that is no older than it may be; UnavailableError."""
+    async def _recent(self, within: float = 0.0) -> _Taken:
+        """A sample that is no older than it may be; UnavailableError, as `_sampled`."""
         latest = self._latest
         if self._history is None:
             self._history = History()
             if latest is not None and latest.sample.up:
                 self._history.add(latest.sample)
         if latest is None or not latest.sample.up or self._rest(latest) < 0:
-            await self._take()
+            await self._sampled(within)
             latest = self._latest
         if latest is None:
             # What was asked has been exchanged for another host meanwhile.
-            await self._take()
+            await self._sampled(within)
             latest = self._latest
         if latest is None or not latest.sample.up:
             error = latest.sample.error if latest is not None else "it was not asked"
             raise UnavailableError(f"libvirt does not answer: {error}", "try again later")
         return latest
+
+    async def _sampled(self, within: float) -> None:
+        """Have a sample taken; UnavailableError when that takes longer, in seconds, unless 0."""
+        taking = asyncio.ensure_future(self._take())
+        self._taking.add(taking)
+        taking.add_done_callback(self._taking.discard)
+        # Who goes on without it leaves it to the next one who asks.
+        await asyncio.wait({taking}, timeout=within or None)
+        if not taking.done():
+            raise UnavailableError(f"libvirt has not answered in {within:g} s", "try again later")
+        taking.result()
 
     def _rest(self, taken: _Taken) -> float:
         """Seconds for which a sample may still be used, negative when it is too old.

@@ -18,7 +18,7 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from tests.lab.daemon import PrivateLibvirtd
+from tests.lab.daemon import PrivateLibvirtd, wait_until
 from tests.lab.domains import paused_domain, shutoff_domain
 from tests.lab.exporter import Exporter
 
@@ -118,6 +118,24 @@ def _check(operation: schemathesis.APIOperation[Any, Any, Any, Any], mode: Gener
         case.validate_response(answer, excluded_checks=[positive_data_acceptance] if strict else [])
 
     check()
+
+
+def test_a_frozen_libvirt_is_told_as_soon_as_the_client_likes(
+    fresh_libvirtd: PrivateLibvirtd, tmp_path: Path
+) -> None:
+    """Instead of nothing at all; and when it goes on, the next query is answered."""
+    configuration = {"api": {"max_age": 1}}
+    with (
+        Exporter(fresh_libvirtd.read_only_uri, tmp_path / "exporter", configuration) as exporter,
+        httpx.Client(base_url=f"http://{exporter.address}", timeout=60) as client,
+    ):
+        assert client.get(VMS).status_code == 200
+        with fresh_libvirtd.frozen():
+            time.sleep(1.5)
+            answer = client.get(VMS, params={"timeout": "0.5"})
+            assert answer.status_code == 503
+            assert answer.json()["error"] == "libvirt has not answered in 0.5 s"
+        wait_until(lambda: client.get(VMS).status_code == 200, "an answer", within=30)
 
 
 def test_real_domains_are_as_documented(

@@ -51,8 +51,8 @@ class Desk:
         self.samples = 0
         self._sampled = asyncio.Condition()
         self.hidden: set[str] = set()
-        self._thread = ThreadPoolExecutor(1)
-        self.queries = Queries(self.terms(**api), sample=self.sample, thread=self._thread)
+        self.thread = ThreadPoolExecutor(1)
+        self.queries = Queries(self.terms(**api), sample=self.sample, thread=self.thread)
 
     def terms(self, **api: Any) -> Terms:
         hidden = frozenset(self.hidden)
@@ -92,7 +92,7 @@ class Desk:
 
     async def __aexit__(self, *_: object) -> None:
         self.queries.end()
-        self._thread.shutdown()
+        self.thread.shutdown()
 
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -349,6 +349,30 @@ def test_a_host_that_does_not_answer_loses_no_vm() -> None:
             desk.up = True
             answer = await desk.ask(changed_since=stamp)
             assert (answer["dataList"], answer["removed"], answer["full"]) == ([], [], False)
+
+    run(work)
+
+
+def test_who_has_little_time_is_told_that_libvirt_takes_longer() -> None:
+    """The sample goes on without it, and answers the next one who asks."""
+
+    async def work() -> None:
+        answering = asyncio.Event()
+
+        async def slow() -> None:
+            await answering.wait()
+            await desk.sample()
+
+        async with Desk(domain(ONE), max_age=60.0) as desk:
+            patient = desk.queries
+            desk.queries = Queries(desk.terms(max_age=60.0), sample=slow, thread=desk.thread)
+            with pytest.raises(UnavailableError, match="has not answered in"):
+                await desk.ask(timeout=0.05)
+            answering.set()
+            await desk.sampled(1)
+            assert names(await desk.ask(fields=("state",), timeout=SOON)) == {"state"}
+            assert desk.samples == 1
+            patient.end()
 
     run(work)
 

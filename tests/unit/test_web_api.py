@@ -141,6 +141,7 @@ def problem(answer: httpx.Response) -> tuple[int, str, str]:
         ("?explain=1&strict=true", QueryRequest(explain=True, strict=True)),
         ("?explain=0&strict=False", QueryRequest()),
         ("?wait=0", QueryRequest()),
+        ("?timeout=2.5", QueryRequest(timeout=2.5)),
     ],
 )
 def test_an_address_says_what_is_asked(query: str, expected: QueryRequest) -> None:
@@ -158,6 +159,7 @@ def test_an_address_says_what_is_asked(query: str, expected: QueryRequest) -> No
         ({"fields": " ", "vmIds": ""}, QueryRequest()),
         ({"fields": [""]}, QueryRequest(fields=("",))),
         ({"vmIds": ["x"], "changedSince": " "}, QueryRequest(vm_ids=("x",), changed_since=" ")),
+        ({"timeout": 2.5}, QueryRequest(timeout=2.5)),
         ({"explain": True, "strict": True}, QueryRequest(explain=True, strict=True)),
         ({"vmIds": ["x"] * 10_000}, QueryRequest(vm_ids=("x",) * 10_000)),
     ],
@@ -180,6 +182,7 @@ def test_of_a_key_that_is_repeated_the_last_one_counts() -> None:
         ("?x=1", "unknown parameter x", "there are vmIds, fields"),
         ("?wait=soon", "wait is no number", "wait=30"),
         ("?wait=-1", "wait is no number", ""),
+        ("?timeout=-1", "timeout is no number", "timeout=30"),
         ("?wait=nan", "wait is no number", ""),
         ("?wait=1e999", "wait is no number", ""),
         ("?explain=maybe", "explain is neither 1 nor 0", "explain=1"),
@@ -238,6 +241,7 @@ def test_an_address_that_is_too_long_is_told_the_way_out() -> None:
         b'{"changedSince": 7}',
         b'{"wait": "1"}',
         b'{"wait": -1}',
+        b'{"timeout": -1}',
         b'{"wait": 1e999}',
         b'{"wait": ' + b"9" * 5000 + b"}",
         b'{"explain": 2}',

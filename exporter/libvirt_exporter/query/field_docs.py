@@ -24,13 +24,15 @@ of fields by `docs/build.py`; `/api/v1/openapi.json` describes the same API to p
 | `exclude` | names of fields to leave out; `vmId` stays | none |
 | `changedSince` | `queryStamp` of an earlier answer to the same choice | everything is answered |
 | `wait` | seconds to wait for a change, when there is none yet | 0 |
+| `timeout` | seconds to wait for libvirt, then 503 | `libvirt.timeout`, which is the most |
 | `explain` | 1: say of each field without a value what it takes to have one | 0 |
 | `strict` | 1: refuse unknown names of fields with status 400 | 0 |
 
 `GET` takes lists separated by commas, or parameters several times; `POST` takes a JSON object of
 the same keys. An answer is of a sample that is `api.max_age` old at most, and taken after the last
 event that libvirt told of. It takes as long as a sample when there is no such one yet: allow for
-`wait` and `libvirt.timeout` together. 503 says that libvirt does not answer, or that
+`wait` and `libvirt.timeout` together, or say with `timeout` how long you have. The sample goes on,
+and answers the next query. 503 says that libvirt does not answer, or that
 `web.max_requests` queries or waiting clients are there already; `Retry-After` says when to try
 again.
 

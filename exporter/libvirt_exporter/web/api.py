@@ -48,6 +48,7 @@ class _Posted(Struct, rename="camel", forbid_unknown_fields=True):
     exclude: str | list[str] = []
     changed_since: str = ""
     wait: Annotated[float, Meta(ge=0)] = 0.0
+    timeout: Annotated[float, Meta(ge=0)] = 0.0
     explain: bool | Literal[0, 1] = False
     strict: bool | Literal[0, 1] = False
 
@@ -159,7 +160,8 @@ def _in_address(parameters: QueryParams, *, gzip: bool) -> QueryRequest:
         fields=_list(parameters, "fields"),
         exclude=_list(parameters, "exclude"),
         changed_since=parameters.get("changedSince", ""),
-        wait=_seconds(parameters.get("wait", "0")),
+        wait=_seconds(parameters, "wait"),
+        timeout=_seconds(parameters, "timeout"),
         explain=_flag(parameters, "explain"),
         strict=_flag(parameters, "strict"),
         gzip=gzip,
@@ -178,13 +180,13 @@ def _list(parameters: QueryParams, name: str) -> tuple[str, ...]:
     return tuple(part for part in parts if part)
 
 
-def _seconds(text: str) -> float:
+def _seconds(parameters: QueryParams, name: str) -> float:
     try:
-        seconds = float(text)
+        seconds = float(parameters.get(name, "0"))
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise RequestError("wait is no number of seconds", "for example wait=30")
+        raise RequestError(f"{name} is no number of seconds", f"for example {name}=30")
     return seconds
 
 
@@ -220,6 +222,7 @@ def _posted(body: bytes, *, gzip: bool) -> QueryRequest:
         exclude=_names(posted.exclude),
         changed_since=posted.changed_since,
         wait=posted.wait,
+        timeout=posted.timeout,
         explain=bool(posted.explain),
         strict=bool(posted.strict),
         gzip=gzip,

@@ -189,6 +189,10 @@ def _parameters(longest_wait: float) -> Mapping[str, tuple[Schema, str]]:
             {"type": "number", "minimum": 0},
             f"Seconds to wait for a change while there is none, at most {longest_wait:g}.",
         ),
+        "timeout": (
+            {"type": "number", "minimum": 0},
+            "Seconds to wait for libvirt, then 503; 0: for as long as is configured, at most.",
+        ),
         "explain": (_FLAG, "Say of each field without a value what it takes to have one."),
         "strict": (_FLAG, "Refuse unknown names of fields."),
     }
