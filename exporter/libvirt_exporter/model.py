@@ -219,6 +219,7 @@ class CpuTune(Struct, frozen=True, kw_only=True):
     """`<cputune>`; times in seconds; a quota is None when unlimited (absent, 0 or negative)."""
 
     shares: int | None = None
+    """Of a running domain those in force, where libvirt tells them."""
     period: float | None = None
     quota: float | None = None
     global_period: float | None = None
@@ -287,6 +288,8 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
 
     uuid: str
     name: str
+    id: int | None = None
+    """libvirt's number of this run of the domain; None while it is not active."""
     title: str = ""
     description: str = ""
     type: str = ""
@@ -299,6 +302,8 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     emulator: str = ""
     firmware: str = ""
     cpu_mode: str = ""
+    """custom, host-model, host-passthrough, maximum. host-model also while the domain runs, when
+    the XML has in its place the model that came of it; of a transient one libvirt forgets that."""
     cpu_model: str = ""
     cpu_features_required: tuple[str, ...] = ()
     """Features that the XML forces upon or requires of the CPU model, in XML order."""
@@ -341,6 +346,9 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     """What the offset `variable` is relative to: utc or localtime."""
     clock_timezone: str = ""
     """Of the offset `timezone`."""
+    clock_zone_offset: int | None = None
+    """Seconds that the clock's time zone is ahead of UTC, when this was read; None where the clock
+    follows none, or where it is not known."""
     clipboard: bool | None = None
     """Whether SPICE shares the clipboard with the guest; None without a SPICE display."""
     keymap: str = ""

@@ -68,6 +68,13 @@ class FakeDomain:
         self.failing: set[str] = set()
         """Groups that fail the whole call."""
         self.xml_broken = False
+        self.shares: int | None = None
+        """CPU shares in force; None: there is no control group."""
+        self.cpu_mode = ""
+        """As its definition has it; custom while it runs."""
+        self.run = 1
+        """Number of its run."""
+        self.persistent = True
         self.has_control_group = True
         self.late = 0.0
         """Seconds that a call takes after its monitor has answered."""
@@ -92,11 +99,15 @@ class FakeDomain:
         self.own_calls: list[str] = []
         """Names of the calls that were made for it alone."""
 
-    def xml(self) -> str:
+    def xml(self, *, definition: bool = False) -> str:
         if self.xml_broken:
             return "<domain"
+        live = self.active and not definition
+        run = f"id='{self.run}'" if live else ""
+        mode = "custom" if live and self.cpu_mode == "host-model" else self.cpu_mode
+        cpu = f"<cpu mode='{mode}'/>" if mode else ""
         return (
-            f"<domain type='qemu'><name>{self.name}</name><uuid>{self.uuid}</uuid>"
+            f"<domain type='qemu' {run}><name>{self.name}</name><uuid>{self.uuid}</uuid>{cpu}"
             f"<iothreads>{self.iothreads}</iothreads><devices/></domain>"
         )
 
@@ -305,7 +316,7 @@ class FakeHandle:
         return int(self.domain.active)
 
     def isPersistent(self) -> int:  # noqa: N802
-        return 1
+        return int(self.domain.persistent)
 
     def autostart(self) -> int:
         raise libvirt_error(libvirt.VIR_ERR_NO_SUPPORT)
@@ -368,7 +379,8 @@ class FakeHandle:
         return []
 
     def XMLDesc(self, flags: int) -> str:  # noqa: N802
-        assert flags == 0, "more needs a read-write connection"
+        definition = flags == libvirt.VIR_DOMAIN_XML_INACTIVE
+        assert definition or flags == 0, "more needs a read-write connection"
         self.connection.check()
         if self.domain.uuid not in self.connection.host.domains:
             raise libvirt_error(libvirt.VIR_ERR_NO_DOMAIN, "Domain not found")
@@ -376,5 +388,17 @@ class FakeHandle:
         self.domain.xml_waiters += 1
         self.domain.readable.wait()
         self.domain.xml_waiters -= 1
-        self.domain.xml_reads += 1
-        return self.domain.xml()
+        if definition:
+            self.domain.own_calls.append("definition")
+        else:
+            self.domain.xml_reads += 1
+        return self.domain.xml(definition=definition)
+
+    def schedulerParameters(self) -> dict[str, int]:  # noqa: N802
+        self.connection.check()
+        self.domain.own_calls.append("schedulerParameters")
+        if (refusal := self.domain.refusals.get("schedulerParameters")) is not None:
+            raise refusal
+        if self.domain.shares is None:
+            raise libvirt_error(libvirt.VIR_ERR_OPERATION_INVALID, "no CPU controller")
+        return {"cpu_shares": self.domain.shares, "vcpu_quota": -1}

@@ -222,6 +222,16 @@ _BOOT: Final = {"fd": "a", "hd": "c", "cdrom": "d", "network": "n"}
 _LIMITS: Final = {"total_bytes_sec": "total_bytes", "read_iops_sec": "read_requests"}
 
 
+def _shares_in_force(domain: libvirt.virDomain) -> int | None:
+    """Those of its control group; None where it has none."""
+    try:
+        found: Any = domain.schedulerParameters() if domain.isActive() else {}
+    except libvirt.libvirtError:
+        return None
+    shares: int | None = found.get("cpu_shares")
+    return shares
+
+
 def of_xml(domain: libvirt.virDomain, identity: Mapping[str, str]) -> Values:
     """The series of what a domain's XML says."""
     root = ElementTree.fromstring(domain.XMLDesc())
@@ -273,7 +283,7 @@ def of_xml(domain: libvirt.virDomain, identity: Mapping[str, str]) -> Values:
     add("domain_configured_memory_maximum_bytes", number("memory", 2**10))
     if period := at(root, "devices/memballoon/stats", "period"):
         add("domain_balloon_stats_period_seconds", int(period))
-    add("domain_cpu_shares", number("cputune/shares"))
+    add("domain_cpu_shares", _shares_in_force(domain) or number("cputune/shares"))
     agent = root.find("devices/channel/target[@name='org.qemu.guest_agent.0']")
     if agent is not None:
         add("domain_agent_connected", agent.get("state") == "connected")

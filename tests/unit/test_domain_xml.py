@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libvirt_exporter.hypervisor import domain_xml
-from libvirt_exporter.hypervisor.domain_xml import DomainXmlError, parse_domain
+from libvirt_exporter.hypervisor.domain_xml import DomainXmlError, parse_domain, read_cpu_mode
 from libvirt_exporter.label_path import compile_label
 from libvirt_exporter.model import (
     CpuTune,
@@ -402,6 +402,25 @@ def test_a_minimal_domain_has_nothing_that_it_does_not_say() -> None:
 def test_hugepages_are_told_from_none_and_from_no_size(inner: str, size: int | None) -> None:
     """None is no hugepages, 0 is hugepages of the host's default size."""
     assert parse(f"<memoryBacking>{inner}</memoryBacking>").hugepage_size == size
+
+
+@pytest.mark.parametrize(
+    ("xml", "mode"),
+    [
+        ("<domain><cpu mode='host-model' check='partial'/></domain>", "host-model"),
+        ("<domain><cpu/></domain>", ""),
+        ("<domain/>", ""),
+    ],
+)
+def test_the_mode_of_the_cpu_is_read_of_any_definition(xml: str, mode: str) -> None:
+    """Without the rest of it."""
+    assert read_cpu_mode(xml) == mode
+
+
+def test_only_what_runs_has_the_number_of_a_run() -> None:
+    """libvirt writes it into live XML."""
+    assert parse_domain(MANAGED).id == 1
+    assert parse_domain(INACTIVE).id is None
 
 
 def test_one_wrong_value_costs_that_value_only() -> None:

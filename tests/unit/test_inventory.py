@@ -185,6 +185,83 @@ async def test_snapshots_that_cannot_be_read_cost_themselves() -> None:
         assert (info.name, info.checkpoints) == ("vm0", None)
 
 
+async def test_shares_in_force_are_read_beside_the_xml() -> None:
+    """What the kernel gives a domain for which nobody chose any; read again when they change."""
+    fake = FakeHost(2)
+    fake[0].shares = 1024
+    async with inventory_of(fake) as inventory:
+        assert shares(inventory, fake[0]) == 1024
+        assert shares(inventory, fake[1]) is None
+        assert inventory.get(fake[1].uuid) is not None
+        fake[0].shares = 510
+        inventory.mark(fake[0].uuid)
+        await settle(inventory, fake)
+        assert shares(inventory, fake[0]) == 510
+
+
+async def test_no_shares_are_asked_of_who_does_not_run() -> None:
+    """libvirt (9.0) would say 0."""
+    fake = FakeHost(1)
+    fake[0].active, fake[0].shares = False, 0
+    async with inventory_of(fake) as inventory:
+        assert shares(inventory, fake[0]) is None
+        assert fake[0].own_calls == []
+
+
+async def test_a_driver_without_shares_is_asked_for_them_once() -> None:
+    """Each refusal would be a line in its daemon's log."""
+    fake = FakeHost(2)
+    for domain in fake.domains.values():
+        domain.refusals["schedulerParameters"] = libvirt_error(
+            libvirt.VIR_ERR_OPERATION_UNSUPPORTED
+        )
+    async with inventory_of(fake):
+        assert [*fake[0].own_calls, *fake[1].own_calls] == ["schedulerParameters"]
+
+
+def shares(inventory: Inventory, domain: FakeDomain) -> int | None:
+    info = inventory.get(domain.uuid)
+    assert info is not None
+    return info.cpu_tune.shares
+
+
+def mode(inventory: Inventory, domain: FakeDomain) -> str:
+    info = inventory.get(domain.uuid)
+    assert info is not None
+    return info.cpu_mode
+
+
+async def test_host_model_is_known_of_a_domain_that_runs() -> None:
+    """Although its XML shows what came of it; and asked for once in each run."""
+    fake = FakeHost(2)
+    for domain in fake.domains.values():
+        domain.cpu_mode = "host-model"
+    fake[1].persistent = False
+    async with inventory_of(fake) as inventory:
+        assert mode(inventory, fake[0]) == "host-model"
+        assert mode(inventory, fake[1]) == "custom", "libvirt has forgotten"
+        for domain in fake.domains.values():
+            inventory.mark(domain.uuid)
+        await settle(inventory, fake)
+        assert mode(inventory, fake[0]) == "host-model"
+        assert fake[0].own_calls.count("definition") == 1
+        assert "definition" not in fake[1].own_calls
+
+
+async def test_a_mode_defined_while_the_domain_runs_counts_from_its_next_start() -> None:
+    """In either direction."""
+    fake = FakeHost(2)
+    fake[0].cpu_mode, fake[1].cpu_mode = "host-model", "custom"
+    async with inventory_of(fake) as inventory:
+        fake[0].cpu_mode, fake[1].cpu_mode = "custom", "host-model"
+        for run, modes in ((1, ["host-model", "custom"]), (2, ["custom", "host-model"])):
+            for domain in fake.domains.values():
+                domain.run = run
+                inventory.mark(domain.uuid)
+            await settle(inventory, fake)
+            assert [mode(inventory, domain) for domain in fake.domains.values()] == modes
+
+
 async def test_nobody_waits_for_xml_that_may_not_be_asked_for() -> None:
     """As many calls are stuck as may be; the XML is read when one has come back."""
     fake = FakeHost(1)

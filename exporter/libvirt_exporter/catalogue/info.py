@@ -145,8 +145,9 @@ METRICS: tuple[Metric, ...] = (
     ),
     _number(
         "cpu_shares",
-        "domain XML, cputune/shares",
-        "Relative CPU weight; not comparable between cgroup v1 and v2 hosts.",
+        "virDomainGetSchedulerParameters, else domain XML, cputune/shares",
+        "Relative CPU weight, of a running domain the one in force; not comparable between "
+        "cgroup v1 and v2 hosts.",
         "cpu_tune.shares",
     ),
     *_tune("cpu", "", "", "each vCPU"),

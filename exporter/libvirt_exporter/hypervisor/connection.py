@@ -31,6 +31,7 @@ from libvirt_exporter.hypervisor.errors import (
     OpenError,
     classify,
     explain_open_failure,
+    if_supported,
     missing_file,
 )
 from libvirt_exporter.hypervisor.facts import Facts
@@ -115,8 +116,7 @@ class Session:
         self.on_close: Callable[[], None] = lambda: None
         """Called when the connection is closed from here, which no close callback tells."""
         self.facts: Facts | None = None
-        self.lacking: set[str] = set()
-        """Calls that the driver was found not to have."""
+        self._lacking: set[str] = set()
 
     @property
     def alive(self) -> bool:
@@ -125,6 +125,17 @@ class Session:
             return bool(self.conn.isAlive())
         except libvirt.libvirtError:
             return False
+
+    def if_supported(self, name: str, call: Callable[[], T]) -> T | None:
+        """The answer of a call; None where the driver lacks it, which its daemon would log each
+        time: so it is asked once. Raises libvirt.libvirtError.
+        """
+        if name in self._lacking:
+            return None
+        answer = if_supported(call)
+        if answer is None:
+            self._lacking.add(name)
+        return answer
 
     def domain(self, uuid: str) -> libvirt.virDomain:
         """This connection's handle of a domain. Raises libvirt.libvirtError."""

@@ -95,6 +95,7 @@ def parse_domain(
     return DomainInfo(
         uuid=_uuid(_text(child, "uuid")),
         name=name,
+        id=_positive(domain.get("id")),
         title=_text(child, "title"),
         description=_text(child, "description"),
         type=domain.get("type", ""),
@@ -158,6 +159,14 @@ def parse_domain(
         malformed_metadata=described.malformed or None,
         custom_labels=tuple((label.name, label.value(domain)) for label in labels),
     )
+
+
+def read_cpu_mode(xml: str) -> str:
+    """The mode of a domain's CPU: custom, host-model …; '' without one.
+
+    Raises DomainXmlError as `parse_domain` does, but for a missing name or UUID.
+    """
+    return _first(_parse(xml), "cpu").get("mode", "")
 
 
 def _parse(xml: str) -> Element:

@@ -86,14 +86,16 @@ class Host:
         self._connections = Connections(
             settings.uri, self._observer, connect, stuck_limit=settings.stuck_calls
         )
+        local = is_local(settings.uri)
         self._inventory = Inventory(
             self._connections,
             labels=settings.labels,
             refresh=settings.info_refresh,
+            local=local,
         )
         processes = (
             QemuProcesses(settings.pid_directory)
-            if settings.pid_directory is not None and is_local(settings.uri)
+            if settings.pid_directory is not None and local
             else None
         )
         history = EventHistory(all_counters=settings.all_counters)

@@ -11,13 +11,16 @@ import contextlib
 import functools
 import logging
 import random
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import libvirt
 from msgspec.structs import replace
 
+from libvirt_exporter.hypervisor.clock_zone import zone_offset
 from libvirt_exporter.hypervisor.connection import Connection, Connections, Session
+from libvirt_exporter.hypervisor.cpu_settings import cpu_mode, cpu_tune
 from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.domain_xml import DomainXmlError, parse_domain
 from libvirt_exporter.hypervisor.errors import CallError, ErrorClass, NoAnswerError
@@ -52,11 +55,16 @@ class Inventory:
         *,
         labels: Sequence[LabelPath] = (),
         refresh: float = 300.0,
+        local: bool = False,
     ) -> None:
-        """`refresh`: seconds after which a domain's XML is read again without any event."""
+        """`refresh`: seconds after which a domain's XML is read again without any event.
+
+        `local`: whether the host is this machine.
+        """
         self._connections = connections
         self._labels = labels
         self._refresh = refresh
+        self._local = local
         self._infos: dict[str, DomainInfo] = {}
         self._unparsable: set[str] = set()
         self._due: dict[str, float] = {}
@@ -166,7 +174,12 @@ class Inventory:
                 LANE,
                 "XMLDesc",
                 uuids,
-                functools.partial(_read_info, labels=labels),
+                functools.partial(
+                    _read_info,
+                    labels=labels,
+                    known={uuid: self._infos.get(uuid) for uuid in uuids},
+                    local=self._local,
+                ),
                 deadline=Deadline.within(READING_TIME),
                 patience=PATIENCE,
             )
@@ -218,7 +231,14 @@ class Inventory:
         self._unparsable.discard(uuid)
 
 
-def _read_info(session: Session, uuid: str, labels: Sequence[LabelPath]) -> DomainInfo:
+def _read_info(
+    session: Session,
+    uuid: str,
+    labels: Sequence[LabelPath],
+    known: Mapping[str, DomainInfo | None],
+    *,
+    local: bool,
+) -> DomainInfo:
     domain = session.domain(uuid)
     info = parse_domain(
         domain.XMLDesc(0),
@@ -226,14 +246,21 @@ def _read_info(session: Session, uuid: str, labels: Sequence[LabelPath]) -> Doma
         autostart=_flag(domain.autostart),
         persistent=_flag(domain.isPersistent),
     )
-    try:
-        return replace(info, **snapshot_facts(session, domain))
-    except libvirt.libvirtError as error:
-        # One may be deleted between its listing and its reading.
-        if not session.alive:
-            raise
-        log.debug("snapshots of domain %s not read: %s", uuid, error)
-        return info
+    facts: dict[str, Any] = {"clock_zone_offset": zone_offset(info, time.time(), local=local)}
+    readings: Mapping[str, Callable[[], Mapping[str, Any]]] = {
+        "CPU shares": lambda: {"cpu_tune": cpu_tune(session, domain, info)},
+        "CPU mode": lambda: {"cpu_mode": cpu_mode(domain, info, known.get(uuid))},
+        "snapshots": lambda: snapshot_facts(session, domain),
+    }
+    for what, read in readings.items():
+        try:
+            facts |= read()
+        except (libvirt.libvirtError, DomainXmlError) as error:
+            # A snapshot may be deleted, or the domain undefined, since they were listed.
+            if not session.alive:
+                raise
+            log.debug("%s of domain %s not read: %s", what, uuid, error)
+    return replace(info, **facts)
 
 
 def _flag(call: Callable[[], int]) -> bool | None:

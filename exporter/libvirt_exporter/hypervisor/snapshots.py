@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 import libvirt
 
 from libvirt_exporter.hypervisor.connection import Session
-from libvirt_exporter.hypervisor.errors import if_supported
-
-T = TypeVar("T")
 
 ROOTS_READ: Final = 20
 """Trees of snapshots up to which their ages are read. Mostly there is one: a new snapshot is a
@@ -32,14 +29,14 @@ def snapshot_facts(session: Session, domain: libvirt.virDomain) -> dict[str, flo
     connection's thread. Raises libvirt.libvirtError.
     """
     facts: dict[str, float] = {}
-    count = _ask(session, "snapshotNum", domain.snapshotNum)
+    count = session.if_supported("snapshotNum", domain.snapshotNum)
     if count is not None:
         facts["snapshots"] = count
     if count:
         roots = domain.listAllSnapshots(libvirt.VIR_DOMAIN_SNAPSHOT_LIST_ROOTS)
         facts.update(_oldest("oldest_snapshot", roots, 0))
     # There is no call that only counts them.
-    checkpoints = _ask(session, "listAllCheckpoints", domain.listAllCheckpoints)
+    checkpoints = session.if_supported("listAllCheckpoints", domain.listAllCheckpoints)
     if checkpoints is not None:
         facts["checkpoints"] = len(checkpoints)
     if checkpoints:
@@ -47,16 +44,6 @@ def snapshot_facts(session: Session, domain: libvirt.virDomain) -> dict[str, flo
         flags = libvirt.VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN
         facts.update(_oldest("oldest_checkpoint", first, flags))
     return facts
-
-
-def _ask(session: Session, name: str, call: Callable[[], T]) -> T | None:
-    """The answer; None where the driver lacks the call, which its daemon would log each time."""
-    if name in session.lacking:
-        return None
-    answer = if_supported(call)
-    if answer is None:
-        session.lacking.add(name)
-    return answer
 
 
 def _oldest(fact: str, roots: Sequence[_Description], flags: int) -> dict[str, float]:

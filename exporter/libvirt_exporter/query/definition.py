@@ -158,12 +158,16 @@ def nice(info: DomainInfo) -> int | None:
 
 
 def time_offset(info: DomainInfo) -> int | None:
-    """Seconds of the guest's clock ahead of UTC, where the XML alone decides."""
+    """Seconds of the guest's clock ahead of UTC."""
     match info.clock_offset:
         case "utc":
             return 0
-        case "variable" if info.clock_basis in ("", "utc"):
-            return info.clock_adjustment
+        case "localtime" | "timezone":
+            return info.clock_zone_offset
+        case "variable":
+            basis = info.clock_zone_offset if info.clock_basis == "localtime" else 0
+            if info.clock_adjustment is not None and basis is not None:
+                return info.clock_adjustment + basis
     return None
 
 

@@ -52,6 +52,7 @@ def _list(schema: Schema) -> Schema:
 
 
 XML: Final = "The domain XML does not say."
+SHARES: Final = "virDomainGetSchedulerParameters: cpu_shares, else domain XML, cputune/shares"
 AGENT: Final = "The guest's agent is not asked by this version."
 RATES: Final = "Needs two samples of one run, some seconds apart, of a domain that is active."
 GUEST_MEMORY: Final = (
@@ -188,12 +189,15 @@ FIELDS: Final[tuple[VmField, ...]] = (
     VmField(
         name="cpuShares",
         schema=COUNT,
-        text="Relative CPU weight; not comparable between hosts with cgroup v1 and v2.",
-        source="domain XML, cputune/shares",
+        text=(
+            "Relative CPU weight, of a running VM the one in force; not comparable between hosts "
+            "with cgroup v1 and v2."
+        ),
+        source=SHARES,
         change="static",
         metric="libvirt_domain_cpu_shares",
         value=of_info(lambda info: info.cpu_tune.shares),
-        why_absent=XML,
+        why_absent="The domain XML has no CPU shares, and libvirt tells of none that are in force.",
     ),
     VmField(
         name="cpuSys",
@@ -210,10 +214,12 @@ FIELDS: Final[tuple[VmField, ...]] = (
         name="cpuType",
         schema=STRING,
         text=(
-            "CPU model with features added (`+`) and removed (`-`), or hostPassthrough, hostModel. "
-            "libvirt expands host-model in the XML of a running VM."
+            "CPU model with features added (`+`) and removed (`-`), or hostPassthrough, hostModel, "
+            "maximum. Of a transient VM with host-model libvirt keeps only the model that it "
+            "became. A change of the definition counts from the VM's next start, but one that was "
+            "made while no exporter ran may count at once."
         ),
-        source="domain XML, cpu",
+        source="domain XML, cpu; of a running VM the mode of its definition",
         change="static",
         metric="libvirt_domain_info",
         value=of_info(definition.cpu_type),
@@ -580,10 +586,10 @@ FIELDS: Final[tuple[VmField, ...]] = (
             "The niceness for which VDSM would have set these CPU shares, (20 - nice) × 51. The "
             "process has another."
         ),
-        source="domain XML, cputune/shares",
+        source=SHARES,
         change="static",
         value=of_info(definition.nice),
-        why_absent="The domain XML has no CPU shares, or not such as VDSM makes of a niceness.",
+        why_absent="There are no CPU shares, or not such as VDSM makes of a niceness.",
     ),
     VmField(
         name="pauseCode",
@@ -683,12 +689,18 @@ FIELDS: Final[tuple[VmField, ...]] = (
         name="timeOffset",
         schema=INTEGER,
         unit="s",
-        text="What the guest's clock is set ahead of UTC; not its drift.",
-        source="domain XML, clock",
+        text=(
+            "What the guest's clock is set ahead of UTC; not its drift. With a time zone, daylight "
+            "saving time is as it was when the XML was last read, every `scrape.info_refresh`."
+        ),
+        source="domain XML, clock; time zones of this machine",
         change="static",
         metric="libvirt_domain_clock_adjustment_seconds",
         value=of_info(definition.time_offset),
-        why_absent="The clock follows a time zone, or the domain XML does not say.",
+        why_absent=(
+            "The clock has a start of its own, follows the time zone of another machine or one "
+            "that is not known here, or the domain XML does not say."
+        ),
     ),
     VmField(
         name="transparentHugePages",
