@@ -325,6 +325,11 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     """Bytes of NVDIMMs, which are part of `memory_maximum`."""
     hugepage_size: int | None = None
     """Bytes; None without `<hugepages>`, 0 when no size is named."""
+    memory_source: str = ""
+    """anonymous, file or memfd; '' where the XML leaves it to libvirt, which then takes anonymous
+    memory unless it is to be shared."""
+    memory_shared: bool = False
+    """Whether all or a part of the memory is to be shared with other processes of the host."""
     cpu_tune: CpuTune = CpuTune()
     iothreads: int = 0
     balloon_model: str = ""

@@ -144,8 +144,16 @@ IO_ERROR: Final[dict[str, StatValue]] = {
 PROCESS: Final[dict[str, StatValue]] = {
     "process.pid": 4711,
     "process.guest.time": 86_400_010_000_000,
+    "process.transparent_hugepages": True,
     "start.time": 1_699_900_000_000_000_000,
 }
+
+NUMA: Final[dict[str, StatValue]] = {
+    "numa.0.node.0": True,
+    "numa.1.node.0": True,
+    "numa.1.node.1": True,
+}
+"""A guest with two NUMA nodes, one of which is spread over two of the host's."""
 
 HOST: Final[dict[str, StatValue]] = {
     "node.cpus": 2,
@@ -263,6 +271,7 @@ SYNTHETIC: Final = HostSample(
                 **HAPPENED,
                 **JOBS,
                 **PROCESS,
+                **NUMA,
                 "pause.code": 0,
                 "monitor.responsive": True,
             },

@@ -55,7 +55,7 @@ class Machine:
         self.names[uuid] = name
         self.processes[uuid] = process
         (self.directory / f"{name if file is None else file}.pid").write_text(str(process.pid))
-        self.wait_for(uuid, "S" if program == RUNS else "D")
+        self.wait_for(uuid, "D" if program == WAITS else "S")
         return uuid
 
     def wait_for(self, uuid: str, letter: str) -> None:

@@ -417,6 +417,27 @@ def test_the_mode_of_the_cpu_is_read_of_any_definition(xml: str, mode: str) -> N
     assert read_cpu_mode(xml) == mode
 
 
+@pytest.mark.parametrize(
+    ("xml", "source", "shared"),
+    [
+        ("<memoryBacking/>", "", False),
+        ("<memoryBacking><source type='anonymous'/></memoryBacking>", "anonymous", False),
+        (
+            "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>",
+            "memfd",
+            True,
+        ),
+        ("<memoryBacking><access mode='private'/></memoryBacking>", "", False),
+        ("<cpu><numa><cell cpus='0' memAccess='shared'/></numa></cpu>", "", True),
+        ("<cpu><numa><cell cpus='0' memAccess='private'/></numa></cpu>", "", False),
+    ],
+)
+def test_what_memory_is_made_of_is_read(xml: str, source: str, shared: bool) -> None:
+    """Sharing may be asked for a part of it."""
+    info = parse(xml)
+    assert (info.memory_source, info.memory_shared) == (source, shared)
+
+
 def test_only_what_runs_has_the_number_of_a_run() -> None:
     """libvirt writes it into live XML."""
     assert parse_domain(MANAGED).id == 1

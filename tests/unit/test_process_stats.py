@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import libvirt
 import pytest
@@ -18,6 +19,7 @@ from libvirt_exporter.hypervisor.process_stats import OLDEST, ProcessStats
 from libvirt_exporter.hypervisor.qemu_process import QemuProcess, QemuProcesses
 from libvirt_exporter.model import DomainInfo, OvirtInfo, Stats
 from tests.faults.fake_qemu import RUNS, Machine
+from tests.lab.daemon import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +31,8 @@ BOOTED = (RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED)
 MIGRATED = (RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATED)
 RESTORED = (RUNNING, libvirt.VIR_DOMAIN_RUNNING_RESTORED)
 FROM_SNAPSHOT = (RUNNING, libvirt.VIR_DOMAIN_RUNNING_FROM_SNAPSHOT)
+PR_SET_THP_DISABLE = 41
+"""prctl(2)."""
 UNPAUSED = (RUNNING, libvirt.VIR_DOMAIN_RUNNING_UNPAUSED)
 
 
@@ -53,7 +57,9 @@ class Known:
         info: DomainInfo | None = None,
         process: QemuProcess | None = None,
         event: int | None = None,
+        huge_pages: bool | None = None,
     ) -> None:
+        self.huge_pages = huge_pages
         self.info = info
         self.known_process = process
         self.event = event
@@ -150,6 +156,42 @@ def test_a_guest_from_a_file_was_started_with_its_process(state: tuple[int, int]
     assert started(Known(info(), process(incoming=True)), state, UNPAUSED) == STARTED
 
 
+@pytest.mark.parametrize(
+    ("host", "own", "memory", "expected"),
+    [
+        (True, True, {}, True),
+        (True, True, {"memory_source": "anonymous"}, True),
+        (False, True, {}, False),
+        (True, False, {}, False),
+        (True, True, {"hugepage_size": 2 << 20}, False),
+        (True, True, {"memory_source": "memfd"}, None),
+        (True, True, {"memory_source": "file"}, None),
+        (True, True, {"memory_shared": True}, None),
+        (None, True, {}, None),
+        (True, None, {}, None),
+    ],
+)
+def test_huge_pages_need_leave_of_host_and_process(
+    host: bool | None, own: bool | None, memory: dict[str, Any], expected: bool | None
+) -> None:
+    """And memory that is neither of hugetlbfs nor shared; what is not known is not said."""
+    found = process()
+    found.may_have_huge_pages = own
+    known = Known(DomainInfo(uuid=UUID, name="vm", **memory), found, huge_pages=host)
+    stats = known.source().domain_stats(draft())
+    assert stats.get("process.transparent_hugepages") is expected
+
+
+@pytest.mark.parametrize(("size", "expected"), [(None, None), (0, False)])
+def test_of_another_machine_only_hugetlbfs_is_known(
+    size: int | None, expected: bool | None
+) -> None:
+    """The XML names it."""
+    known = Known(DomainInfo(uuid=UUID, name="vm", hugepage_size=size))
+    stats = known.source(sees_processes=False).domain_stats(draft())
+    assert stats.get("process.transparent_hugepages") is expected
+
+
 def test_another_process_is_another_start() -> None:
     """Restored, then migrated away and back."""
     known = Known(info(), process(incoming=True))
@@ -203,6 +245,53 @@ async def test_a_process_that_awaits_a_guest_is_told_from_one_that_boots(machine
     found = processes.process(uuid)
     assert found is not None
     assert found.incoming
+    processes.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("[always] madvise never", True),
+        ("always [madvise] never", True),
+        ("always madvise [never]", False),
+        (None, None),
+    ],
+)
+async def test_the_kernels_leave_for_huge_pages_is_read(
+    machine: Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str | None,
+    expected: bool | None,
+) -> None:
+    """QEMU asks for them, so `madvise` is enough; a kernel without them has no such file."""
+    file = tmp_path / "enabled"
+    if setting is not None:
+        file.write_text(f"{setting}\n")
+    monkeypatch.setattr("libvirt_exporter.hypervisor.qemu_process._HUGE_PAGES", os.fsencode(file))
+    processes = QemuProcesses(str(machine.directory))
+    await processes.look(machine.names, 5.0)
+    assert processes.huge_pages is expected
+    processes.close()
+
+
+async def test_a_process_that_gave_up_huge_pages_is_told_from_one_that_did_not(
+    machine: Machine,
+) -> None:
+    """By prctl(2), as a real process may."""
+    forbid = f"import ctypes; ctypes.CDLL(None).prctl({PR_SET_THP_DISABLE}, 1, 0, 0, 0); {RUNS}"
+    willing, unwilling = machine.start("willing"), machine.start("unwilling", forbid)
+    status = Path(f"/proc/{machine.processes[unwilling].pid}/status")
+    await asyncio.to_thread(
+        wait_until, lambda: "THP_enabled:\t0" in status.read_text(), "it gave them up"
+    )
+    processes = QemuProcesses(str(machine.directory))
+    await processes.look(machine.names, 5.0)
+    found = processes.process(willing), processes.process(unwilling)
+    assert [process is not None and process.may_have_huge_pages for process in found] == [
+        True,
+        False,
+    ]
     processes.close()
 
 

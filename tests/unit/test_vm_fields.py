@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from msgspec.structs import replace
 
 from libvirt_exporter.catalogue import METRICS
 from libvirt_exporter.model import (
@@ -20,6 +21,7 @@ from libvirt_exporter.model import (
     DomainInfo,
     Graphics,
     Interface,
+    NumaCell,
     OvirtInfo,
     Stats,
     VanishedDomain,
@@ -27,7 +29,7 @@ from libvirt_exporter.model import (
 from libvirt_exporter.query import field_docs
 from libvirt_exporter.query.vm_fields import BY_NAME, FIELDS, VmField, VmView, explain, values
 from tests.contract.cases import cases
-from tests.unit.samples import TYPICAL_STATS, UUID, domain
+from tests.unit.samples import TYPICAL_INFO, TYPICAL_STATS, UUID, domain
 from tests.unit.vm_views import NOW, QEMU, infos, later, running, stats, view, views
 
 
@@ -307,6 +309,27 @@ def test_field_says_what_the_xml_says(name: str, facts: dict[str, Any], expected
 def test_cdrom_is_the_first_drives_medium(disks: tuple[Disk, ...], expected: str | None) -> None:
     """By target, empty for an empty drive, absent without a drive."""
     assert value(described(disks=disks), "cdrom") == expected
+
+
+def test_host_nodes_of_a_guest_are_lists_in_ascending_order() -> None:
+    """By the guest's node; of a guest without nodes nothing is said."""
+    stats = {f"numa.{key}": True for key in ("1.node.10", "1.node.9", "0.node.0")}
+    cells = (NumaCell(0, (0,)), NumaCell(1, (1,)))
+
+    placed = view(stats, info=replace(TYPICAL_INFO, numa_cells=cells))
+    assert value(placed, "vNodeRuntimeInfo") == {"0": [0], "1": [9, 10]}
+    assert value(view(stats, info=TYPICAL_INFO), "vNodeRuntimeInfo") is None
+    assert value(described(numa_cells=cells), "vNodeRuntimeInfo") is None
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_transparent_huge_pages_are_as_the_kernel_has_them(enabled: bool) -> None:
+    """Unless hugetlbfs backs the memory."""
+    stats: Stats = {"process.transparent_hugepages": enabled}
+    plain = replace(TYPICAL_INFO, hugepage_size=None)
+    assert value(view(stats, info=plain), "transparentHugePages") is enabled
+    backed = replace(TYPICAL_INFO, hugepage_size=0)
+    assert value(view(stats, info=backed), "transparentHugePages") is False
 
 
 def test_displays_are_named_as_vdsm_named_them() -> None:

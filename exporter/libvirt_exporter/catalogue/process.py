@@ -36,4 +36,13 @@ METRICS: tuple[Metric, ...] = (
         source="process.pid",
         default=False,
     ),
+    Stat(
+        name="libvirt_domain_transparent_hugepages_enabled",
+        type="gauge",
+        text="1 when the kernel may put the guest's memory into transparent huge pages, 0 when it "
+        "may not or the memory is of hugetlbfs; absent for memory that is shared or in files.",
+        group="process",
+        source="process.transparent_hugepages",
+        default=False,
+    ),
 )

@@ -1,8 +1,13 @@
-"""`vcpu.*`: number, state and CPU time of virtual CPUs."""
+"""`vcpu.*`: number, state and CPU time of virtual CPUs; `numa.*`: where of the host they run."""
 
 from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat, StatEnum
 
-GROUP = Group(name="vcpu", text="Virtual CPUs: number, state, CPU time.", asks=("vcpu",))
+GROUP = Group(
+    name="vcpu",
+    text="Virtual CPUs: number, state, CPU time, NUMA nodes.",
+    asks=("vcpu",),
+    lanes=("numa",),
+)
 
 VCPU = {"vcpu": "<num>"}
 
@@ -71,5 +76,15 @@ METRICS: tuple[Metric, ...] = (
         source="vcpu.<num>.halted",
         labels=VCPU,
         since="2.4.0",
+    ),
+    Stat(
+        name="libvirt_domain_numa_node_placement",
+        type="gauge",
+        text="Always 1; a NUMA node of the host of which a CPU ran a vCPU of a node of the guest "
+        "when they were last looked at, a minute ago at most.",
+        group="vcpu",
+        source="numa.<num>.node.<index>",
+        labels={"guest_node": "<num>", "host_node": "<index>"},
+        default=False,
     ),
 )

@@ -17,7 +17,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 import libvirt
@@ -116,6 +116,8 @@ class Session:
         self.on_close: Callable[[], None] = lambda: None
         """Called when the connection is closed from here, which no close callback tells."""
         self.facts: Facts | None = None
+        self.numa_nodes: Mapping[int, int] | None = None
+        """Which NUMA node of the host each of its CPUs belongs to; None until it is asked."""
         self._lacking: set[str] = set()
 
     @property

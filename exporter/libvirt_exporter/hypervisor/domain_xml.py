@@ -83,6 +83,7 @@ def parse_domain(
     os = _by_tag(child.get("os"))
     cpu = _by_tag(child.get("cpu"))
     topology = cpu.get("topology", _NOTHING)
+    memory_backing = _by_tag(child.get("memoryBacking"))
     memory_balloon = _first(devices, "memballoon")
     vcpu = child.get("vcpu", _NOTHING)
     vcpus_maximum = _positive(vcpu.text)
@@ -118,7 +119,13 @@ def parse_domain(
         memory_current=_memory(child.get("currentMemory")),
         memory_guarantee=_memory(child.get("memtune", _NOTHING).find("min_guarantee")),
         memory_nvdimm=_nvdimm_memory(devices),
-        hugepage_size=_hugepage_size(child.get("memoryBacking")),
+        hugepage_size=_hugepage_size(memory_backing.get("hugepages")),
+        memory_source=memory_backing.get("source", _NOTHING).get("type", ""),
+        memory_shared="shared"
+        in (
+            memory_backing.get("access", _NOTHING).get("mode"),
+            *(cell.get("memAccess") for cell in cpu.get("numa", ())),
+        ),
         cpu_tune=_cpu_tune(child.get("cputune")),
         iothreads=_iothreads(child),
         balloon_model=memory_balloon.get("model", ""),
@@ -234,8 +241,7 @@ def _nvdimm_memory(devices: Element) -> int:
     return bounded(sum(filter(None, sizes))) or 0
 
 
-def _hugepage_size(memory_backing: Element | None) -> int | None:
-    hugepages = None if memory_backing is None else memory_backing.find("hugepages")
+def _hugepage_size(hugepages: Element | None) -> int | None:
     if hugepages is None:
         return None
     page = _first(hugepages, "page")

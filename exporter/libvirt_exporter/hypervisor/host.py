@@ -24,6 +24,7 @@ from libvirt_exporter.hypervisor.jobs import JobsLane
 from libvirt_exporter.hypervisor.monitor import Limits
 from libvirt_exporter.hypervisor.networks import NetworksLane
 from libvirt_exporter.hypervisor.node import NodeLane
+from libvirt_exporter.hypervisor.numa import NumaLane
 from libvirt_exporter.hypervisor.observer import Observer, Unobserved
 from libvirt_exporter.hypervisor.process_stats import ProcessStats
 from libvirt_exporter.hypervisor.qemu_process import QemuProcesses, is_local
@@ -135,6 +136,7 @@ class Host:
                 ),
                 self._jobs,
                 NodeLane(self._connections),
+                NumaLane(self._connections, info=self._inventory.get),
                 StorageLane(self._connections),
                 NetworksLane(self._connections),
             ),

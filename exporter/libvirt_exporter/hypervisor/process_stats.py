@@ -49,10 +49,26 @@ class ProcessStats:
             fresh = domain.timestamp - process.read_at <= OLDEST
             if fresh and info is not None and info.type == "kvm":
                 stats["process.guest.time"] = process.guest_time
+        huge_pages = self._huge_pages(info, process)
+        if huge_pages is not None:
+            stats["process.transparent_hugepages"] = huge_pages
         started = self._started(domain, info, process)
         if started is not None:
             stats["start.time"] = started
         return stats
+
+    def _huge_pages(self, info: DomainInfo | None, process: QemuProcess | None) -> bool | None:
+        """Whether the kernel may put the guest's memory into transparent huge pages."""
+        if info is None:
+            return None
+        if info.hugepage_size is not None:
+            return False
+        if info.memory_shared or info.memory_source not in ("", "anonymous"):
+            return None  # for shared memory the kernel has another setting, for files none
+        if process is None or self._processes is None:
+            return None
+        settings = self._processes.huge_pages, process.may_have_huge_pages
+        return None if None in settings else all(settings)
 
     def _started(
         self, domain: DomainDraft, info: DomainInfo | None, process: QemuProcess | None

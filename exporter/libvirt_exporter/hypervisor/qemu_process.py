@@ -32,6 +32,8 @@ KEPT_OPEN: Final = 500
 """Processes whose /proc/PID/stat stays open, which halves what a reading costs."""
 _CMDLINE: Final = 1 << 17
 """Bytes of a command line that are looked at."""
+_HUGE_PAGES: Final = b"/sys/kernel/mm/transparent_hugepage/enabled"
+_HUGE_PAGES_ALLOWED: Final = re.compile(rb"^THP_enabled:\s*([01])$", re.MULTILINE)
 _SWITCHES: Final = re.compile(rb"^voluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
 
 
@@ -65,6 +67,9 @@ class QemuProcess:
     """For how many ns its threads ran the guest (KVM), at `read_at`."""
     read_at: float = 0.0
     """Unix time."""
+    may_have_huge_pages: bool | None = None
+    """Whether transparent huge pages are not forbidden to it; None where the kernel (before 5.0)
+    does not say."""
     stat_file: int | None = None
     """An open /proc/PID/stat: of this process, whoever gets its number afterwards."""
 
@@ -91,6 +96,9 @@ class QemuProcesses:
         self._latest: asyncio.Future[Halted] | None = None
         self._known: dict[str, QemuProcess] = {}
         self._waits: dict[str, _Wait] = {}
+        self.huge_pages: bool | None = None
+        """Whether the kernel gives transparent huge pages to processes that ask for them, as QEMU
+        does for its guest's memory; None before the first look, and where there are none."""
 
     async def look(
         self, names: Mapping[str, str], patience: float, among: Collection[str] | None = None
@@ -120,6 +128,8 @@ class QemuProcesses:
             self._forget(uuid)
         if not os.access(self._directory, os.X_OK):
             return halted
+        setting = _content(_HUGE_PAGES)  # 5 µs
+        self.huge_pages = b"[never]" not in setting if setting else None
         now = time.monotonic()
         for uuid in uuids:
             state = self._state(uuid, names[uuid])
@@ -156,6 +166,7 @@ class QemuProcesses:
             _is_incoming(pid),
             guest_time,
             time.time(),
+            _may_have_huge_pages(pid),
             stat_file,
         )
         return state
@@ -227,6 +238,11 @@ def _unix_time(start_time: bytes) -> int:
 def _switches(pid: int) -> bytes:
     found = _SWITCHES.search(_content(b"/proc/%d/status" % pid))
     return found[1] if found else b""
+
+
+def _may_have_huge_pages(pid: int) -> bool | None:
+    found = _HUGE_PAGES_ALLOWED.search(_content(b"/proc/%d/status" % pid))
+    return found[1] == b"1" if found else None
 
 
 def _is_qemu_of(pid: int, uuid: str) -> bool:

@@ -171,11 +171,6 @@ def time_offset(info: DomainInfo) -> int | None:
     return None
 
 
-def transparent_huge_pages(info: DomainInfo) -> bool | None:
-    """False where hugetlbfs backs the memory, which leaves no place for transparent ones."""
-    return None if info.hugepage_size is None else False
-
-
 def disk_serials(info: DomainInfo) -> dict[str, str] | None:
     """Serial numbers of the disks that have one, by device."""
     return {disk.device: disk.serial for disk in info.disks if disk.serial} or None

@@ -215,6 +215,17 @@ def _nic_keys(prefix: str) -> tuple[str, ...]:
     )
 
 
+def numa_placement(view: VmView) -> Any:
+    """Nodes of the host by node of the guest."""
+    placement: dict[str, list[int]] = {}
+    if view.info is not None and view.info.numa_cells:
+        for key in view.domain.stats:
+            if key.startswith("numa."):
+                _, guest_node, _, host_node = key.split(".")
+                placement.setdefault(guest_node, []).append(int(host_node))
+    return {node: sorted(found) for node, found in placement.items()} or ABSENT
+
+
 def network(view: VmView) -> Any:
     """Totals and rates by interface."""
     stats = view.domain.stats

@@ -198,6 +198,13 @@ def pid(view: VmView) -> Any:
     return ABSENT if process is None else process
 
 
+def transparent_huge_pages(view: VmView) -> Any:
+    """Whether the kernel may put the VM's memory into transparent huge pages."""
+    if view.info is not None and view.info.hugepage_size is not None:
+        return False
+    return view.domain.stats.get("process.transparent_hugepages", ABSENT)
+
+
 def vcpus_now(view: VmView) -> Any:
     """vCPUs online; the XML is not read again when one is plugged in."""
     current = number(view.domain.stats, "vcpu.current")

@@ -705,12 +705,18 @@ FIELDS: Final[tuple[VmField, ...]] = (
     VmField(
         name="transparentHugePages",
         schema=BOOLEAN,
-        text="False where hugetlbfs backs the memory, which rules transparent huge pages out.",
-        source="domain XML, memoryBacking/hugepages",
-        change="static",
-        metric="libvirt_domain_hugepage_size_bytes",
-        value=of_info(definition.transparent_huge_pages),
-        why_absent="libvirt has no such setting of a VM; the host's holds for all of them.",
+        text=(
+            "Whether the kernel may put the VM's memory into transparent huge pages: neither the "
+            "host nor the process forbids it, and no hugetlbfs backs the memory."
+        ),
+        source=(
+            "domain XML, memoryBacking; THP_enabled of /proc/PID/status, and "
+            "/sys/kernel/mm/transparent_hugepage/enabled"
+        ),
+        change="event",
+        metric="libvirt_domain_transparent_hugepages_enabled",
+        value=status.transparent_huge_pages,
+        why_absent=f"{PROCESS} For memory that is shared or in files the kernel has other rules.",
     ),
     VmField(
         name="username",
@@ -725,14 +731,15 @@ FIELDS: Final[tuple[VmField, ...]] = (
     VmField(
         name="vNodeRuntimeInfo",
         schema=_map(_list(COUNT)),
-        text="NUMA nodes of the host that each of the guest's runs on.",
-        source="virDomainGetVcpus",
-        change="sampled",
-        value=_never,
-        why_absent=(
-            "Which CPU of the host runs a vCPU is in no bulk statistic; this version does not ask "
-            "each domain for it."
+        text=(
+            "NUMA nodes of the host, ascending, whose CPUs ran the vCPUs of each of the guest's "
+            "when they were last looked at, a minute ago at most."
         ),
+        source="virDomainGetVcpus; domain XML, cpu/numa; capabilities, host/topology",
+        change="sampled",
+        metric="libvirt_domain_numa_node_placement",
+        value=figures.numa_placement,
+        why_absent="Needs NUMA cells in the domain XML, and the group `vcpu`.",
     ),
     VmField(
         name="vmId",
