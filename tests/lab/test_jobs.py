@@ -1,10 +1,13 @@
-"""What real jobs, pauses and snapshots look like in a sample."""
+"""What real jobs, pauses and snapshots look like in a sample, and to who asks for fields."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from xml.etree.ElementTree import fromstring
@@ -12,10 +15,13 @@ from xml.etree.ElementTree import fromstring
 import libvirt
 import pytest
 
+from libvirt_exporter.config import Api
+from libvirt_exporter.exchange import QueryRequest
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.pause_code import PauseCode
 from libvirt_exporter.hypervisor.sampler import SampleRequest
 from libvirt_exporter.model import DomainSample
+from libvirt_exporter.queries import Queries, Terms
 from tests.lab.daemon import PrivateLibvirtd, wait_until
 from tests.lab.domains import MIB, paused_domain, state
 from tests.lab.guests import BOOTS_WITHIN, running_guest, start_guest
@@ -58,6 +64,24 @@ def figures(host: Host, name: str, prefix: str) -> dict[str, Any]:
     }
 
 
+def fields(host: Host, name: str) -> dict[str, Any]:
+    """What a query says of a VM's jobs, from a sample that is taken for it."""
+
+    async def ask() -> bytes:
+        async def take() -> None:
+            queries.saw(await asyncio.wrap_future(host.sample(REQUEST, 9.0)))
+
+        with ThreadPoolExecutor(1) as thread:
+            terms = Terms(Api(), lambda sample: sample.domains)
+            queries = Queries(terms, sample=take, thread=thread)
+            names = ("vmName", "status", "migrationProgress", "vmJobs")
+            return (await queries.answer(QueryRequest(fields=names))).body
+
+    rows = json.loads(asyncio.run(ask()))["dataList"]
+    found: dict[str, Any] = next(row for row in rows if row["vmName"] == name)
+    return {field: value for field, value in found.items() if field not in ("vmId", "vmName")}
+
+
 def wait_for(host: Host, name: str, prefix: str, within: float = 30.0) -> dict[str, Any]:
     """Those keys, as soon as there are any."""
     deadline = time.monotonic() + within
@@ -82,15 +106,22 @@ def test_a_migration_shows_its_progress_and_its_final_figures(
             seen.append(wait_for(source, "mover", "job."))
             time.sleep(0.2)
         assert figures(target, "mover", "job.") == {}
+        during = fields(source, "mover"), fields(target, "mover")
         assert migration.going_on
         migration.hurry()
 
+        assert fields(source, "mover") == {"status": "Down"}
+        assert fields(target, "mover")["status"] == "Up"
         after = sample(source, "mover")
         assert not after.active
         assert not [key for key in after.stats if key.startswith("job.")]
         assert figures(target, "mover", "job.") == {}
         last = figures(source, "mover", "lastjob.migration_out.")
 
+    assert during[0]["status"] == "Migration Source"
+    assert 0 < during[0]["migrationProgress"] < 100
+    assert during[1]["status"] == "Migration Destination"
+    assert "migrationProgress" not in during[1]
     assert {figure["operation"] for figure in seen} == {MIGRATION_OUT}
     assert seen[-1]["memory_dirty_rate"] > 0
     assert seen[-1]["memory_iteration"] > 1
@@ -113,9 +144,20 @@ def test_a_cancelled_migration_leaves_no_figures(
         sample(host, "stayer")
         migration = Migration(guest, destination, speed=1)
         wait_for(host, "stayer", "job.")
+        begun = fields(host, "stayer")
+        assert begun["status"] == "Migration Source"
+        # The guest is idle, so what remains becomes less from sample to sample.
+        wait_until(
+            lambda: fields(host, "stayer")["migrationProgress"] > begun["migrationProgress"],
+            "progress",
+            60,
+        )
         migration.cancel()
 
         assert figures(host, "stayer", "job.") == {}
+        stayed = fields(host, "stayer")
+        assert stayed["status"] in ("Powering up", "Up")
+        assert "migrationProgress" not in stayed
 
 
 def test_a_full_disk_is_told_by_code_and_device_until_it_is_healed(
@@ -211,13 +253,25 @@ def test_a_block_job_shows_how_far_it_has_got(
         wait_until(
             lambda: figures(host, job_type, "blockjob.0.")["cur"] > first["cur"], "progress", 30
         )
+        told = fields(host, job_type)["vmJobs"]
         assert guest.blockJobAbort("vda") == 0
         wait_until(lambda: not guest.blockJobInfo("vda"), "the block job is over")
         assert figures(host, job_type, "blockjob.") == {"count": 0}
+        assert fields(host, job_type)["vmJobs"] == {}
     guest.destroy()
 
     assert first["name"] == "vda"
     assert first["type.name"] == job_type
+    assert told.keys() == {"vda"}
+    assert first["cur"] < told["vda"].pop("cur") <= told["vda"]["end"]
+    assert told["vda"] == {
+        "id": "vda",
+        "jobType": "block",
+        "blockJobType": job_type.removeprefix("active_"),
+        "drive": "vda",
+        "bandwidth": SPEED,
+        "end": first["end"],
+    }
     assert first["bandwidth"] == SPEED
     assert 0 <= first["cur"] < first["end"]
 
