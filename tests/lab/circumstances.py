@@ -136,7 +136,10 @@ def _of_jobs(domain: libvirt.virDomain, identity: Identity) -> Values:
 
 
 def of_process(pid: int, identity: Identity, *, kvm: bool) -> Values:
-    """The series of a QEMU process, whose start is told to the second."""
+    """The series of a QEMU process, whose start is told to the second.
+
+    Its guest has memory of the ordinary kind.
+    """
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     ticks = os.sysconf("SC_CLK_TCK")
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -146,6 +149,10 @@ def of_process(pid: int, identity: Identity, *, kvm: bool) -> Values:
             booted + int(fields[19]) / ticks
         ),
     }
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    status = Path(f"/proc/{pid}/status").read_text()
+    huge_pages = "[never]" not in setting and "THP_enabled:\t1" in status
+    found[series("libvirt_domain_transparent_hugepages_enabled", **identity)] = huge_pages
     if kvm:
         guest_time = int(fields[40]) / ticks
         found[series("libvirt_domain_process_guest_seconds_total", **identity)] = guest_time

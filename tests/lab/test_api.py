@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
+from xml.etree import ElementTree
 
 import httpx
 import libvirt
@@ -174,6 +175,87 @@ def test_real_domains_are_as_documented(
         assert "writeRate" in busy["disks"]["vda"]
         assert "devices" not in busy
         assert uuids["off"] not in rows(second)
+
+
+NUMA: Final = (
+    "<cpu mode='host-model'><numa><cell id='0' cpus='0' memory='8' unit='MiB'/>"
+    "<cell id='1' cpus='1' memory='8' unit='MiB'/></numa></cpu>"
+)
+
+
+def test_what_statistics_do_not_tell_is_told_of_real_domains(
+    libvirtd: PrivateLibvirtd, tmp_path: Path
+) -> None:
+    """Shares in force, the CPU asked for, clocks, huge pages, NUMA nodes; of a hung VM too."""
+    shares = "<cputune><shares>510</shares></cputune>" if libvirtd.privileged else ""
+    elements = {
+        "defined": NUMA,
+        "transient": f"{NUMA}{shares}<clock offset='localtime'/>",
+        "shared": "<memoryBacking><source type='memfd'/></memoryBacking>"
+        "<clock offset='timezone' timezone='Asia/Kolkata'/>",
+    }
+    domains = {
+        name: paused_domain(
+            libvirtd, name, disks=0, nics=0, persistent=name == "defined", elements=xml
+        )
+        for name, xml in elements.items()
+    }
+    defined = domains["defined"]
+    names = ["cpuShares", "nice", "cpuType", "timeOffset", "transparentHugePages"]
+    with (
+        libvirtd.hung(defined),
+        Exporter(libvirtd.read_only_uri, tmp_path / "exporter", within=libvirtd.enter) as exporter,
+        Client(exporter) as client,
+    ):
+        vms = rows(client.ask(fields=[*names, "vNodeRuntimeInfo"]))
+    found = {name: vms[domain.UUIDString()] for name, domain in domains.items()}
+    definition = defined.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    in_force = {name: shares_in_force(domain) for name, domain in domains.items()}
+    for domain in domains.values():
+        domain.destroy()
+    defined.undefine()
+
+    assert {name: row.get("cpuShares") for name, row in found.items()} == in_force
+    assert found["transient"].get("nice") == (10 if shares else None)
+    assert "mode='host-model'" in definition
+    assert found["defined"]["cpuType"] == "hostModel"
+    assert found["transient"]["cpuType"].partition(",")[0] not in ("", "hostModel")
+    local = time.localtime().tm_gmtoff
+    offsets = {name: row.get("timeOffset") for name, row in found.items()}
+    assert offsets == {"defined": 0, "transient": local, "shared": 19_800}
+    # Of a session daemon's QEMUs the exporter does not know the processes.
+    expected = may_have_huge_pages() if libvirtd.privileged else None
+    assert found["transient"].get("transparentHugePages") is expected
+    assert "transparentHugePages" not in found["shared"]
+    assert "vNodeRuntimeInfo" not in found["shared"]
+    nodes = host_nodes()
+    for name in ("defined", "transient"):
+        placement = found[name]["vNodeRuntimeInfo"]
+        assert placement.keys() == {"0", "1"}
+        assert all(on and set(on) <= nodes for on in placement.values())
+
+
+def shares_in_force(domain: libvirt.virDomain) -> int | None:
+    """What libvirt tells of the domain's control group, else what its XML says."""
+    try:
+        parameters: Any = domain.schedulerParameters()
+    except libvirt.libvirtError:
+        text = ElementTree.fromstring(domain.XMLDesc()).findtext("cputune/shares")
+        return None if text is None else int(text)
+    shares: int = parameters["cpu_shares"]
+    return shares
+
+
+def may_have_huge_pages() -> bool:
+    """Whether host and parents leave transparent huge pages to processes of these tests."""
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    return "[never]" not in setting and "THP_enabled:\t1" in Path("/proc/self/status").read_text()
+
+
+def host_nodes() -> set[int]:
+    """This machine's NUMA nodes; a kernel without NUMA counts as one."""
+    directories = Path("/sys/devices/system/node").glob("node[0-9]*")
+    return {int(directory.name.removeprefix("node")) for directory in directories} or {0}
 
 
 def test_an_event_is_told_to_who_waits(libvirtd: PrivateLibvirtd, patient: Client) -> None:

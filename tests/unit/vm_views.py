@@ -109,9 +109,10 @@ infos: Final = st.builds(
     cpu_tune=st.builds(CpuTune, shares=st.none() | st.integers(0, 2000)),
     boot=st.sampled_from(["", "c", "dn"]),
     clipboard=st.none() | st.booleans(),
-    clock_offset=_texts | st.sampled_from(["utc", "variable", "localtime"]),
+    clock_offset=_texts | st.sampled_from(["utc", "variable", "localtime", "timezone"]),
     clock_adjustment=st.none() | st.integers(),
-    clock_basis=_texts,
+    clock_basis=_texts | st.just("localtime"),
+    clock_zone_offset=st.none() | st.integers(),
     agent_channel=_texts | st.just("connected"),
     numa_cells=st.just((NumaCell(0, (0, 1)),)),
     disks=st.lists(_disks, max_size=2).map(tuple),
@@ -136,6 +137,7 @@ _KEYS: Final = (
     *("exit.code", "exit.reason", "exit.message", "exit.time", "event.last.reboot"),
     *("event.watchdog.last.time", "event.watchdog.last.action"),
     *("graphics.clients", "graphics.client.address"),
+    *("process.transparent_hugepages", "numa.0.node.0", "numa.0.node.10", "numa.1.node.0"),
 )
 _values: st.SearchStrategy[StatValue] = (
     st.integers(-1, 12)

@@ -81,7 +81,7 @@ METRICS: tuple[Metric, ...] = (
         name="libvirt_domain_numa_node_placement",
         type="gauge",
         text="Always 1; a NUMA node of the host of which a CPU ran a vCPU of a node of the guest "
-        "when they were last looked at, a minute ago at most.",
+        "when they were last looked at, two minutes ago at most.",
         group="vcpu",
         source="numa.<num>.node.<index>",
         labels={"guest_node": "<num>", "host_node": "<index>"},

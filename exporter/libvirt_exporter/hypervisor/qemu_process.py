@@ -128,7 +128,7 @@ class QemuProcesses:
             self._forget(uuid)
         if not os.access(self._directory, os.X_OK):
             return halted
-        setting = _content(_HUGE_PAGES)  # 5 µs
+        setting = _content(_HUGE_PAGES)  # 10 µs of CPU
         self.huge_pages = b"[never]" not in setting if setting else None
         now = time.monotonic()
         for uuid in uuids:

@@ -202,7 +202,8 @@ def transparent_huge_pages(view: VmView) -> Any:
     """Whether the kernel may put the VM's memory into transparent huge pages."""
     if view.info is not None and view.info.hugepage_size is not None:
         return False
-    return view.domain.stats.get("process.transparent_hugepages", ABSENT)
+    found = view.domain.stats.get("process.transparent_hugepages")
+    return found if isinstance(found, bool) else ABSENT
 
 
 def vcpus_now(view: VmView) -> Any:

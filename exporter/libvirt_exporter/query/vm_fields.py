@@ -733,7 +733,7 @@ FIELDS: Final[tuple[VmField, ...]] = (
         schema=_map(_list(COUNT)),
         text=(
             "NUMA nodes of the host, ascending, whose CPUs ran the vCPUs of each of the guest's "
-            "when they were last looked at, a minute ago at most."
+            "when they were last looked at, two minutes ago at most."
         ),
         source="virDomainGetVcpus; domain XML, cpu/numa; capabilities, host/topology",
         change="sampled",
