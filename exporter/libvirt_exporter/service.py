@@ -286,13 +286,8 @@ class Exporter:
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         """Sample the host and render it; RequestError for what the client got wrong."""
         active = self._active
-        try:
-            view = active.view(request)
-        except RequestError:
-            self._telemetry.scraped("refused")
-            raise
+        view = active.view(request)
         sample = await self._sample(view, active.timeout(request))
-        self._telemetry.scraped("ok" if sample.up else "down")
         # Those who share a sample get it at the same moment, and share its rendering too.
         key = (id(sample), id(view), request.domains, request.openmetrics, request.gzip)
         if key not in self._bodies:

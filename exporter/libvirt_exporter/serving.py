@@ -36,7 +36,8 @@ async def run(load: Callable[[], Config], sockets: Sequence[socket], security: S
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    with contextlib.closing(Exporter(load, Telemetry())) as exporter:
+    telemetry = Telemetry()
+    with contextlib.closing(Exporter(load, telemetry)) as exporter:
         tasks = _Background()
         loop.add_signal_handler(signal.SIGHUP, lambda: tasks.start(_reload(exporter)))
         unblock_signals()
@@ -51,6 +52,7 @@ async def run(load: Callable[[], Config], sockets: Sequence[socket], security: S
             telemetry_path=web.telemetry_path,
             web_config=security,
             max_requests=web.max_requests,
+            telemetry=telemetry,
         )
         await serve(app, sockets, stop=stop, security=security)
     log.info("stopped")

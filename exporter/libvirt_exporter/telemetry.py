@@ -36,9 +36,8 @@ class Telemetry:
         self._reload_timestamp = self._gauge(exporter.RELOAD_TIMESTAMP)
         self._samples = self._counter(exporter.SAMPLES)
         self._samples_shared = self._counter(exporter.SAMPLES_SHARED)
-        self._scrapes = self._counter(exporter.SCRAPES)
-        for result in ("ok", "down", "refused"):
-            self._scrapes.labels(result)
+        self._requests = self._counter(exporter.HTTP_REQUESTS)
+        self._requests_in_flight = self._gauge(exporter.HTTP_REQUESTS_IN_FLIGHT)
         self._calls = self._counter(exporter.CALLS)
         self._call_seconds = self._counter(exporter.CALL_SECONDS)
         self._errors = self._counter(exporter.ERRORS)
@@ -77,9 +76,19 @@ class Telemetry:
         """A new configuration had mistakes; the old one stays."""
         self._reload_successful.set(0)
 
-    def scraped(self, result: str) -> None:
-        """A scrape was answered: `ok`, `down` or `refused`."""
-        self._scrapes.labels(result).inc()
+    def route_served(self, handler: str) -> None:
+        """Requests for this route will come; an alert on refused ones needs their 0."""
+        self._requests.labels(handler, 503)
+        self._requests_in_flight.labels(handler)
+
+    def request_began(self, handler: str) -> None:
+        """An HTTP request for this route came in."""
+        self._requests_in_flight.labels(handler).inc()
+
+    def request_ended(self, handler: str, code: int) -> None:
+        """An HTTP request was answered with this status code."""
+        self._requests_in_flight.labels(handler).dec()
+        self._requests.labels(handler, code).inc()
 
     def call_finished(self, call: str, seconds: float, error: str | None) -> None:
         """A libvirt call ended after `seconds`, with an error of this class or none."""

@@ -28,6 +28,7 @@ from libvirt_exporter.exchange import (
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.field import VmField
 from libvirt_exporter.query.vm_fields import FIELDS
+from libvirt_exporter.telemetry import Telemetry
 from libvirt_exporter.web.api import MAX_BODY
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.security import Security
@@ -422,7 +423,7 @@ def test_nobody_is_told_anything_without_a_password(path: str, tmp_path: Path) -
 
 
 def test_a_client_that_goes_away_ends_its_wait() -> None:
-    """Nothing goes on for somebody who is not there."""
+    """Nothing goes on for somebody who is not there; nginx' 499 counts it."""
 
     async def work() -> None:
         service = FakeService()
@@ -445,12 +446,16 @@ def test_a_client_that_goes_away_ends_its_wait() -> None:
             "query_string": b"wait=60",
             "headers": [],
         }
-        request = asyncio.ensure_future(create_app(service)(scope, receive, send))
+        telemetry = Telemetry(process=False)
+        app = create_app(service, telemetry=telemetry)
+        request = asyncio.ensure_future(app(scope, receive, send))
         await service.arrived.wait()
         gone.set()
         await request
         await asyncio.sleep(0)
         assert service.ended == ["cancelled"]
+        name, left = "libvirt_exporter_http_requests_total", {"handler": VMS, "code": "499"}
+        assert telemetry.registry.get_sample_value(name, left) == 1
 
     asyncio.run(asyncio.wait_for(work(), 20))
 

@@ -28,6 +28,7 @@ from libvirt_exporter.exchange import (
 from libvirt_exporter.exposition import OPENMETRICS, TEXT
 from libvirt_exporter.model import DomainInfo, DomainSample, GroupOutcome, HostInfo, HostSample
 from libvirt_exporter.query.field import VmField
+from libvirt_exporter.telemetry import Telemetry
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.pages import landing
@@ -90,8 +91,12 @@ class FakeService:
             raise self.failure
 
 
-def client(service: FakeService, *, max_requests: int = 40) -> httpx.AsyncClient:
-    app = create_app(service, telemetry_path="/metrics", max_requests=max_requests)
+def client(
+    service: FakeService, *, max_requests: int = 40, telemetry: Telemetry | None = None
+) -> httpx.AsyncClient:
+    app = create_app(
+        service, telemetry_path="/metrics", max_requests=max_requests, telemetry=telemetry
+    )
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     # httpx adds Accept and Accept-Encoding of its own unless told otherwise.
     headers = {"Accept": "", "Accept-Encoding": ""}
@@ -99,10 +104,14 @@ def client(service: FakeService, *, max_requests: int = 40) -> httpx.AsyncClient
 
 
 def ask(
-    service: FakeService, path: str, method: str = "GET", headers: dict[str, str] | None = None
+    service: FakeService,
+    path: str,
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    telemetry: Telemetry | None = None,
 ) -> httpx.Response:
     async def run() -> httpx.Response:
-        async with client(service) as session:
+        async with client(service, telemetry=telemetry) as session:
             return await session.request(method, path, headers=headers)
 
     return asyncio.run(run())
@@ -369,6 +378,68 @@ def test_oversized_requests_are_refused(path: str, headers: dict[str, str], stat
     method = "POST" if status == 413 else "GET"
     assert ask(service, path, method, headers).status_code == status
     assert (service.requests, service.reloads) == ([], 0)
+
+
+def requests(telemetry: Telemetry) -> dict[tuple[str, str], float]:
+    """The requests that ended, by route and code; those that never came are left out."""
+    (family,) = (
+        family
+        for family in telemetry.registry.collect()
+        if family.name == "libvirt_exporter_http_requests"
+    )
+    return {
+        (sample.labels["handler"], sample.labels["code"]): sample.value
+        for sample in family.samples
+        if sample.value
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "handler", "code"),
+    [
+        ("GET", "/metrics", "/metrics", "200"),
+        ("GET", "/metrics?collect=block", "/metrics", "400"),
+        ("POST", "/metrics", "/metrics", "405"),
+        ("GET", "/metrics?domain[]=" + "x" * 20_000, "/metrics", "414"),
+        ("GET", "/", "/", "200"),
+        ("GET", "/-/reload", "/-/reload", "405"),
+        ("GET", "/api/v1/vms/one/diagnostics", "/api/v1/vms/{vmId}/diagnostics", "500"),
+        ("GET", "/metrics/nosuch", "other", "404"),
+        ("GET", "/api/v1/nosuch", "other", "404"),
+    ],
+)
+def test_request_is_counted_by_its_route_and_code(
+    method: str, path: str, handler: str, code: str
+) -> None:
+    """What clients choose freely, as ids and wrong paths are, becomes no label."""
+    telemetry = Telemetry(process=False)
+    ask(FakeService(), path, method, telemetry=telemetry)
+    assert requests(telemetry) == {(handler, code): 1}
+
+
+def test_requests_under_way_and_refused_ones_are_seen_from_0_on() -> None:
+    """An alert on 503 would miss the first one of a counter that is born at 1."""
+    telemetry = Telemetry(process=False)
+
+    def figure(name: str, **labels: str) -> float | None:
+        name = f"libvirt_exporter_http_requests_{name}"
+        return telemetry.registry.get_sample_value(name, {"handler": "/metrics", **labels})
+
+    async def run() -> None:
+        service = FakeService()
+        service.release = asyncio.Event()
+        async with client(service, max_requests=1, telemetry=telemetry) as session:
+            assert (figure("in_flight"), figure("total", code="503")) == (0, 0)
+            running = asyncio.create_task(session.get("/metrics"))
+            await service.scraping.wait()
+            assert figure("in_flight") == 1
+            await session.get("/metrics")
+            assert (figure("in_flight"), figure("total", code="503")) == (1, 1)
+            service.release.set()
+            await running
+            assert (figure("in_flight"), figure("total", code="200")) == (0, 1)
+
+    asyncio.run(run())
 
 
 class PageReader(HTMLParser):

@@ -158,11 +158,19 @@ SAMPLES_SHARED = _row(
     "counter",
     "Requests answered by a sample that was in flight already.",
 )
-SCRAPES = _row(
-    "libvirt_exporter_scrapes_total",
+HTTP_REQUESTS = _row(
+    "libvirt_exporter_http_requests_total",
     "counter",
-    "Scrapes by result: ok, down (libvirt did not answer) or refused (a bad request).",
-    "result",
+    "HTTP requests that ended, by route and status code: `other` is every path that nothing "
+    "answers, 499 a client that left before its answer.",
+    "handler",
+    "code",
+)
+HTTP_REQUESTS_IN_FLIGHT = _row(
+    "libvirt_exporter_http_requests_in_flight",
+    "gauge",
+    "HTTP requests under way, by route: the scrape that asks, and clients that wait for a change.",
+    "handler",
 )
 CALLS = _row(
     "libvirt_exporter_libvirt_calls_total",
@@ -249,7 +257,8 @@ PROCESS_METRICS: tuple[Metric, ...] = (
     RELOAD_TIMESTAMP,
     SAMPLES,
     SAMPLES_SHARED,
-    SCRAPES,
+    HTTP_REQUESTS,
+    HTTP_REQUESTS_IN_FLIGHT,
     CALLS,
     CALL_SECONDS,
     ERRORS,

@@ -138,8 +138,8 @@ def _answered(
             error_text = "as many requests are being answered as max_requests allows"
             return problem(path, 503, error_text, "try again later", {"Retry-After": "1"})
         except ClientDisconnect:
-            # Nobody is there to read it.
-            return Response(status_code=400)
+            # Nobody is there to read it, but it is counted: by nginx' code, as HTTP has none.
+            return Response(status_code=499)
 
     return answered
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from difflib import get_close_matches
 from itertools import islice
 from typing import Final
@@ -13,11 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libvirt_exporter.config import ConfigError
 from libvirt_exporter.exchange import RequestError, ScrapeRequest
+from libvirt_exporter.telemetry import Telemetry
 from libvirt_exporter.web import api, pages
 from libvirt_exporter.web.api import ConfiguredService
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
@@ -43,15 +45,27 @@ def create_app(
     telemetry_path: str = "/metrics",
     web_config: Security | None = None,
     max_requests: int = 40,
+    telemetry: Telemetry | None = None,
 ) -> Starlette:
     """The ASGI application in front of `service`.
 
     `max_requests` scrapes may run at once, 0 for any number, and as many queries and waiting
     clients of the API; what is over it gets 503.
-    `web_config` decides who may ask (None: everybody).
+    `web_config` decides who may ask (None: everybody), `telemetry` counts who did.
     """
     security = web_config or Security()
-    routes = _Routes(service, security, telemetry_path, max_requests)
+    answers = _Routes(service, security, telemetry_path, max_requests)
+    routes = [
+        Route(telemetry_path, answers.metrics),
+        Route("/", answers.landing),
+        Route("/-/healthy", answers.healthy),
+        Route("/-/ready", answers.ready),
+        Route("/-/reload", answers.reload, methods=["POST"]),
+        *api.Api(service, max_requests or math.inf).routes(),
+    ]
+    telemetry = telemetry or Telemetry(process=False)
+    for route in routes:
+        telemetry.route_served(route.path)
 
     def failed(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
@@ -67,15 +81,9 @@ def create_app(
         return problem(request.url.path, status, text, hint, headers)
 
     app = Starlette(
-        routes=[
-            Route(telemetry_path, routes.metrics),
-            Route("/", routes.landing),
-            Route("/-/healthy", routes.healthy),
-            Route("/-/ready", routes.ready),
-            Route("/-/reload", routes.reload, methods=["POST"]),
-            *api.Api(service, max_requests or math.inf).routes(),
-        ],
+        routes=routes,
         middleware=[
+            Middleware(_Counting, routes=routes, telemetry=telemetry),
             Middleware(_SizeLimits),
             Middleware(SecurityMiddleware, security=security),
         ],
@@ -162,6 +170,40 @@ class _Routes:
             return PlainTextResponse("Configuration reloaded.\n")
         text = "\n".join(["Configuration refused, the old one stays in force:", *problems, ""])
         return PlainTextResponse(text, status_code=500)
+
+
+class _Counting:
+    """Counts all requests, refused ones too, by the route that they are for."""
+
+    def __init__(self, app: ASGIApp, routes: Sequence[Route], telemetry: Telemetry) -> None:
+        self._app = app
+        self._routes = routes
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        handler = self._handler(scope)
+        # What Starlette makes of an exception that comes through here.
+        code = 500
+
+        async def noticing(message: Message) -> None:
+            nonlocal code
+            if message["type"] == "http.response.start":
+                code = message["status"]
+            await send(message)
+
+        self._telemetry.request_began(handler)
+        try:
+            await self._app(scope, receive, noticing)
+        finally:
+            self._telemetry.request_ended(handler, code)
+
+    def _handler(self, scope: Scope) -> str:
+        """The route's own path; clients may ask for any number of others."""
+        found = (route.path for route in self._routes if route.matches(scope)[0] is not Match.NONE)
+        return next(found, "other")
 
 
 class _SizeLimits:
