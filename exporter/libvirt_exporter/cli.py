@@ -26,6 +26,7 @@ from libvirt_exporter.config import (
     Place,
     Problem,
     load,
+    narrowing,
     override,
     place_of,
 )
@@ -181,20 +182,38 @@ def _vms_text(before: HostSample, now: HostSample) -> str:
 
 
 def _check_config(arguments: Namespace) -> int:
-    config = load(arguments.file, vocabulary=VOCABULARY)
-    _security(config, arguments.file)
-    _print(f"{arguments.file}: no mistakes\n")
+    file: Path = arguments.file
+    config = load(file, vocabulary=VOCABULARY)
+    mistakes: list[Problem] = []
+    directory, option = config.events.state_directory, "events.state_directory"
+    if doctor.is_no_directory(directory):
+        mistakes.append(Problem(*place_of(option, file), f"{directory} is not a directory"))
+    try:
+        _security(config, file)
+    except ConfigError as error:
+        mistakes += error.problems
+    if mistakes:
+        raise ConfigError(mistakes)
+    if found := narrowing(config, VOCABULARY):
+        what, remedy = found
+        _print(f"{Problem(*place_of('groups.include', file), f'note: {what}', remedy)}\n")
+    _print(f"{file}: no mistakes\n")
     return 0
 
 
 def _doctor(arguments: Namespace) -> int:
-    return _run_with_exporter(arguments, _print_findings)
+    config = _configuration(arguments)
+    besides = [*doctor.state_directory_findings(config.events.state_directory)]
+    if found := narrowing(config, VOCABULARY):
+        besides.append(doctor.Finding("hint", *found))
+    return _run_with_exporter(arguments, lambda exporter: _print_findings(exporter, besides))
 
 
-async def _print_findings(exporter: Exporter) -> int:
+async def _print_findings(exporter: Exporter, besides: Sequence[doctor.Finding]) -> int:
     uri = exporter.config.libvirt.uri
     sample = await exporter.sample()
-    found = doctor.findings(sample, uri=uri, schedstats=doctor.schedstats_of(uri))
+    schedstats = doctor.schedstats_of(uri)
+    found = doctor.findings(sample, uri=uri, schedstats=schedstats, besides=besides)
     for line in doctor.report(sample, found, uri=uri):
         _print(f"{vms_table.printable(line)}\n")
     return int(any(finding.severity == "problem" for finding in found))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import stat
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -40,17 +43,52 @@ class Finding(NamedTuple):
     remedy: str
 
 
-def findings(sample: HostSample, *, uri: str, schedstats: Schedstats = "unknown") -> list[Finding]:
-    """Return what is missing from a sample of all domains, problems first.
+def findings(
+    sample: HostSample,
+    *,
+    uri: str,
+    schedstats: Schedstats = "unknown",
+    besides: Iterable[Finding] = (),
+) -> list[Finding]:
+    """Return what is missing from a sample of all domains and what else was found, problems first.
 
     `uri` is what commands for the person name.
     """
-    if not sample.up:
-        return [Finding("problem", sample.error, f"`{_looking(uri)} list --all` must work first")]
-    found = [*_problems(sample, uri), *_host_hints(sample, uri)]
-    if _is_qemu(sample):
-        found += [*_schedstats_hint(sample, schedstats), *_guest_hints(sample, uri)]
-    return sorted(found, key=lambda finding: finding.severity != "problem")
+    return sorted(
+        [*_of_sample(sample, uri, schedstats), *besides],
+        key=lambda finding: finding.severity != "problem",
+    )
+
+
+def state_directory_findings(directory: str) -> Iterator[Finding]:
+    """Yield what keeps this process from keeping the counts of events there; '' is nowhere.
+
+    Tries it with a file that has no name, so that nothing is left behind.
+    """
+    if not directory:
+        return
+    remedy = (
+        "the exporter's user must be able to write there, for example after "
+        f"`install -d -m 700 -o USER {shlex.quote(directory)}`; the systemd unit makes "
+        "/var/lib/libvirt-exporter for its own"
+    )
+    reason = _unusable(Path(directory))
+    if reason:
+        what = f"the counts of events cannot be kept in {directory} by user {os.geteuid()}: "
+        yield Finding("problem", what + reason, remedy)
+    elif os.geteuid() == 0 and _only_for_root(Path(directory)):
+        what = f"only root may write to {directory}: no other user's exporter keeps counts there"
+        yield Finding("hint", what, remedy)
+
+
+def is_no_directory(path: str) -> bool:
+    """Return whether something else stands in this place, as far as this process may see it."""
+    try:
+        return bool(path) and not stat.S_ISDIR(os.stat(path).st_mode)
+    except NotADirectoryError:
+        return True
+    except OSError:
+        return False
 
 
 def schedstats_of(uri: str, path: Path = SCHEDSTATS) -> Schedstats:
@@ -77,6 +115,46 @@ def report(sample: HostSample, found: Collection[Finding], *, uri: str) -> list[
     if not found:
         lines.append("Nothing is missing.")
     return lines
+
+
+def _of_sample(sample: HostSample, uri: str, schedstats: Schedstats) -> Iterator[Finding]:
+    if not sample.up:
+        yield Finding("problem", sample.error, f"`{_looking(uri)} list --all` must work first")
+        return
+    yield from _problems(sample, uri)
+    yield from _host_hints(sample, uri)
+    if _is_qemu(sample):
+        yield from _schedstats_hint(sample, schedstats)
+        yield from _guest_hints(sample, uri)
+
+
+def _unusable(directory: Path) -> str:
+    """Why this process cannot write files there, and read those that are there; '' when it can."""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+        for kept in directory.glob("events-*.json"):
+            kept.open("rb").close()
+    except FileNotFoundError:
+        # The exporter would make it.
+        place = _nearest(directory)
+        if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
+            return f"it is not there, and {place} cannot be written to"
+    except OSError as error:
+        return f"{error.strerror}"
+    return ""
+
+
+def _only_for_root(directory: Path) -> bool:
+    status = _nearest(directory).stat()
+    return status.st_uid == 0 and not status.st_mode & stat.S_IWOTH
+
+
+def _nearest(directory: Path) -> Path:
+    """The directory, or what is there of the way to it."""
+    return next(place for place in (directory, *directory.parents) if os.path.exists(place))
 
 
 def _problems(sample: HostSample, uri: str) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from libvirt_exporter.catalogue import DOMAIN_METRICS, GROUPS, SAMPLE_METRICS
 from libvirt_exporter.catalogue.exporter import PROCESS_METRICS, SCRAPE_METRICS
 from libvirt_exporter.catalogue.metric import Fact
-from libvirt_exporter.config import Config, ConfigError, Vocabulary, changed_keys
+from libvirt_exporter.config import Config, ConfigError, Vocabulary, changed_keys, narrowing
 from libvirt_exporter.domain_filter import DomainFilter
 from libvirt_exporter.exchange import (
     Exposition,
@@ -205,6 +205,11 @@ class Active:
         return self.shown(replace(sample, domains=tuple(gone)), wanted).domains
 
 
+def _tell_narrowing(config: Config) -> None:
+    if found := narrowing(config, VOCABULARY):
+        log.info("%s; %s", *found)
+
+
 def _normalised(name_or_uuid: str) -> str:
     try:
         return str(UUID(name_or_uuid))
@@ -220,6 +225,7 @@ class Exporter:
         self._load = load
         self._telemetry = telemetry
         self._active = Active(load())
+        _tell_narrowing(self._active.config)
         telemetry.configuration_loaded()
         # Renderers and queries keep state, so one thread computes; it never waits for libvirt.
         self._render = ThreadPoolExecutor(1, "render")
@@ -372,6 +378,7 @@ class Exporter:
         self._queries.apply(active.terms)
         self._telemetry.configuration_loaded()
         log.info("configuration reloaded")
+        _tell_narrowing(active.config)
 
     def close(self) -> None:
         """Stop sampling; never waits for libvirt."""

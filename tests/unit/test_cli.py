@@ -323,6 +323,20 @@ def test_reload_takes_over_a_good_file_and_keeps_out_a_bad_one(
     assert f"{successful} 1.0" in server.get("/metrics").text
 
 
+def test_groups_that_replace_the_default_are_logged(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    """At the start and after a reload: else whoever meant to add one would miss the others."""
+    file = tmp_path / "exporter.yml"
+    file.write_text("groups: {include: [job]}\n")
+    server = start("--config.file", file, f"--libvirt.uri={DEMO}")
+    assert "write include: [default, job]" in server.logged("groups.include shows job instead of")
+
+    file.write_text("groups: {include: [kvm]}\n")
+    server.process.send_signal(signal.SIGHUP)
+    server.logged("groups.include shows kvm instead of")
+
+
 def test_reload_changes_the_log_level(start: Callable[..., Server], tmp_path: Path) -> None:
     """What is logged follows the configuration, too."""
     file = tmp_path / "exporter.yml"
@@ -616,6 +630,18 @@ def test_doctor_of_a_libvirt_away_fails_and_explains() -> None:
     assert "problem: cannot connect to libvirt" in outcome.stdout
 
 
+def test_doctor_looks_at_the_configuration_too(tmp_path: Path) -> None:
+    """Groups that hide the others, and a state directory that is none."""
+    file = tmp_path / "exporter.yml"
+    file.write_text(f"groups: {{include: [job]}}\nevents: {{state_directory: {file}}}\n")
+
+    outcome = run("doctor", "--config.file", file, "--libvirt.uri", DEMO)
+
+    assert outcome.returncode == 1
+    assert f"problem: the counts of events cannot be kept in {file} " in outcome.stdout
+    assert "hint: groups.include shows job instead of" in outcome.stdout
+
+
 @pytest.mark.parametrize(("columns", "width"), [("", 100), ("120", 120)])
 def test_metrics_fit_the_terminal(columns: str, width: int) -> None:
     """The list is as wide as the terminal says, else 100 columns."""
@@ -684,6 +710,37 @@ def test_check_config_reports_every_mistake_with_its_line() -> None:
     assert outcome.returncode == 1
     assert len(outcome.stderr.splitlines()) > 30
     assert all(f"{file}:" in line for line in outcome.stderr.splitlines())
+
+
+def test_check_config_notes_what_is_no_mistake_but_easily_unmeant(tmp_path: Path) -> None:
+    """Groups that take the place of the default: said with the line, and no failure."""
+    file = tmp_path / "exporter.yml"
+    file.write_text("groups:\n  include: [job]\n")
+
+    outcome = run("check-config", file)
+
+    assert outcome.returncode == 0
+    note, verdict = outcome.stdout.splitlines()
+    assert note.startswith(f"{file}:2: note: groups.include shows job instead of ")
+    assert "[default, job]" in note
+    assert verdict == f"{file}: no mistakes"
+
+
+def test_check_config_tells_a_state_directory_from_a_file(tmp_path: Path) -> None:
+    """In one run with the web configuration's mistakes; one that is not there may still come."""
+    file = tmp_path / "exporter.yml"
+    file.write_text(f"web: {{config_file: none}}\nevents:\n  state_directory: {file}\n")
+
+    outcome = run("check-config", file)
+
+    assert outcome.returncode == 1
+    web, state = outcome.stderr.splitlines()
+    assert ":1: web.config_file: " in web
+    assert state == f"libvirt-exporter: {file}:3: {file} is not a directory"
+
+    file.write_text(f"events: {{state_directory: {tmp_path / 'new'}}}\n")
+    assert run("check-config", file).returncode == 0
+    assert not (tmp_path / "new").exists()
 
 
 def test_check_config_looks_into_the_web_configuration(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from libvirt_exporter.config import (
     Web,
     changed_keys,
     load,
+    narrowing,
     override,
     place_of,
     read_yaml,
@@ -343,6 +344,25 @@ def test_a_path_that_cannot_exist_is_a_problem_too() -> None:
     """NUL in a path is reported, not raised as ValueError."""
     (message,) = messages(Path("a\0b"))
     assert message.startswith("cannot be read")
+
+
+def test_groups_that_take_the_place_of_the_default_are_told() -> None:
+    """With how to keep it."""
+    vocabulary = Vocabulary(groups={"state": True, "slow": False}, fields=VOCABULARY.fields)
+    assert narrowing(load("groups: {include: [slow]}", vocabulary=vocabulary), vocabulary) == (
+        "groups.include shows slow instead of the groups that are on by default",
+        "to add to those, write include: [default, slow]",
+    )
+
+
+@pytest.mark.parametrize("include", ["[default, slow]", "[all]", "[slow, state, balloon]"])
+def test_groups_that_lose_nothing_of_the_default_are_not_told(include: str) -> None:
+    """Nor what is excluded besides: whoever did that knows of it."""
+    vocabulary = Vocabulary(
+        groups={"state": True, "balloon": True, "slow": False}, fields=VOCABULARY.fields
+    )
+    config = load(f"groups: {{include: {include}, exclude: [state]}}", vocabulary=vocabulary)
+    assert narrowing(config, vocabulary) is None
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -101,6 +104,91 @@ def test_libvirt_away_is_the_only_problem_named() -> None:
     assert finding.severity == "problem"
     assert finding.what == "cannot connect: denied"
     assert "virsh -c qemu:///system -r list --all" in finding.remedy
+
+
+def test_what_was_found_besides_is_told_too_problems_first() -> None:
+    """Whether libvirt answers or not."""
+    besides = [doctor.Finding("hint", "b", ""), doctor.Finding("problem", "a", "")]
+    away = HostSample(timestamp=1.0, duration=0.1, up=False, error="denied")
+
+    for sample, whats in ((host(vm()), ["a", "b"]), (away, ["denied", "a", "b"])):
+        found = doctor.findings(sample, uri=URI, schedstats="on", besides=besides)
+        assert [finding.what for finding in found] == whats
+
+
+def not_root() -> int:
+    """The id of a user who is not root: that of the tests, or nobody's."""
+    return os.geteuid() or 65534
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A directory that an ordinary user owns and reaches."""
+    with tempfile.TemporaryDirectory() as place:
+        os.chown(place, not_root(), -1)
+        yield Path(place)
+
+
+def of_state_directory(directory: Path | str, *, user: int | None = None) -> list[doctor.Finding]:
+    """The findings, where the process runs as this user: not root if it is not told."""
+    before = os.geteuid()
+    os.seteuid(not_root() if user is None else user)
+    try:
+        return list(doctor.state_directory_findings(str(directory)))
+    finally:
+        os.seteuid(before)
+
+
+def test_state_directory_that_can_be_used_is_left_as_it_was(state: Path) -> None:
+    """It is tried, but nothing stays in it, and none is made; none at all is nothing to try."""
+    for directory in (state, state / "not/made/yet", ""):
+        assert of_state_directory(directory) == []
+    assert list(state.iterdir()) == []
+
+
+def test_state_directory_that_cannot_be_written_to_is_a_problem(state: Path) -> None:
+    """So is one that cannot be made; the user, the reason and the mend are named."""
+    state.chmod(0o500)
+
+    for directory, reason in ((state, "Permission denied"), (state / "new", f"{state} cannot be")):
+        (finding,) = of_state_directory(directory)
+        assert finding.severity == "problem"
+        assert f"in {directory} by user {not_root()}: " in finding.what
+        assert reason in finding.what
+        assert f"install -d -m 700 -o USER {directory}" in finding.remedy
+
+
+def test_state_directory_that_is_a_file_is_a_problem(state: Path) -> None:
+    """Or stands below one; what cannot be looked at may be anything."""
+    file = state / "file"
+    file.touch()
+
+    for place in (file, file / "below"):
+        (finding,) = of_state_directory(place)
+        assert finding.what.endswith("Not a directory")
+        assert doctor.is_no_directory(str(place))
+    assert not any(map(doctor.is_no_directory, ("", str(state), str(state / "not made yet"))))
+
+
+def test_counts_that_cannot_be_read_are_a_problem(state: Path) -> None:
+    """As after somebody else's exporter had been started once."""
+    kept = state / "events-0123456789abcdef.json"
+    kept.touch(0o000)
+
+    (finding,) = of_state_directory(state)
+
+    assert finding.what.endswith("Permission denied")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="asks for what only root can do")
+def test_state_directory_that_only_root_can_use_is_a_hint_for_root(state: Path) -> None:
+    """To root every directory is writable, which says nothing about the exporter's user."""
+    os.chown(state, 0, -1)
+
+    (finding,) = of_state_directory(state / "new", user=0)
+
+    assert finding.severity == "hint"
+    assert "only root may write" in finding.what
 
 
 def test_stuck_vms_are_a_problem_with_the_time() -> None:

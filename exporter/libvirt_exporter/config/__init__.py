@@ -2,6 +2,7 @@
 
 from libvirt_exporter.config.changes import changed_keys
 from libvirt_exporter.config.loading import load, override, place_of, read_yaml
+from libvirt_exporter.config.meaning import narrowing
 from libvirt_exporter.config.problem import ConfigError, Place, Problem
 from libvirt_exporter.config.schema import (
     FLAGS,
@@ -48,6 +49,7 @@ __all__ = [
     "Web",
     "changed_keys",
     "load",
+    "narrowing",
     "override",
     "place_of",
     "read_yaml",

@@ -76,6 +76,21 @@ def _groups(config: Config, vocabulary: Vocabulary) -> Iterator[Finding]:
         yield ("groups",), "no group is selected", "name one, or `default`, in groups.include"
 
 
+def narrowing(config: Config, vocabulary: Vocabulary) -> tuple[str, str] | None:
+    """Say that groups.include shows less than the default, and how to add to it instead.
+
+    That is no mistake, but easily made: who names one more group may not mean to lose the others.
+    """
+    named = config.groups.include
+    if _expanded(["default"], vocabulary) <= _expanded(named, vocabulary):
+        return None
+    names = ", ".join(named)
+    return (
+        f"groups.include shows {names} instead of the groups that are on by default",
+        f"to add to those, write include: [default, {names}]",
+    )
+
+
 def _expanded(names: Collection[str], vocabulary: Vocabulary) -> set[str]:
     """Return the groups that the names, `default` and `all` stand for."""
     return {

@@ -68,7 +68,7 @@ class Groups(Section, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(
             description="Groups by name; `default` stands for those that are on by default, `all` "
-            "for every one. Naming groups replaces `default`."
+            "for every one. Naming groups replaces `default`; `[default, kvm]` adds one."
         ),
     ] = ("default",)
     exclude: Annotated[
