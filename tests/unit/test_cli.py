@@ -365,7 +365,7 @@ def test_libvirt_away_is_served_as_down(start: Callable[..., Server]) -> None:
 
     assert answer.status_code == 200
     assert "\nlibvirt_up 0.0\n" in answer.text
-    assert "/nonexistent/socket" in server.logged("is lost")
+    assert "/nonexistent/socket" in server.logged("does not answer")
     assert server.get("/-/healthy").status_code == 200
 
 

@@ -106,7 +106,8 @@ def test_libvirt_of_this_host_is_shown_where_it_answers(checkout: Checkout) -> N
     [
         ["--libvirt.uri=xen:///system"],
         ["--libvirt.uri", "xen:///system"],
-        ["--config.file=my exporter.yml"],
+        ["--config.file=my exporter.yml", "--libvirt.uri", "xen:///system"],
+        ["--libvirt.uri", "xen:///system", "--config.file=my exporter.yml"],
         ["check-config", "exporter.yml"],
         ["metrics", "--format", "json"],
         ["--version"],
@@ -121,6 +122,20 @@ def test_no_host_is_chosen_where_the_user_did_or_none_is_needed(
 
     assert outcome.stdout.splitlines() == arguments
     assert "Showing" not in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--config.file", "my.yml"], ["vms", "--config.file=my.yml"]]
+)
+def test_configuration_chooses_the_host_and_the_demo_is_offered(
+    checkout: Checkout, arguments: list[str]
+) -> None:
+    """Whoever has no libvirt of that name yet reads how to see the demo host with it."""
+    outcome = checkout.run(*arguments)
+
+    assert outcome.stdout.splitlines() == arguments
+    place = str(checkout.root).replace(" ", "%20")
+    assert f"--libvirt.uri=test://{place}/deploy/demo/node.xml\n" in outcome.stderr
 
 
 @pytest.mark.parametrize("subcommand", ["scrape", "vms", "doctor"])

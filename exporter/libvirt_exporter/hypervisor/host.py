@@ -276,7 +276,8 @@ class Host:
         if error:
             uri = self.settings.uri
             reason = error.replace(f"cannot connect to libvirt at {uri}", "cannot connect")
-            log.warning("libvirt at %s is lost: %s", uri, reason)
+            fate = "is lost" if before else "does not answer"
+            log.warning("libvirt at %s %s: %s. The exporter keeps trying", uri, fate, reason)
             self._observer.connection_lost(error)
             return
         self._events.retry()
