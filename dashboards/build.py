@@ -40,12 +40,12 @@ STATE_COLOURS = {
 
 
 def vms() -> Json:
-    """The VMs of one or more hosts: state, CPU, memory, disks, network, and the scrapes' health."""
+    """The VMs of one or more hosts, what they take of them, and the scrapes' health."""
     return dashboard(
         "libvirt-vms",
         "libvirt / VMs",
-        "CPU, memory, disks and network of the VMs of libvirt hosts, as libvirt-exporter reports "
-        "them. Needs the identity label `domain`.",
+        "State, errors, CPU, memory, disks, network and jobs of the VMs of libvirt hosts, as "
+        "libvirt-exporter reports them. Needs the identity label `domain`.",
         [
             datasource_variable(),
             label_variable("job", "Job", "libvirt_up"),
@@ -54,10 +54,13 @@ def vms() -> Json:
         ],
         [
             *(row("Overview"), *overview_panels()),
+            *(row("Errors"), *error_panels()),
             *(row("CPU"), *cpu_panels()),
             *(row("Memory"), *memory_panels()),
             *(row("Disk"), *disk_panels()),
             *(row("Network"), *network_panels()),
+            *(row("Jobs"), *job_panels()),
+            *(row("Hosts"), *host_panels()),
             *(row("Exporter"), *exporter_panels()),
         ],
     )
@@ -213,6 +216,35 @@ def vm_table() -> Json:
     )
 
 
+def error_panels() -> list[Json]:
+    """Why VMs stand still, and what went wrong in them."""
+    return [
+        state_timeline(
+            "Paused by an error",
+            series(vm("libvirt_domain_pause_code", 'code!="NOERR"'), legend="{{domain}}: {{code}}"),
+            mappings={"1": ("yes", "red")},
+            description="A row per VM and code, such as ENOSPC for a full storage. Empty is good.",
+            width=8,
+        ),
+        graph(
+            "Watchdog events",
+            series(
+                per_vm("sum", rate(vm("libvirt_domain_watchdog_events_total"))),
+                legend="{{domain}}",
+            ),
+            unit="cps",
+            description="Times that a guest did not feed its watchdog, whatever was done about it.",
+            width=8,
+        ),
+        device_graph(
+            "I/O errors",
+            f"sum without (reason) ({rate(vm('libvirt_domain_io_errors_total'))})",
+            unit="cps",
+            description="Errors of a disk that QEMU told of.",
+        ),
+    ]
+
+
 def cpu_panels() -> list[Json]:
     """CPU time, relative and absolute, and the time that vCPUs had to wait."""
     delay = rate(vm("libvirt_domain_vcpu_delay_seconds_total"))
@@ -361,6 +393,83 @@ def device_graph(
     )
 
 
+def job_panels() -> list[Json]:
+    """What is going on with VMs and their disks, and how far it has got."""
+    # A backup has figures of disks only.
+    done = " or ".join(
+        "1 - {} / ({} > 0)".format(
+            *(vm(f"libvirt_domain_job_{data}_{part}_bytes") for part in ("remaining", "total"))
+        )
+        for data in ("data", "disk")
+    )
+    end = vm("libvirt_domain_block_job_end_bytes")
+    return [
+        state_timeline(
+            "Jobs",
+            series(vm("libvirt_domain_job_info"), legend="{{domain}}: {{operation}}"),
+            mappings={"1": ("yes", "blue")},
+            description="Migrations, saves, dumps and backups while they go on.",
+            width=8,
+        ),
+        graph(
+            "Progress of jobs",
+            series(done, legend="{{domain}}"),
+            unit="percentunit",
+            description="Share of memory and disk data that is done; it falls back where the guest "
+            "changes what was done already.",
+            width=8,
+        ),
+        graph(
+            "Progress of block jobs",
+            series(
+                f"{vm('libvirt_domain_block_job_current_bytes')} / ({end} > 0)",
+                legend="{{domain}} {{device}}: {{job_type}}",
+            ),
+            unit="percentunit",
+            description="Copies, pulls, commits and backups of a disk. A copy that has got to its "
+            "end goes on until it is finished or aborted.",
+            width=8,
+        ),
+    ]
+
+
+def host_panels() -> list[Json]:
+    """What is promised of each host, and how full its storage is."""
+    promised = "sum by (job, instance) ({}) / on (job, instance) {}"
+    memory = vm("libvirt_domain_balloon_maximum_bytes")
+    return [
+        graph(
+            "vCPUs per CPU",
+            series(promised.format(VCPUS, host("libvirt_node_cpus")), legend="{{instance}}"),
+            unit="none",
+            description="vCPUs of the chosen VMs that are active, per CPU of their host. Above 1 "
+            "more is promised than there is.",
+            width=8,
+        ),
+        graph(
+            "Memory promised",
+            series(
+                promised.format(memory, host("libvirt_node_memory_bytes")), legend="{{instance}}"
+            ),
+            unit="percentunit",
+            description="Memory that the chosen VMs may have while they are active, relative to "
+            "their host's. Above 100 % more is promised than there is.",
+            width=8,
+        ),
+        graph(
+            "Storage pools in use",
+            series(
+                f"1 - {host('libvirt_storage_pool_available_bytes')}"
+                f" / ({host('libvirt_storage_pool_capacity_bytes')} > 0)",
+                legend="{{instance}} {{pool}}",
+            ),
+            unit="percentunit",
+            description="As of each pool's last refresh, which the exporter never asks for.",
+            width=8,
+        ),
+    ]
+
+
 def exporter_panels() -> list[Json]:
     """Whether the figures above can be trusted; the VM variable has no say here."""
     return [
@@ -413,6 +522,24 @@ def exporter_panels() -> list[Json]:
             description="Series of VMs in a scrape, by field group: what they cost Prometheus.",
             stacked=True,
             width=8,
+        ),
+        graph(
+            "HTTP requests",
+            series(
+                rate(host("libvirt_exporter_http_requests_total")),
+                legend="{{instance}} {{handler}} {{code}}",
+            ),
+            unit="reqps",
+            description="By route and status code; 503 means more clients than web.max_requests.",
+        ),
+        graph(
+            "HTTP requests under way",
+            series(
+                host("libvirt_exporter_http_requests_in_flight"), legend="{{instance}} {{handler}}"
+            ),
+            unit="none",
+            description="Clients that wait for a change of VMs, and scrapes: at least the one that "
+            "tells it.",
         ),
     ]
 

@@ -104,7 +104,10 @@ def _operated(node: Any) -> set[str] | None:
     if matching:
         on = set(matching[1].split(", "))
         assert on <= left & right, f"{on - (left & right)} are not on both sides of {node}"
-        assert str(node.op).strip() in ("and", "unless"), f"not foreseen here: {node}"
+        if str(node.op).strip() not in ("and", "unless"):
+            one_to_one = node.modifier.card == promql_parser.VectorMatchCardinality.OneToOne
+            assert one_to_one, f"not foreseen here: {node}"
+            return on
     else:
         assert left == right, f"sides never match: {node}"
     return left

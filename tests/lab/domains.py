@@ -218,3 +218,12 @@ def _disk(libvirtd: PrivateLibvirtd, machine: Machine, number: int) -> str:
         f"<source file={quoteattr(image)}/>"
         f"<target dev='vd{ascii_lowercase[number]}' bus='virtio'/></disk>"
     )
+
+
+def begin_backup(domain: libvirt.virDomain, libvirtd: PrivateLibvirtd) -> None:
+    """Back up its first disk, so slowly that it takes until somebody aborts the job."""
+    image = quoteattr(str(libvirtd.images / f"{libvirtd.unused_name('backup')}.qcow2"))
+    disk = f"<disk name='vda' type='file'><target file={image}/><driver type='qcow2'/></disk>"
+    no_checkpoint: Any = None  # annotated as a str, wrongly
+    domain.backupBegin(f"<domainbackup><disks>{disk}</disks></domainbackup>", no_checkpoint)
+    domain.blockJobSetSpeed("vda", 1)

@@ -25,6 +25,7 @@ import yaml
 from dashboards import build
 from libvirt_exporter.model import STATES
 from tests.lab.daemon import PrivateLibvirtd, wait_until
+from tests.lab.domains import MIB, begin_backup, paused_domain
 
 ROOT = Path(__file__).parents[2]
 DEMO = f"test://{quote(str(ROOT / 'deploy' / 'demo' / 'node.xml'))}"
@@ -35,6 +36,7 @@ DASHBOARDS: tuple[Json, ...] = tuple(json.loads(text) for text in build.files().
 
 EMPTY = {
     "Failed and abandoned libvirt calls": "no call fails here",
+    "Paused by an error": "no guest is",
 }
 """Panels that may have nothing to show, and why."""
 
@@ -115,8 +117,17 @@ def prometheus(
     libvirtd: PrivateLibvirtd,
     guests: dict[str, libvirt.virDomain],
 ) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes both hosts every two seconds."""
+    """A Prometheus that scrapes both hosts every two seconds.
+
+    Meanwhile a guest is backed up; its image stands in a storage pool.
+    """
     assert guests
+    backed_up = paused_domain(libvirtd, "backed-up", disks=1, data=128 * MIB)
+    begin_backup(backed_up, libvirtd)
+    place = f"<target><path>{libvirtd.images}</path></target>"
+    pool = libvirtd.connection.storagePoolCreateXML(
+        f"<pool type='dir'><name>images</name>{place}</pool>"
+    )
     directory = tmp_path_factory.mktemp("prometheus")
     exporters = {free_address(): uri for uri in (libvirtd.read_only_uri, DEMO)}
     address = free_address()
@@ -128,6 +139,8 @@ def prometheus(
     }
     (directory / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     with contextlib.ExitStack() as running:
+        running.callback(pool.destroy)
+        running.callback(backed_up.destroy)
         for number, (listen, uri) in enumerate(exporters.items()):
             running.enter_context(
                 program(

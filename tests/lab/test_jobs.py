@@ -23,7 +23,7 @@ from libvirt_exporter.hypervisor.sampler import SampleRequest
 from libvirt_exporter.model import DomainSample
 from libvirt_exporter.queries import Queries, Terms
 from tests.lab.daemon import PrivateLibvirtd, wait_until
-from tests.lab.domains import MIB, paused_domain, state
+from tests.lab.domains import MIB, begin_backup, paused_domain, state
 from tests.lab.guests import BOOTS_WITHIN, running_guest, start_guest
 from tests.lab.migration import Migration, destination
 
@@ -279,11 +279,7 @@ def test_a_block_job_shows_how_far_it_has_got(
 def test_a_backup_shows_its_progress_and_how_it_ended(fresh_libvirtd: PrivateLibvirtd) -> None:
     """A backup is a job of the domain and of each of its disks."""
     guest = paused_domain(fresh_libvirtd, "saved", disks=1, data=128 * MIB)
-    image = fresh_libvirtd.images / "backup.qcow2"
-    disk = f"<disk name='vda' type='file'><target file='{image}'/><driver type='qcow2'/></disk>"
-    no_checkpoint: Any = None  # annotated as a str, wrongly
-    guest.backupBegin(f"<domainbackup><disks>{disk}</disks></domainbackup>", no_checkpoint)
-    guest.blockJobSetSpeed("vda", 1)
+    begin_backup(guest, fresh_libvirtd)
     with host_of(fresh_libvirtd) as host:
         wait_until(lambda: bool(figures(host, "saved", "job.").get("disk_processed")), "progress")
         job = figures(host, "saved", "job.")

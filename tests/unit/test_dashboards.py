@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 DASHBOARDS: dict[str, Json] = {name: json.loads(text) for name, text in build.files().items()}
 
-UNITS = {"none", "short", "percentunit", "bytes", "Bps", "s", "iops", "pps", "cps"}
+UNITS = {"none", "short", "percentunit", "bytes", "Bps", "s", "iops", "pps", "cps", "reqps"}
 """Grafana's ids of the units in use; it shows an unknown id as a suffix."""
 
 DIRECTIONS = re.compile(r"(?:\b|_)(receive|transmit|read|writ|flush|swap.in|swap.out)", re.I)
