@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
-import subprocess
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import yaml
 
-from tests.lab.daemon import wait_until
+from tests.lab.servers import answered_by, free_address, server
 
 Notification = dict[str, Any]
 """The body of a webhook: `status`, `alerts` …"""
@@ -48,16 +45,9 @@ def receiver() -> Iterator[Receiver]:
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        taken = Receiver(f"127.0.0.1:{server.server_port}")
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield taken
-        finally:
-            server.shutdown()
+    with answered_by(Handler) as address:
+        taken = Receiver(address)
+        yield taken
 
 
 class Alertmanager:
@@ -65,15 +55,6 @@ class Alertmanager:
 
     def __init__(self, address: str) -> None:
         self.address = address
-
-    def answers(self) -> bool:
-        """Whether it has started."""
-        with (
-            contextlib.suppress(OSError),
-            urlopen(f"http://{self.address}/-/ready", timeout=10),
-        ):
-            return True
-        return False
 
     def send(self, *alerts: Mapping[str, str]) -> None:
         """Let alerts with these labels fire, as Prometheus does."""
@@ -101,8 +82,7 @@ def alertmanager(
 
     `timing`: `group_wait` and the like of all routes.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     configuration = yaml.safe_load(example.read_text())
     routes: Sequence[dict[str, Any]] = [configuration["route"], *configuration["route"]["routes"]]
     for route in routes:
@@ -112,26 +92,13 @@ def alertmanager(
             webhook["url"] = f"http://{told.address}/{target['name']}"
     file = directory / "alertmanager.yml"
     file.write_text(yaml.safe_dump(configuration))
-    with (directory / "alertmanager.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                "prometheus-alertmanager",
-                f"--config.file={file}",
-                f"--storage.path={directory / 'alertmanager'}",
-                f"--web.listen-address={address}",
-                "--cluster.listen-address=",
-            ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        running = Alertmanager(address)
-        wait_until(running.answers, "Alertmanager is ready", 30)
-        yield running
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    with server(
+        address,
+        "prometheus-alertmanager",
+        f"--config.file={file}",
+        f"--storage.path={directory / 'alertmanager'}",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",
+        log=directory / "alertmanager.log",
+    ):
+        yield Alertmanager(address)

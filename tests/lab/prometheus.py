@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
-import subprocess
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,7 +13,7 @@ from urllib.request import Request, urlopen
 
 import yaml
 
-from tests.lab.daemon import wait_until
+from tests.lab.servers import answered_by, free_address, server
 
 
 class Prometheus:
@@ -30,12 +27,6 @@ class Prometheus:
         query = urlencode(parameters)
         with urlopen(f"http://{self._address}/api/v1/{path}?{query}", timeout=10) as answer:
             return json.load(answer)["data"]
-
-    def answers(self) -> bool:
-        """Whether it has started."""
-        with contextlib.suppress(OSError), urlopen(f"http://{self._address}/-/ready", timeout=10):
-            return True
-        return False
 
     def target(self, job: str) -> Mapping[str, Any]:
         """What it says of the job's only target: `health`, `lastError` …"""
@@ -78,18 +69,17 @@ class Prometheus:
 @contextlib.contextmanager
 def prometheus(
     directory: Path,
-    jobs: Mapping[str, str],
+    jobs: Mapping[str, Sequence[str]],
     *,
     every: str = "1s",
     rules: Sequence[Path] = (),
     alertmanager: str = "",
 ) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes `jobs`, job name to address, each second or so.
+    """A Prometheus that scrapes `jobs`, job name to addresses, each second or so.
 
     It evaluates the files `rules` each second, and tells the Alertmanager at this address.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     configuration: dict[str, Any] = {
         "global": {
             "scrape_interval": every,
@@ -98,8 +88,8 @@ def prometheus(
         },
         "rule_files": [str(file) for file in rules],
         "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": [target]}]}
-            for job, target in jobs.items()
+            {"job_name": job, "static_configs": [{"targets": [*targets]}]}
+            for job, targets in jobs.items()
         ],
     }
     if alertmanager:
@@ -107,28 +97,15 @@ def prometheus(
         configuration["alerting"] = {"alertmanagers": [targets]}
     file = directory / "prometheus.yml"
     file.write_text(yaml.safe_dump(configuration))
-    with (directory / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={file}",
-                f"--storage.tsdb.path={directory / 'data'}",
-                f"--web.listen-address={address}",
-            ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        running = Prometheus(address)
-        wait_until(running.answers, "Prometheus is ready", 30)
-        yield running
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    with server(
+        address,
+        "prometheus",
+        f"--config.file={file}",
+        f"--storage.tsdb.path={directory / 'data'}",
+        f"--web.listen-address={address}",
+        log=directory / "prometheus.log",
+    ):
+        yield Prometheus(address)
 
 
 @contextlib.contextmanager
@@ -150,12 +127,5 @@ def text_only(address: str) -> Iterator[tuple[str, Sequence[str]]]:
                 self.end_headers()
                 self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"127.0.0.1:{server.server_port}", asked
-        finally:
-            server.shutdown()
+    with answered_by(Handler) as proxy:
+        yield proxy, asked

@@ -55,7 +55,7 @@ def test_a_fired_watchdog_and_a_full_disk_are_told_once_each(
         Exporter(fresh_libvirtd.read_only_uri, tmp_path / "exporter") as exporter,
         prometheus(
             tmp_path,
-            {"libvirt": exporter.address},
+            {"libvirt": [exporter.address]},
             every="5s",  # Whose timeout is as long: a scrape that fails would end an alert.
             rules=RULES,
             alertmanager=manager.address,
@@ -113,7 +113,7 @@ def test_ends_of_vms_raise_the_alerts_of_their_kind(
     """A killed QEMU, a start that fails and a guest that panics each raise one alert."""
     with (
         Exporter(fresh_libvirtd.read_only_uri, tmp_path / "exporter") as exporter,
-        prometheus(tmp_path, {"libvirt": exporter.address}, every="5s", rules=RULES) as server,
+        prometheus(tmp_path, {"libvirt": [exporter.address]}, every="5s", rules=RULES) as server,
     ):
         start_guest(fresh_libvirtd, "panicked", "panic", panic=True, disks=0)
         killed = paused_domain(fresh_libvirtd, "killed", persistent=True)
@@ -147,7 +147,7 @@ def test_trouble_that_has_to_last_is_pending_at_once(
     small = fresh_libvirtd.small_file_system(8 * MIB)
     with (
         Exporter(fresh_libvirtd.read_only_uri, tmp_path / "exporter") as exporter,
-        prometheus(tmp_path, {"libvirt": exporter.address}, every="5s", rules=RULES) as server,
+        prometheus(tmp_path, {"libvirt": [exporter.address]}, every="5s", rules=RULES) as server,
     ):
         start_guest(
             fresh_libvirtd, "told", "fill-disk", disk_directory=small, error_policy="report"

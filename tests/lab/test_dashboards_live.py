@@ -5,27 +5,23 @@ Two hosts, as operators have: the lab's QEMU guests and the demo host of libvirt
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import re
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
-from urllib.request import urlopen
+from urllib.parse import quote
 
 import libvirt
 import pytest
-import yaml
 
 from dashboards import build
 from libvirt_exporter.model import STATES
 from tests.lab.daemon import PrivateLibvirtd, wait_until
 from tests.lab.domains import MIB, begin_backup, paused_domain
+from tests.lab.exporter import Exporter
+from tests.lab.prometheus import Prometheus, prometheus
 
 ROOT = Path(__file__).parents[2]
 DEMO = f"test://{quote(str(ROOT / 'deploy' / 'demo' / 'node.xml'))}"
@@ -41,48 +37,11 @@ EMPTY = {
 """Panels that may have nothing to show, and why."""
 
 
-def free_address() -> str:
-    """An address on the loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+class Grafana:
+    """Asks a Prometheus as Grafana does with All chosen in every variable."""
 
-
-@contextlib.contextmanager
-def program(*command: str, log: Path) -> Iterator[None]:
-    """A program that runs until the end of the block."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT / "exporter", stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        yield
-        assert process.poll() is None, log.read_text()
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-class Prometheus:
-    """A running Prometheus, asked as Grafana asks it with All chosen in every variable."""
-
-    def __init__(self, address: str) -> None:
-        self._address = f"http://{address}"
-
-    def _get(self, path: str, **parameters: str) -> Any:
-        with urlopen(
-            f"{self._address}/api/v1/{path}?{urlencode(parameters)}", timeout=10
-        ) as answer:
-            return json.load(answer)["data"]
-
-    def is_ready(self) -> bool:
-        """Whether it has started."""
-        with contextlib.suppress(OSError), urlopen(f"{self._address}/-/ready", timeout=10):
-            return True
-        return False
+    def __init__(self, prometheus: Prometheus) -> None:
+        self._get = prometheus.get
 
     def query(self, expression: str) -> list[Json]:
         """The series at this moment; urllib's HTTPError for a query that is wrong."""
@@ -112,11 +71,11 @@ def all_chosen(expression: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def prometheus(
+def grafana(
     tmp_path_factory: pytest.TempPathFactory,
     libvirtd: PrivateLibvirtd,
     guests: dict[str, libvirt.virDomain],
-) -> Iterator[Prometheus]:
+) -> Iterator[Grafana]:
     """A Prometheus that scrapes both hosts every two seconds.
 
     Meanwhile a guest is backed up; its image stands in a storage pool.
@@ -129,42 +88,18 @@ def prometheus(
         f"<pool type='dir'><name>images</name>{place}</pool>"
     )
     directory = tmp_path_factory.mktemp("prometheus")
-    exporters = {free_address(): uri for uri in (libvirtd.read_only_uri, DEMO)}
-    address = free_address()
-    configuration = {
-        "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
-        "scrape_configs": [
-            {"job_name": "libvirt", "static_configs": [{"targets": list(exporters)}]}
-        ],
-    }
-    (directory / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    with contextlib.ExitStack() as running:
-        running.callback(pool.destroy)
-        running.callback(backed_up.destroy)
-        for number, (listen, uri) in enumerate(exporters.items()):
-            running.enter_context(
-                program(
-                    sys.executable,
-                    "-m",
-                    "libvirt_exporter",
-                    f"--libvirt.uri={uri}",
-                    f"--web.listen-address={listen}",
-                    log=directory / f"exporter-{number}.log",
-                )
-            )
-        running.enter_context(
-            program(
-                "prometheus",
-                f"--config.file={directory / 'prometheus.yml'}",
-                f"--storage.tsdb.path={directory / 'data'}",
-                f"--web.listen-address={address}",
-                log=directory / "prometheus.log",
-            )
-        )
-        served = Prometheus(address)
-        wait_until(served.is_ready, "Prometheus is ready", 20)
-        served.query_until_shown("count(libvirt_up == 1) == 2", "both hosts are scraped")
-        yield served
+    try:
+        with (
+            Exporter(libvirtd.read_only_uri, directory / "lab") as lab,
+            Exporter(DEMO, directory / "demo") as demo,
+            prometheus(directory, {"libvirt": [lab.address, demo.address]}, every="2s") as server,
+        ):
+            asked = Grafana(server)
+            asked.query_until_shown("count(libvirt_up == 1) == 2", "both hosts are scraped")
+            yield asked
+    finally:
+        backed_up.destroy()
+        pool.destroy()
 
 
 @pytest.mark.parametrize(
@@ -176,12 +111,12 @@ def prometheus(
         for target in panel.get("targets", ())
     ],
 )
-def test_query_shows_figures(prometheus: Prometheus, panel: Json, target: Json) -> None:
+def test_query_shows_figures(grafana: Grafana, panel: Json, target: Json) -> None:
     """Prometheus answers it with figures that make sense, and every part of the legend is there."""
     if panel["title"] in EMPTY:
-        shown = prometheus.query(target["expr"])
+        shown = grafana.query(target["expr"])
     else:
-        shown = prometheus.query_until_shown(target["expr"], f"{panel['title']} has data")
+        shown = grafana.query_until_shown(target["expr"], f"{panel['title']} has data")
 
     for series in shown:
         value = float(series["value"][1])
@@ -191,7 +126,7 @@ def test_query_shows_figures(prometheus: Prometheus, panel: Json, target: Json) 
             assert series["metric"].get(label), series
 
 
-def test_variables_offer_both_hosts_and_their_vms(prometheus: Prometheus) -> None:
+def test_variables_offer_both_hosts_and_their_vms(grafana: Grafana) -> None:
     """Every variable of every dashboard has something to choose."""
     for dashboard in DASHBOARDS:
         offered = {}
@@ -199,18 +134,18 @@ def test_variables_offer_both_hosts_and_their_vms(prometheus: Prometheus) -> Non
             if variable["type"] == "query":
                 query = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"])
                 assert query
-                offered[variable["name"]] = prometheus.label_values(query[1], query[2])
+                offered[variable["name"]] = grafana.label_values(query[1], query[2])
 
         assert offered["job"] == {"libvirt"}
         assert len(offered["instance"]) == 2
         assert offered["domain"] >= {"running", "off", "web-1"}
 
 
-def test_state_timeline_tells_each_vm_state(prometheus: Prometheus) -> None:
+def test_state_timeline_tells_each_vm_state(grafana: Grafana) -> None:
     """The number of the state is the VM's, one series each."""
     found = [
         (series["metric"]["domain"], STATES[int(series["value"][1])])
-        for series in prometheus.query(build.state_number())
+        for series in grafana.query(build.state_number())
     ]
 
     assert len(found) == len(dict(found))

@@ -43,7 +43,7 @@ def scraped(
     with (
         Exporter(libvirtd.read_only_uri, directory / "exporter", EVERYTHING) as exporter,
         text_only(exporter.address) as (address, asked),
-        prometheus(directory, {"openmetrics": exporter.address, "text": address}) as server,
+        prometheus(directory, {"openmetrics": [exporter.address], "text": [address]}) as server,
     ):
         for job in ("openmetrics", "text"):
             up = f'up{{job="{job}"}}'
