@@ -74,7 +74,7 @@ def state_directory_findings(directory: str) -> Iterator[Finding]:
     )
     reason = _unusable(Path(directory))
     if reason:
-        what = f"the counts of events cannot be kept in {directory} by user {os.geteuid()}: "
+        what = f"the counts of events cannot be kept in {directory} by uid {os.geteuid()}: "
         yield Finding("problem", what + reason, remedy)
     elif os.geteuid() == 0 and _only_for_root(Path(directory)):
         what = f"only root may write to {directory}: no other user's exporter keeps counts there"

@@ -153,7 +153,7 @@ def test_state_directory_that_cannot_be_written_to_is_a_problem(state: Path) -> 
     for directory, reason in ((state, "Permission denied"), (state / "new", f"{state} cannot be")):
         (finding,) = of_state_directory(directory)
         assert finding.severity == "problem"
-        assert f"in {directory} by user {not_root()}: " in finding.what
+        assert f"in {directory} by uid {not_root()}: " in finding.what
         assert reason in finding.what
         assert f"install -d -m 700 -o USER {directory}" in finding.remedy
 
