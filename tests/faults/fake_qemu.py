@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
-RUNS = "import sys; sys.stdin.read()"
+from tests.lab.daemon import wait_until
+
+RUNS = "import sys; print(flush=True); sys.stdin.read()"
 # The parent of a vfork waits uninterruptibly until the child is a program of its own, and this
 # child first opens a FIFO that nobody writes to.
 WAITS = (
@@ -51,22 +52,29 @@ class Machine:
                 str(self.directory / "fifo"),
             ],
             stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         self.names[uuid] = name
         self.processes[uuid] = process
         (self.directory / f"{name if file is None else file}.pid").write_text(str(process.pid))
-        self.wait_for(uuid, "D" if program == WAITS else "S")
+        # While the interpreter starts, any process is found waiting for a moment, in S and in D.
+        if program == WAITS:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            wait_until(lambda: bool(children.read_text()), "the process has a child to wait for")
+            self.wait_for(uuid, "D")
+        else:
+            assert process.stdout is not None
+            process.stdout.readline()
+            self.wait_for(uuid, "S")
         return uuid
 
     def wait_for(self, uuid: str, letter: str) -> None:
         """Wait until the process is in that state."""
-        deadline = time.monotonic() + 10
-        while True:
-            stat = Path(f"/proc/{self.processes[uuid].pid}/stat").read_text()
-            if stat.rpartition(") ")[2].startswith(letter):
-                return
-            assert time.monotonic() < deadline, stat
-            time.sleep(0.01)
+        stat = Path(f"/proc/{self.processes[uuid].pid}/stat")
+        wait_until(
+            lambda: stat.read_text().rpartition(") ")[2].startswith(letter),
+            f"process {stat.parent.name} is in state {letter}",
+        )
 
     def signal(self, uuid: str, number: signal.Signals) -> None:
         self.processes[uuid].send_signal(number)
@@ -77,8 +85,9 @@ class Machine:
         os.close(os.open(self.directory / "fifo", os.O_WRONLY))
 
     def close(self) -> None:
-        # Both ends, so that neither side waits for the other.
-        os.close(os.open(self.directory / "fifo", os.O_RDWR | os.O_NONBLOCK))
+        # Both ends, so that neither side waits for the other, whenever it comes to open its own.
+        both = os.open(self.directory / "fifo", os.O_RDWR)
         for process in self.processes.values():
             process.kill()
             process.communicate()
+        os.close(both)

@@ -226,14 +226,20 @@ async def test_attempts_right_after_a_failed_one_share_its_words() -> None:
 async def test_a_deadline_that_is_put_off_is_followed_by_who_already_waits() -> None:
     """Somebody with more time has joined: the call is not given up at the first one's end."""
     connections = Connections(URI, Unobserved(), FakeHost().connect)
-    deadline = soon(0.1)
-    waiting = asyncio.create_task(
-        connections.ask("state", "sleep", lambda _: time.sleep(0.3), deadline)
-    )
-    await asyncio.sleep(0.05)
+    begun, gate = threading.Event(), threading.Event()
+
+    def block(_session: Session) -> bool:
+        begun.set()
+        return gate.wait()
+
+    deadline = soon(0.5)
+    waiting = asyncio.create_task(connections.ask("state", "block", block, deadline))
+    await eventually(begun.is_set)
     deadline.put_off(soon().at)
     deadline.put_off(0.0)
-    await waiting
+    await asyncio.sleep(0.6)
+    gate.set()
+    assert await waiting
     assert connections.stuck == 0
 
 
@@ -242,6 +248,7 @@ async def test_a_stuck_call_costs_its_connection_only() -> None:
     fake = FakeHost()
     connections = Connections(URI, Unobserved(), fake.connect)
     gate = threading.Event()
+    await connections.ask("state", "getType", hypervisor_type, soon())
     with pytest.raises(NoAnswerError):
         await connections.ask("state", "stuck", lambda _: gate.wait(), soon(0.05))
     assert connections.stuck == 1
@@ -258,6 +265,8 @@ async def test_a_frozen_daemon_gets_one_attempt_for_each_lane() -> None:
     fake = FakeHost()
     fake.thawed.clear()
     connections = Connections(URI, Unobserved(), fake.connect)
+    connections.lane("state").call("getType", hypervisor_type)
+    await eventually(lambda: fake.attempts > 0)
     for _ in range(5):
         with pytest.raises(NoAnswerError):
             await connections.ask("state", "getType", hypervisor_type, soon(0.02))

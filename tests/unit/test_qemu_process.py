@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from uuid import UUID
 
 import pytest
 
+from libvirt_exporter.hypervisor import qemu_process
 from libvirt_exporter.hypervisor.qemu_process import APART, Halted, QemuProcesses, is_local
 from tests.faults.fake_qemu import WAITS, Machine
 from tests.lab.daemon import wait_until
@@ -51,13 +53,15 @@ async def test_a_stopped_process_is_frozen_until_it_goes_on(machine: Machine) ->
 
 
 async def test_a_process_that_waits_uninterruptibly_is_frozen_at_the_second_look(
-    machine: Machine,
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One reading proves nothing, as disk I/O looks the same; a later one at the same wait does."""
     processes = QemuProcesses(str(machine.directory))
     waiting = machine.start("waiting", WAITS)
-    assert await look(processes, machine) == Halted(unsure={waiting})
-    assert await look(processes, machine, waiting) == Halted(unsure={waiting})
+    with monkeypatch.context() as patched:
+        patched.setattr(qemu_process, "APART", 60.0)
+        assert await look(processes, machine) == Halted(unsure={waiting})
+        assert await look(processes, machine, waiting) == Halted(unsure={waiting})
     await asyncio.sleep(APART)
     assert await look(processes, machine, waiting) == Halted(frozen={waiting})
     assert await look(processes, machine) == Halted(frozen={waiting})
@@ -144,10 +148,13 @@ async def test_nobody_waits_long_for_what_cannot_be_read_at_once(
     monkeypatch.setattr("libvirt_exporter.hypervisor.qemu_process._is_qemu_of", block)
     for _ in range(2):
         assert await processes.look(machine.names, 0.05) is None
-    assert len(begun) == 1
     gate.set()
-    await asyncio.sleep(0.1)
-    assert await look(processes, machine) == Halted()
+    deadline = time.monotonic() + 10
+    while (halted := await look(processes, machine)) is None:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    assert halted == Halted()
+    assert len(begun) == 1
     processes.close()
 
 

@@ -7,11 +7,13 @@ import logging
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import libvirt
@@ -19,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libvirt_exporter.hypervisor import inventory
+from libvirt_exporter.hypervisor import inventory, monitor
 from libvirt_exporter.hypervisor.errors import ErrorClass
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.observer import Observer, Unobserved
@@ -62,6 +64,13 @@ def take(
     host: Host, groups: frozenset[str] = DEFAULT, timeout: float = TIMEOUT, *, backing: bool = False
 ) -> HostSample:
     return host.sample(SampleRequest(groups, backing), timeout).result(timeout + 1)
+
+
+def timed_take(host: Host, timeout: float = TIMEOUT) -> tuple[HostSample, float]:
+    """A sample, and the seconds it took."""
+    started = time.monotonic()
+    sample = take(host, timeout=timeout)
+    return sample, time.monotonic() - started
 
 
 def by_name(sample: HostSample) -> dict[str, DomainSample]:
@@ -256,15 +265,12 @@ def test_a_new_domain_whose_xml_is_not_to_be_had_is_waited_for_once_and_not_long
         late = FakeDomain(9)
         fake.add(late)
         late.readable.clear()
-        started = time.monotonic()
-        sample = take(host)
-        assert time.monotonic() - started < TIMEOUT * 0.6
+        sample, seconds = timed_take(host)
+        assert seconds < TIMEOUT * 0.6
         assert by_name(sample)["vm9"].info is None
         assert incomplete(sample) == set()
         wait_until(lambda: host.stuck_calls == 1)
-        started = time.monotonic()
-        take(host)
-        assert time.monotonic() - started < SLACK
+        assert median(timed_take(host)[1] for _ in range(3)) < SLACK
         late.readable.set()
 
 
@@ -365,27 +371,29 @@ def test_a_narrower_request_shares_and_a_wider_one_waits_for_its_own() -> None:
 def test_each_waiter_keeps_its_own_deadline() -> None:
     """Whoever has less time gets what is known by then, without spoiling it for the others."""
     fake = FakeHost(3)
+    durations = []
     with host_of(fake) as host:
         take(host)
-        with fake[0].hung():
-            patient = host.sample(SampleRequest(DEFAULT), 4.0)
-            started = time.monotonic()
-            hasty = take(host, timeout=0.3)
-            assert time.monotonic() - started < 0.3 + SLACK
-            assert hasty.up
-            assert "vm0" in incomplete(hasty)
-            assert "net.0.rx.bytes" in by_name(hasty)["vm0"].stats
-        assert incomplete(patient.result(5)) == set()
+        for _ in range(3):
+            with fake[0].hung():
+                patient = host.sample(SampleRequest(DEFAULT), 4.0)
+                hasty, seconds = timed_take(host, 0.3)
+                durations.append(seconds)
+                assert hasty.up
+                assert "vm0" in incomplete(hasty)
+                assert "net.0.rx.bytes" in by_name(hasty)["vm0"].stats
+            assert incomplete(patient.result(5)) == set()
+    assert median(durations) < 0.3 + SLACK
 
 
 def test_who_joins_with_more_time_gets_a_whole_sample() -> None:
     """The first one's deadline cuts its own answer, not the sample that others wait for."""
     fake = FakeHost(24)
     for domain in fake.domains.values():
-        domain.late = 0.03
+        domain.late = 0.1
     with host_of(fake) as host:
         take(host)
-        hasty = host.sample(SampleRequest(DEFAULT), 0.2)
+        hasty = host.sample(SampleRequest(DEFAULT), 0.5)
         time.sleep(0.01)
         patient = host.sample(SampleRequest(DEFAULT), 10.0)
         assert incomplete(hasty.result(1)) != set()
@@ -402,9 +410,8 @@ def test_a_hung_domain_costs_itself_only() -> None:
     with host_of(fake) as host:
         take(host)
         with fake[3].hung():
-            started = time.monotonic()
-            sample = take(host)
-            assert time.monotonic() - started < TIMEOUT
+            sample, seconds = timed_take(host)
+            assert seconds < TIMEOUT
             assert incomplete(sample) == {"vm3"}
             assert failed_groups(sample) == set()
             assert set(by_name(sample)["vm3"].missing_groups) == MONITOR - {"iothread"}
@@ -422,11 +429,9 @@ def test_a_domain_known_to_hang_costs_later_samples_nothing() -> None:
         contacts = fake[3].monitor_contacts
         with fake[3].hung():
             take(host)
-            for _ in range(5):
-                started = time.monotonic()
-                sample = take(host)
-                assert time.monotonic() - started < 0.4  # finding out took longer
-                assert incomplete(sample) == {"vm3"}
+            later = [timed_take(host) for _ in range(5)]
+            assert median(seconds for _, seconds in later) < 0.4  # finding out took longer
+            assert [incomplete(sample) for sample, _ in later] == [{"vm3"}] * 5
             assert host.stuck_calls == 1
             assert fake[3].monitor_contacts == contacts + 1
 
@@ -670,16 +675,23 @@ def test_qemus_that_wait_for_lost_storage_leave_the_others_their_calls(tmp_path:
         assert host.stuck_calls == 0
 
 
-def test_a_qemu_that_waits_for_a_moment_is_asked_a_little_later(tmp_path: Path) -> None:
+def test_a_qemu_that_waits_for_a_moment_is_asked_a_little_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ordinary disk I/O costs nobody a series."""
+    # Time for a busy machine to end the wait before the second look.
+    monkeypatch.setattr(monitor, "APART", 1.0)
     fake = FakeHost(4)
     with closing(Machine(tmp_path)) as machine, host_of(fake, pid_directory=tmp_path) as host:
         take(host)
-        machine.start("vm0", WAITS)
-        future = host.sample(SampleRequest(DEFAULT), TIMEOUT)
-        time.sleep(0.05)
+        waiting = machine.start("vm0", WAITS)
+        contacts = [fake[number].monitor_contacts for number in range(4)]
+        future = host.sample(SampleRequest(DEFAULT), 2 * TIMEOUT)
+        wait_until(lambda: fake[3].monitor_contacts > contacts[3])
+        assert fake[0].monitor_contacts == contacts[0]
         machine.release()
-        sample = future.result(TIMEOUT + 1)
+        machine.processes[waiting].wait(10)
+        sample = future.result(2 * TIMEOUT + 1)
         assert incomplete(sample) == set()
         assert host.stuck_domains == {}
 
@@ -718,10 +730,10 @@ def test_a_domain_without_the_usual_keys_is_asked_again_in_one_sample_only() -> 
     with host_of(fake) as host:
         assert incomplete(take(host)) == set()
         contacts = fake[1].monitor_contacts
-        started = time.monotonic()
-        assert incomplete(take(host)) == set()
-        assert time.monotonic() - started < SLACK
-    assert fake[1].monitor_contacts == contacts + 1
+        later = [timed_take(host) for _ in range(3)]
+        assert [incomplete(sample) for sample, _ in later] == [set()] * 3
+        assert median(seconds for _, seconds in later) < SLACK
+    assert fake[1].monitor_contacts == contacts + 3
 
 
 # Calls that fail as a whole.
@@ -843,20 +855,24 @@ def test_a_daemon_restarted_between_two_samples_is_not_noticed_in_the_second() -
 
 
 def test_a_frozen_daemon_is_answered_for_in_time_and_piles_nothing_up() -> None:
-    """Every sample ends by its deadline; threads do not grow."""
+    """Every sample ends by its deadline; no lane has more than one call and one fresh thread."""
     fake = FakeHost(3)
+    others = set(threading.enumerate())
     with host_of(fake) as host:
         take(host)
         fake.thawed.clear()
-        threads = []
+        durations = []
         for _ in range(6):
-            started = time.monotonic()
-            sample = take(host, timeout=0.3)
-            assert time.monotonic() - started < 0.3 + SLACK
+            sample, seconds = timed_take(host, 0.3)
+            durations.append(seconds)
             assert not sample.up
             assert "did not answer" in sample.error
-            threads.append(threading.active_count())
-        assert threads[-1] <= threads[2]
+            threads = Counter(
+                thread.name for thread in threading.enumerate() if thread not in others
+            )
+            assert threads["libvirt-state"] > 0
+            assert max(threads.values()) <= 2, threads
+        assert median(durations) < 0.3 + SLACK
         fake.thawed.set()
         wait_until(lambda: incomplete(take(host)) == set() and take(host).up)
 
@@ -875,17 +891,22 @@ def test_the_first_request_after_a_thaw_gets_a_sample_of_its_own() -> None:
 
 def test_close_does_not_wait_for_what_is_stuck() -> None:
     """Whoever waits is answered at once, and so is whoever asks afterwards."""
-    fake = FakeHost(3)
-    with host_of(fake) as host:
-        take(host)
-        with fake[0].hung():
-            waiting = host.sample(SampleRequest(DEFAULT), 30)
-            wait_until(lambda: fake[0].job_since is not None)
-            started = time.monotonic()
-            host.close()
-            assert time.monotonic() - started < 0.5
-            assert "stopped" in waiting.result(1).error
-            assert not host.sample(SampleRequest(DEFAULT), 1).result(1).up
+
+    def closing_time() -> float:
+        fake = FakeHost(3)
+        with host_of(fake) as host:
+            take(host)
+            with fake[0].hung():
+                waiting = host.sample(SampleRequest(DEFAULT), 30)
+                wait_until(lambda: fake[0].job_since is not None)
+                started = time.monotonic()
+                host.close()
+                seconds = time.monotonic() - started
+                assert "stopped" in waiting.result(1).error
+                assert not host.sample(SampleRequest(DEFAULT), 1).result(1).up
+        return seconds
+
+    assert median(closing_time() for _ in range(3)) < 0.5
 
 
 # Real drivers, and anything at once.
