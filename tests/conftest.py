@@ -1,6 +1,7 @@
-"""What every suite shares: how hypothesis works."""
+"""What every suite shares: how hypothesis works, and signals as a terminal has them."""
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -8,3 +9,6 @@ from hypothesis import settings
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+# Who starts the tests in the background may have them ignore it, and what they start with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -25,16 +25,17 @@ def daemon() -> Iterator[PrivateLibvirtd]:
 
 @pytest.fixture
 def exporter(daemon: PrivateLibvirtd, tmp_path: Path) -> Iterator[WatchedExporter]:
-    """An exporter that gives a scrape a second."""
-    with WatchedExporter(daemon, tmp_path / "exporter", timeout=1.0) as exporter:
+    """An exporter on its socket."""
+    with WatchedExporter(daemon, tmp_path / "exporter") as exporter:
         yield exporter
 
 
 def test_a_frozen_daemon_costs_nothing_but_its_series(
-    daemon: PrivateLibvirtd, exporter: WatchedExporter
+    daemon: PrivateLibvirtd, tmp_path: Path
 ) -> None:
     """Every scrape is answered by its deadline with up 0; the thaw is enough to recover."""
-    frozen(daemon, exporter, scrapes=8)
+    with WatchedExporter(daemon, tmp_path / "exporter", timeout=1.0) as exporter:
+        frozen(daemon, exporter, scrapes=8)
 
 
 def test_a_killed_daemon_is_followed_within_one_scrape(
