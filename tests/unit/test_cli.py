@@ -76,7 +76,7 @@ class Server:
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """The answer to a request."""
-        return httpx.get(self.address + path, headers=headers, timeout=10)
+        return httpx.get(self.address + path, headers=headers, timeout=30)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         """Exit status after a signal, and the seconds it took."""
@@ -85,7 +85,7 @@ class Server:
         return self.process.wait(10), time.monotonic() - started
 
 
-def eventually(condition: Callable[[], T], seconds: float = 10.0) -> T:
+def eventually(condition: Callable[[], T], seconds: float = 30.0) -> T:
     """The first true value of the condition."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -239,7 +239,7 @@ def test_signal_before_it_is_ready_ends_it_with_success(number: signal.Signals) 
     eventually(lambda: begun(process.pid))
 
     process.send_signal(number)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=30)
 
     assert process.returncode == 0
     assert errors.splitlines()[-1].endswith(b"msg=stopped")
@@ -599,7 +599,7 @@ def test_vms_watched_are_shown_again_until_interrupted() -> None:
     headers = (line for line in process.stdout if line.startswith("NAME"))
     shown = list(itertools.islice(headers, 3))
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=30)
 
     assert len(shown) == 3
     assert process.returncode == 130

@@ -45,7 +45,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def soon(seconds: float = 5.0) -> Deadline:
+def soon(seconds: float = 20.0) -> Deadline:
     """A deadline that a working call never meets."""
     return Deadline.within(seconds)
 
@@ -55,7 +55,7 @@ def hypervisor_type(session: Session) -> str:
 
 
 async def eventually(condition: Any) -> None:
-    """Wait until `condition()` holds; fails after five seconds."""
+    """Wait until `condition()` holds; fails after twenty seconds."""
     deadline = soon()
     while not condition():
         assert deadline.rest > 0
