@@ -15,9 +15,9 @@ from tests.lab.guests import start_guest, wait_for_console
 __all__ = ["fresh_libvirtd", "guests", "hostile", "libvirtd"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def libvirtd() -> Iterator[PrivateLibvirtd]:
-    """A private libvirtd for the whole session; not to be stopped, killed or frozen."""
+    """A private libvirtd for the whole lab; not to be stopped, killed or frozen."""
     with PrivateLibvirtd() as daemon:
         yield daemon
 
@@ -29,7 +29,7 @@ def fresh_libvirtd() -> Iterator[PrivateLibvirtd]:
         yield daemon
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guests(libvirtd: PrivateLibvirtd) -> dict[str, libvirt.virDomain]:
     """A host with one domain of each kind on `libvirtd`, by name.
 
@@ -54,7 +54,7 @@ def guests(libvirtd: PrivateLibvirtd) -> dict[str, libvirt.virDomain]:
     return domains
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hostile(libvirtd: PrivateLibvirtd) -> list[libvirt.virDomain]:
     """A paused domain of each hostile name on `libvirtd`."""
 

@@ -82,7 +82,7 @@ diskio)
     while :; do
         dd if=/dev/zero of=/dev/vda bs=64k count=4 conv=fsync
         dd if=/dev/vda of=/dev/null bs=64k count=4 iflag=direct
-        sleep 0.2
+        sleep 1
     done
     ;;
 file-system)
