@@ -559,6 +559,7 @@ def test_a_sample_after_healing_waits_for_the_calls_that_are_coming_back() -> No
         for domain in fake.domains.values():
             domain.late = 0.05
         hung.close()
+        wait_until(lambda: all(domain.job_since is None for domain in fake.domains.values()))
         assert incomplete(take(host)) == set()
 
 
