@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import libvirt
 import pytest
 
+from libvirt_exporter.hypervisor import walking_lane
 from libvirt_exporter.hypervisor.connection import Connections
 from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.disk_errors import DiskErrorsLane
@@ -139,8 +140,11 @@ async def test_a_stuck_domain_is_not_asked() -> None:
         assert found.stats(domain)["pause.code"] == 2
 
 
-async def test_a_domain_that_fails_costs_the_others_nothing() -> None:
+async def test_a_domain_that_fails_costs_the_others_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The error of one, and the hang of another, leave the third with its answer."""
+    monkeypatch.setattr(walking_lane, "PATIENCE", 1.0)
     with case() as found:
         failing, hanging, answering = (found.fake[number] for number in range(3))
         found.states = dict.fromkeys(found.states, IO_ERROR)

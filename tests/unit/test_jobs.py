@@ -10,7 +10,7 @@ import libvirt
 import pytest
 
 from libvirt_exporter.catalogue import job as catalogue
-from libvirt_exporter.hypervisor import jobs
+from libvirt_exporter.hypervisor import jobs, walking_lane
 from libvirt_exporter.hypervisor.connection import Connections
 from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.draft import DomainDraft
@@ -365,8 +365,11 @@ async def test_a_domain_that_ended_has_no_job(clock: Clock) -> None:
         assert found.stats(domain) == {}
 
 
-async def test_a_hanging_domain_costs_one_call_and_the_others_nothing(clock: Clock) -> None:
+async def test_a_hanging_domain_costs_one_call_and_the_others_nothing(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """jobStats may wait for a monitor during a job."""
+    monkeypatch.setattr(walking_lane, "PATIENCE", 1.0)
     with case(clock) as found:
         found.suspected.update(found.fake.domains)
         hanging, others = found.fake[0], (found.fake[1], found.fake[2])
