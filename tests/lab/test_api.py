@@ -364,17 +364,24 @@ def test_a_hung_vm_is_told_and_costs_no_other_its_fields(
     """It loses what only QEMU knows; of the others nothing changes, and none is removed."""
     hung = paused_domain(libvirtd, "hung-api")
     well = paused_domain(libvirtd, "well-api")
-    configuration = {"libvirt": {"timeout": "3s"}, "api": {"max_age": "1s"}}
+    fields = ["monitorResponse", "disks", "state"]
+    answers: list[dict[str, Any]] = []
     with (
-        Exporter(libvirtd.read_only_uri, tmp_path / "exporter", configuration) as exporter,
+        Exporter(
+            libvirtd.read_only_uri, tmp_path / "exporter", {"api": {"max_age": "1s"}}
+        ) as exporter,
         Client(exporter) as client,
     ):
-        before = client.ask(fields=["monitorResponse", "disks", "state"])
+
+        def whole() -> bool:
+            answers.append(client.ask(fields=fields))
+            found = rows(answers[-1])
+            return all(found[domain.UUIDString()].get("disks") for domain in (hung, well))
+
+        wait_until(whole, "the disks of both are known")
         with libvirtd.hung(hung):
             time.sleep(1.5)
-            after = client.ask(
-                fields=["monitorResponse", "disks", "state"], changedSince=before["queryStamp"]
-            )
+            after = client.ask(fields=fields, changedSince=answers[-1]["queryStamp"])
             changed = rows(after)
             assert changed[hung.UUIDString()]["monitorResponse"] == -1
             assert changed[hung.UUIDString()]["disks"] is None
