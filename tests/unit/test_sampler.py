@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import signal
 import threading
@@ -908,6 +909,19 @@ def test_close_does_not_wait_for_what_is_stuck() -> None:
         return seconds
 
     assert median(closing_time() for _ in range(3)) < 0.5
+
+
+def test_close_ends_a_sample_that_is_being_taken(caplog: pytest.LogCaptureFixture) -> None:
+    """A task that is left behind is complained of when it is collected."""
+    fake = FakeHost(3)
+    with host_of(fake) as host:
+        take(host)
+        with fake[0].hung():
+            host.sample(SampleRequest(DEFAULT), 30)
+            wait_until(lambda: fake[0].job_since is not None)
+    del host
+    gc.collect()
+    assert "destroyed" not in caplog.text
 
 
 # Real drivers, and anything at once.

@@ -223,6 +223,10 @@ class Host:
     def _work(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+        if under_way := asyncio.all_tasks(self._loop):
+            for task in under_way:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.wait(under_way, timeout=CLOSING_TIME / 2))
         self._loop.close()
 
     def _begin(self) -> None:
