@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, groupby
-from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from functools import lru_cache
+from itertools import accumulate, compress
+from operator import attrgetter, itemgetter, ne
+from typing import Any, NamedTuple, TypeVar
 
 from libvirt_exporter.catalogue.metric import (
     Fact,
@@ -289,15 +290,38 @@ def _text(value: StatValue | None) -> str:
     return str(value)
 
 
-Getter = Callable[[Stats], tuple[Any, ...]]
+Getter = Callable[[Sequence[Any]], tuple[Any, ...]]
+Column = tuple[Getter, Callable[[tuple[Any, ...]], Iterable[float]] | None]
+
+T = TypeVar("T")
+
+_SHAPES = 256
+"""Shapes that are remembered, so that domains alike share what does not differ between them."""
+
+_CONVERT: Mapping[Scale, Callable[[tuple[Any, ...]], Iterable[float]]] = {
+    # Of use for bools only, which are numbers that do not look like it.
+    Scale.ONE: lambda values: [+value for value in values],
+    Scale.NANOSECONDS: lambda values: [value / 1_000_000_000 for value in values],
+    Scale.MILLISECONDS: lambda values: [value / 1000 for value in values],
+    Scale.PERCENT: lambda values: [value / 100 for value in values],
+    Scale.KIBIBYTES: lambda values: [value * 1024 for value in values],
+    Scale.MEBIBYTES: lambda values: [value * 1_048_576 for value in values],
+}
 
 
-def _getter(wanted: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """itemgetter that gives a tuple for any number of items."""
+@lru_cache(_SHAPES)
+def _shared(shape: tuple[T, ...]) -> tuple[T, ...]:
+    """The first of equal tuples."""
+    return shape
+
+
+@lru_cache(4 * _SHAPES)
+def _getter(wanted: tuple[int, ...]) -> Getter:
+    """itemgetter that gives a tuple for any number of places."""
     match wanted:
-        case []:
+        case ():
             return lambda _: ()
-        case [only]:
+        case (only,):
             return lambda values: (values[only],)
     return itemgetter(*wanted)
 
@@ -311,18 +335,19 @@ class DomainPlan:
 
     __slots__ = (
         "_columns",
-        "_constant",
-        "_domain",
-        "_idle",
+        "_families",
+        "_info",
+        "_keys",
+        "_name",
         "_optional",
-        "_order",
         "_pieces",
+        "_places",
         "_present",
+        "_starts",
+        "_stats",
         "_structure",
-        "_structure_values",
         "_types",
         "_values",
-        "_varying",
         "counts",
         "duplicates",
         "identity",
@@ -331,112 +356,124 @@ class DomainPlan:
 
     def __init__(self, domain: DomainSample, selection: Selection, identity: Identity) -> None:
         compiled = domain_series(domain, selection, identity)
-        self._domain = (domain.name, domain.info, [*domain.stats])
-        self._types = [*map(type, domain.stats.values())]
-        self._structure = _getter(compiled.structure)
-        self._structure_values = self._structure(domain.stats)
-        self._optional = compiled.optional
-        self._present = self._presence(domain.stats)
+        place = {key: place for place, key in enumerate(domain.stats)}
+        self._name = domain.name
+        self._info = domain.info
+        self._keys = _shared(tuple(domain.stats))
+        self._types = _shared(tuple(map(type, domain.stats.values())))
+        self._structure = _getter(tuple(place[key] for key in compiled.structure))
+        self._optional = [(row, place[key]) for row, key in compiled.optional]
         self.identity = compiled.identity
         self.unmapped = compiled.unmapped
         self.duplicates = compiled.duplicates
-        self.counts = Counter(series.family for series in compiled.series)
-        """Series per family."""
+        counts = Counter(series.family for series in compiled.series)
+        self.counts = _shared(tuple(counts.items()))
+        """Indexes of families, and how many series each has."""
         self._pieces: list[str] = []
-        self._values: list[float] = []
-        self._varying: list[tuple[int, slice]] = []
-        self._idle: list[tuple[int, str]] = []
-        """The text of each family, while the values stay what they are."""
-        self._constant: list[tuple[int, str]] = []
-        identity_text = labels.render(compiled.identity)
-        for family, series in groupby(compiled.series, key=attrgetter("family")):
-            start, constant = len(self._pieces), ""
-            for item in series:
-                own = labels.render(item.own)
-                both = ",".join(filter(None, (identity_text, own)))
-                line = f"\n{item.name}{{{both}}} " if both else f"\n{item.name} "
-                if item.keys:
-                    self._pieces += (line, "")
-                else:
-                    constant += f"{line}{item.constant}"
-            if constant:
-                self._constant.append((family, constant))
-            if start < len(self._pieces):
-                self._varying.append((family, slice(start, len(self._pieces))))
-        self._columns, self._order = _columns(compiled.series, domain.stats)
+        starts = [0] * (len(selection.families) + 1)
+        places: dict[int, int] = {}
+        for series in compiled.series:
+            self._pieces.append(_line(compiled.identity, series))
+            if series.keys:
+                places[id(series)] = len(self._pieces)
+                self._pieces.append("")
+            starts[series.family + 1] = len(self._pieces)
+        self._starts = _shared(tuple(accumulate(starts, max)))
+        """Where each family begins in the pieces, and the end."""
+        columns = _columns(compiled.series, place, self._types)
+        self._columns = [(column.getter, column.convert) for column in columns]
+        converted = [series for column in columns for series in column.series]
+        self._families = _shared(tuple(series.family for series in converted))
+        self._places = _shared(tuple(places[id(series)] for series in converted))
+        """Of the values in the pieces."""
+        self._stats = [*domain.stats.values()]
+        self._present = self._presence(self._stats)
+        self._values: list[float] = [math.nan] * len(converted)
+        self._spell(self._converted(self._stats))
 
-    def fits(self, domain: DomainSample) -> bool:
-        """Whether a sample of the same domain still has this plan's shape."""
-        name, info, stats_keys = self._domain
-        return (
-            domain.info is info
-            and domain.name == name
-            and [*domain.stats] == stats_keys
-            and [*map(type, domain.stats.values())] == self._types
-            and self._structure(domain.stats) == self._structure_values
-            and (not self._optional or self._presence(domain.stats) == self._present)
-        )
+    def take(self, domain: DomainSample) -> Iterable[int] | None:
+        """The families in which a new sample of the domain shows other values than the last one.
 
-    def add_to(self, lines: Sequence[list[str]], stats: Stats) -> None:
-        """Append the domain's lines, in pieces, to those of each family."""
-        for family, constant in self._constant:
-            lines[family].append(constant)
-        if self._varying:
-            values: list[float] = []
-            for getter, convert in self._columns:
-                values += convert(getter(stats)) if convert else getter(stats)
-            # Spelling and moving the text is most of the work, and an idle domain repeats it.
-            if values != self._values:
-                self._pieces[1::2] = map(repr, self._order(values))
-                self._values = values
-                self._idle = []
-                for family, part in self._varying:
-                    lines[family] += self._pieces[part]
-                return
-            if not self._idle:
-                self._idle = [
-                    (family, "".join(self._pieces[part])) for family, part in self._varying
-                ]
-            for family, text in self._idle:
-                lines[family].append(text)
+        None when the sample has another shape: then it takes another plan.
+        """
+        if domain.info is not self._info or domain.name != self._name:
+            return None
+        if tuple(domain.stats) != self._keys:
+            return None
+        stats = [*domain.stats.values()]
+        if tuple(map(type, stats)) != self._types:
+            return None
+        # Spelling is most of the work, and much of what a domain says stays what it is.
+        if stats == self._stats:
+            return ()
+        if self._structure(stats) != self._structure(self._stats):
+            return None
+        if self._optional and self._presence(stats) != self._present:
+            return None
+        self._stats = stats
+        return self._spell(self._converted(stats))
 
-    def _presence(self, stats: Stats) -> list[bool]:
-        return [_is_present(row, stats[key]) for row, key in self._optional]
+    def lines(self, family: int) -> list[str]:
+        """The domain's lines of a family, in pieces; none when it has no such series."""
+        return self._pieces[self._starts[family] : self._starts[family + 1]]
+
+    def _converted(self, stats: Sequence[Any]) -> list[float]:
+        values: list[float] = []
+        for getter, convert in self._columns:
+            values += convert(getter(stats)) if convert else getter(stats)
+        return values
+
+    def _spell(self, values: list[float]) -> set[int]:
+        changed = [*compress(range(len(values)), map(ne, values, self._values))]
+        for number in changed:
+            self._pieces[self._places[number]] = repr(values[number])
+        self._values = values
+        return {self._families[number] for number in changed}
+
+    def _presence(self, stats: Sequence[StatValue]) -> list[bool]:
+        return [_is_present(row, stats[place]) for row, place in self._optional]
 
 
-Column = tuple[Getter, Callable[[tuple[Any, ...]], Iterable[float]] | None]
+def _line(identity: Labels, series: Series) -> str:
+    """All of a series' line that stays."""
+    both = ",".join(filter(None, (labels.render(identity), labels.render(series.own))))
+    start = f"\n{series.name}{{{both}}} " if both else f"\n{series.name} "
+    return start if series.keys else f"{start}{series.constant}"
 
-_CONVERT: Mapping[Scale, Callable[[tuple[Any, ...]], Iterable[float]]] = {
-    # Of use for bools only, which are numbers that do not look like it.
-    Scale.ONE: lambda values: [+value for value in values],
-    Scale.NANOSECONDS: lambda values: [value / 1_000_000_000 for value in values],
-    Scale.MILLISECONDS: lambda values: [value / 1000 for value in values],
-    Scale.PERCENT: lambda values: [value / 100 for value in values],
-    Scale.KIBIBYTES: lambda values: [value * 1024 for value in values],
-    Scale.MEBIBYTES: lambda values: [value * 1_048_576 for value in values],
-}
+
+class _Column(NamedTuple):
+    """Series that are converted together."""
+
+    series: Sequence[Series]
+    getter: Getter
+    convert: Callable[[tuple[Any, ...]], Iterable[float]] | None
 
 
 def _columns(
-    series: Iterable[Series], stats: Stats
-) -> tuple[list[Column], Callable[[Any], tuple[Any, ...]]]:
-    """Values grouped by conversion, and the order that puts them where the text wants them."""
-    varying = [item for item in series if item.keys]
+    series: Iterable[Series], place: Mapping[str, int], types: Sequence[type]
+) -> list[_Column]:
+    """Series with values grouped by conversion; a sum has a column of its own."""
     alike: dict[tuple[Scale, bool], list[Series]] = defaultdict(list)
     sums: list[Series] = []
-    for item in varying:
+    for item in series:
         if len(item.keys) > 1:
             sums.append(item)
-        else:
-            alike[item.scale, isinstance(stats[item.keys[0]], bool)].append(item)
-    columns: list[Column] = [
-        (
-            _getter([item.keys[0] for item in chosen]),
+        elif item.keys:
+            alike[item.scale, types[place[item.keys[0]]] is bool].append(item)
+    columns = [
+        _Column(
+            chosen,
+            _getter(tuple(place[item.keys[0]] for item in chosen)),
             None if scale is Scale.ONE and not of_bools else _CONVERT[scale],
         )
         for (scale, of_bools), chosen in alike.items()
     ]
-    columns += [(_getter(item.keys), lambda values: (sum(values),)) for item in sums]
-    placed = [*chain.from_iterable(alike.values()), *sums]
-    position = {id(item): index for index, item in enumerate(placed)}
-    return columns, _getter([position[id(item)] for item in varying])
+    columns += [
+        _Column(
+            [item],
+            _getter(tuple(place[key] for key in item.keys)),
+            lambda values: (sum(values),),
+        )
+        for item in sums
+    ]
+    return columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
@@ -30,9 +30,10 @@ class DomainText(NamedTuple):
 
 
 class TextRenderer:
-    """Renders samples under one selection and keeps the plans of the domains it saw last.
+    """Renders samples under one selection, anew what has changed since the sample before.
 
-    Not thread-safe: one rendering at a time.
+    It keeps a plan for each domain that it saw last, and the text of each family. Not thread-safe:
+    one rendering at a time.
     """
 
     def __init__(
@@ -43,33 +44,55 @@ class TextRenderer:
         self._identity = identity or Identity()
         self._series_limit = series_limit
         self._plans: dict[str, DomainPlan] = {}
+        self._listed: list[DomainPlan] = []
+        self._shown: list[DomainPlan] = []
+        """Those of the domains that have series, as their identity is not another one's."""
+        self._tally = Tally(selection)
+        self._texts = [""] * len(selection.families)
 
     def render(
         self, domains: Iterable[DomainSample], host_stats: Stats | None = None
     ) -> DomainText:
         """The lines of all domains and of the host; families are in the catalogue's order."""
-        plans: dict[str, DomainPlan] = {}
-        lines: list[list[str]] = [[] for _ in self._selection.families]
-        tally = Tally(self._selection)
-        host = [as_domain(host_stats)] if host_stats else []
-        for domain in chain(host, domains):
-            plan = plans[domain.uuid] = self._plan(domain)
-            if tally.add(plan.identity, plan.counts.items(), plan.duplicates, plan.unmapped):
-                plan.add_to(lines, domain.stats)
-        self._plans = plans
+        changed = self._take(chain([as_domain(host_stats)] if host_stats else [], domains))
+        for family in changed:
+            pieces: list[str] = []
+            for plan in self._shown:
+                pieces += plan.lines(family)
+            self._texts[family] = "".join(pieces)
         return DomainText(
             tuple(
-                (self._selection.families[family], "".join(lines[family]))
-                for family in tally.kept(self._series_limit)
+                (self._selection.families[family], self._texts[family])
+                for family in self._tally.kept(self._series_limit)
             ),
-            tally,
+            self._tally,
         )
 
-    def _plan(self, domain: DomainSample) -> DomainPlan:
-        plan = self._plans.get(domain.uuid)
-        if plan is None or not plan.fits(domain):
-            plan = DomainPlan(domain, self._selection, self._identity)
-        return plan
+    def _take(self, domains: Iterable[DomainSample]) -> Collection[int]:
+        """Bring the plans up to date; the families whose text is another one by that."""
+        plans: dict[str, DomainPlan] = {}
+        listed: list[DomainPlan] = []
+        changed: set[int] = set()
+        for domain in domains:
+            plan = self._plans.get(domain.uuid) if domain.uuid not in plans else None
+            families = None if plan is None else plan.take(domain)
+            if plan is None or families is None:
+                plan = DomainPlan(domain, self._selection, self._identity)
+            else:
+                changed.update(families)
+            plans.setdefault(domain.uuid, plan)
+            listed.append(plan)
+        self._plans = plans
+        if listed == self._listed:
+            return changed
+        self._listed = listed
+        self._tally = Tally(self._selection)
+        self._shown = [
+            plan
+            for plan in listed
+            if self._tally.add(plan.identity, plan.counts, plan.duplicates, plan.unmapped)
+        ]
+        return range(len(self._texts))
 
 
 def header(row: Metric, *, openmetrics: bool) -> str:
