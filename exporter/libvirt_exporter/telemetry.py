@@ -36,6 +36,7 @@ class Telemetry:
         self._reload_timestamp = self._gauge(exporter.RELOAD_TIMESTAMP)
         self._samples = self._counter(exporter.SAMPLES)
         self._samples_shared = self._counter(exporter.SAMPLES_SHARED)
+        self._source_failures = self._counter(exporter.SOURCE_FAILURES)
         self._requests = self._counter(exporter.HTTP_REQUESTS)
         self._requests_in_flight = self._gauge(exporter.HTTP_REQUESTS_IN_FLIGHT)
         self._calls = self._counter(exporter.CALLS)
@@ -116,6 +117,10 @@ class Telemetry:
     def sample_shared(self) -> None:
         """A request joined a sample in flight."""
         self._samples_shared.inc()
+
+    def source_failed(self) -> None:
+        """Something known of a domain was left out of a sample."""
+        self._source_failures.inc()
 
     def events_received(self, event: str, count: int) -> None:
         """libvirt delivered events."""

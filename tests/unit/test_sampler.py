@@ -23,12 +23,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libvirt_exporter.hypervisor import inventory, monitor
+from libvirt_exporter.hypervisor.draft import DomainDraft
 from libvirt_exporter.hypervisor.errors import ErrorClass
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.observer import Observer, Unobserved
+from libvirt_exporter.hypervisor.process_stats import ProcessStats
 from libvirt_exporter.hypervisor.sampler import SampleRequest
 from libvirt_exporter.label_path import compile_label
-from libvirt_exporter.model import DomainSample, HostSample
+from libvirt_exporter.model import DomainSample, HostSample, Stats
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 from tests.faults.fake_qemu import WAITS, Machine
 
@@ -100,6 +102,7 @@ class Recorder(Unobserved):
         self.abandoned: list[str] = []
         self.shared = 0
         self.taken = 0
+        self.failures = 0
         self.lost = 0
         self.regained = 0
         self.errors: list[tuple[str, ErrorClass]] = []
@@ -123,6 +126,9 @@ class Recorder(Unobserved):
 
     def sample_shared(self) -> None:
         self.shared += 1
+
+    def source_failed(self) -> None:
+        self.failures += 1
 
 
 # A host that is well.
@@ -762,6 +768,41 @@ def test_a_group_that_hangs_together_with_no_mark_is_still_told_missing() -> Non
             take(host)
             sample = take(host, frozenset({"vcpu"}))
     assert incomplete(sample) == {"vm1"}
+
+
+def test_a_source_that_fails_for_one_domain_costs_that_domain_only_what_it_knows(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sample goes on; the log tells once that it began and once that it is over."""
+    caplog.set_level(logging.INFO, "libvirt_exporter.hypervisor.source_failures")
+    fake, recorder = FakeHost(3), Recorder()
+    bad = fake[1].uuid
+    told = ProcessStats.domain_stats
+
+    def fail(source: ProcessStats, domain: DomainDraft) -> Stats:
+        if domain.uuid == bad:
+            raise OverflowError("start time")
+        return {**told(source, domain), "process.pid": 1}
+
+    with host_of(fake, observer=recorder) as host:
+        with monkeypatch.context() as patch:
+            patch.setattr(ProcessStats, "domain_stats", fail)
+            samples = [take(host) for _ in range(2)]
+        healed = take(host)
+    for sample in samples:
+        assert sample.up
+        assert incomplete(sample) == set()
+        known = by_name(sample)
+        assert {name for name, domain in known.items() if "process.pid" in domain.stats} == {
+            "vm0",
+            "vm2",
+        }
+        assert "block.0.rd.reqs" in known["vm1"].stats
+    assert healed.up
+    assert recorder.failures == 2
+    begun, over = caplog.messages
+    assert begun.startswith(f"domain vm1 ({bad}): what ProcessStats knows of it is left out")
+    assert over == f"domain vm1 ({bad}): ProcessStats no longer fails"
 
 
 def test_a_failing_interface_call_costs_its_domain_only() -> None:

@@ -158,6 +158,12 @@ SAMPLES_SHARED = _row(
     "counter",
     "Requests answered by a sample that was in flight already.",
 )
+SOURCE_FAILURES = _row(
+    "libvirt_exporter_source_failures_total",
+    "counter",
+    "Times that something known of a domain beside its statistics (events, jobs, process) was left "
+    "out of a sample by a mistake of the exporter; its log names the domain.",
+)
 HTTP_REQUESTS = _row(
     "libvirt_exporter_http_requests_total",
     "counter",
@@ -257,6 +263,7 @@ PROCESS_METRICS: tuple[Metric, ...] = (
     RELOAD_TIMESTAMP,
     SAMPLES,
     SAMPLES_SHARED,
+    SOURCE_FAILURES,
     HTTP_REQUESTS,
     HTTP_REQUESTS_IN_FLIGHT,
     CALLS,

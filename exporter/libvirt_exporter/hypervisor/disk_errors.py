@@ -7,14 +7,19 @@ which no event is.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from libvirt_exporter.hypervisor.connection import Connections, Session
 from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.draft import DomainDraft
-from libvirt_exporter.hypervisor.pause_code import is_io_error, pause_code
+from libvirt_exporter.hypervisor.pause_code import PauseCode, is_io_error, pause_code
 from libvirt_exporter.hypervisor.walking_lane import WalkingLane
-from libvirt_exporter.model import Stats, StatValue
+from libvirt_exporter.model import Stats
+
+_BY_CODE: Final[Mapping[PauseCode | None, Stats]] = {
+    None: {},
+    **{code: {"pause.code": int(code)} for code in PauseCode},
+}
 
 
 class DiskErrorsLane(WalkingLane):
@@ -24,6 +29,7 @@ class DiskErrorsLane(WalkingLane):
     """
 
     name = "errors"
+    knows_domains = True
     asks_monitors = True
 
     def __init__(
@@ -55,11 +61,13 @@ class DiskErrorsLane(WalkingLane):
     def domain_stats(self, domain: DomainDraft) -> Stats:
         """The pause code of an active domain, and the disks that have failed."""
         if not (domain.active and domain.state):
-            return {}
+            return _BY_CODE[None]
         state, reason = _state(domain)
-        errors = self._errors.get(domain.uuid) if is_io_error(state, reason) else None
+        if not is_io_error(state, reason):
+            return _BY_CODE[pause_code(state, reason, None, None)]
+        errors = self._errors.get(domain.uuid)
         code = pause_code(state, reason, errors, self._io_error_reason(domain.uuid))
-        found: dict[str, StatValue] = {} if code is None else {"pause.code": int(code)}
+        found = {**_BY_CODE[code]}
         for number, device in enumerate(sorted(errors or ())):
             found[f"diskerror.{number}.name"] = device
             found[f"diskerror.{number}.error"] = (errors or {})[device]
@@ -67,7 +75,8 @@ class DiskErrorsLane(WalkingLane):
 
 
 def _state(domain: DomainDraft) -> tuple[int, int]:
-    return int(domain.state.get("state.state", 0)), int(domain.state.get("state.reason", 0))
+    state = domain.state
+    return int(state.get("state.state", 0)), int(state.get("state.reason", 0))
 
 
 def _visit(session: Session, uuid: str) -> Mapping[str, int]:

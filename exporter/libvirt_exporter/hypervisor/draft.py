@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.facts import Facts
 from libvirt_exporter.hypervisor.inventory import Inventory
+from libvirt_exporter.hypervisor.source_failures import SourceFailures
 from libvirt_exporter.model import (
     DomainSample,
     GroupOutcome,
@@ -27,8 +28,8 @@ _NOTHING: Final[Stats] = {}
 class DomainDraft:
     """One domain's answers, kept apart by where they came from.
 
-    They are merged in the same order in every sample, whichever came first, because the order
-    of keys belongs to the shape that a rendering plan is made for.
+    `HostDraft.freeze` merges them in the same order in every sample, whichever came first, because
+    the order of keys belongs to the shape that a rendering plan is made for.
     """
 
     __slots__ = (
@@ -56,10 +57,6 @@ class DomainDraft:
         self.missing: frozenset[str] = frozenset()
         self.excused = False
         """What is missing is the domain's own doing: it hangs, is busy for long, or is gone."""
-
-    def stats(self, observed: Stats) -> Stats:
-        """Everything answered so far, and what was observed of the domain meanwhile."""
-        return {**self.state, **observed, **self.no_monitor, **self.monitor, **self.fallback}
 
 
 class DomainSource(Protocol):
@@ -152,7 +149,8 @@ class HostDraft:
         groups: frozenset[str],
         host: HostInfo | None,
         stuck: Mapping[str, float],
-        sources: Sequence[DomainSource] = (),
+        sources: Sequence[DomainSource],
+        failures: SourceFailures,
         host_stats: Stats = _NOTHING,
         lanes: Mapping[str, float] | None = None,
         vanished: tuple[VanishedDomain, ...] = (),
@@ -160,7 +158,8 @@ class HostDraft:
         """The sample as it stands; `groups` are those of the request that it answers.
 
         `stuck`: for how many seconds the monitor of which domain has not answered.
-        `sources`, `host_stats`: what else is known of the domains and the host.
+        `sources`, `host_stats`: what else is known of the domains and the host. A source that
+        fails is left out for the domain that it fails for, and told to `failures`.
         `lanes`: how old in seconds what is known from each lane is. `vanished`: domains that are
         gone.
         """
@@ -173,17 +172,26 @@ class HostDraft:
         for domain in self.domains.values():
             if domain.missing and not domain.excused:
                 failed |= domain.missing
+            stats = self._observed(domain, stuck.get(domain.uuid))
+            for source in sources:
+                try:
+                    stats.update(source.domain_stats(domain))
+                except Exception as failure:  # noqa: BLE001 - one domain must cost only itself
+                    failures.failed(source, domain.uuid, domain.name, failure)
+            for answer in (domain.no_monitor, domain.monitor, domain.fallback):
+                stats.update(answer)
             domains.append(
                 DomainSample(
                     uuid=domain.uuid,
                     name=domain.name,
                     active=domain.active,
-                    stats=domain.stats(self._observed(domain, stuck.get(domain.uuid), sources)),
+                    stats=stats,
                     timestamp=domain.timestamp,
                     info=inventory.get(domain.uuid),
                     missing_groups=tuple(sorted(domain.missing)) if domain.missing else (),
                 )
             )
+        failures.conclude(sources)
         return HostSample(
             timestamp=self.timestamp,
             duration=self.duration,
@@ -206,21 +214,17 @@ class HostDraft:
             vanished=vanished,
         )
 
-    def _observed(
-        self, domain: DomainDraft, stuck: float | None, sources: Sequence[DomainSource]
-    ) -> Stats:
-        """What no statistics call tells of the domain, under keys as libvirt would name them."""
-        observed: dict[str, StatValue] = {}
+    def _observed(self, domain: DomainDraft, stuck: float | None) -> dict[str, StatValue]:
+        """The domain's state, and what was observed of it in the making of this sample."""
+        stats = {**domain.state}
         if domain.active:
-            if domain.missing:
-                observed = {f"sample.missing.{group}": True for group in sorted(domain.missing)}
+            for group in sorted(domain.missing):
+                stats[f"sample.missing.{group}"] = True
             if self.asks_monitors:
-                observed["monitor.responsive"] = stuck is None
+                stats["monitor.responsive"] = stuck is None
             if stuck is not None:
-                observed["monitor.stuck.time"] = int(stuck * 1e9)
-        for source in sources:
-            observed.update(source.domain_stats(domain))
-        return observed
+                stats["monitor.stuck.time"] = int(stuck * 1e9)
+        return stats
 
 
 def merged(old: Stats, new: Mapping[str, int | float | bool | str]) -> Stats:

@@ -162,13 +162,11 @@ class EventHistory:
 
     def stats(self, listed: ListedDomain, info: DomainInfo | None) -> Stats:
         """All keys of one domain; the same object as before while nothing has changed."""
-        domain = self._domain(listed.uuid, listed.name)
-        self._take_info(domain, info)
-        state = (
-            listed.active,
-            listed.state.get("state.state"),
-            listed.state.get("state.reason"),
-        )
+        domain = self._domains.get(listed.uuid) or self._domain(listed.uuid, listed.name)
+        if info is not domain.info:
+            self._take_info(domain, info)
+        answer = listed.state
+        state = listed.active, answer.get("state.state"), answer.get("state.reason")
         if domain.stats is None or domain.stats_for != state:
             domain.stats = self._stats(domain, *state)
             domain.stats_for = state

@@ -88,6 +88,7 @@ class JobsLane(WalkingLane):
     """
 
     name = "jobs"
+    knows_domains = True
     asks_monitors = True
 
     def __init__(

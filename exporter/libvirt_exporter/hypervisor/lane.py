@@ -35,6 +35,8 @@ class Lane(ABC):
 
     name: str
     """Of the lane and of its connection."""
+    knows_domains: bool = False
+    """Whether it tells of single domains, not of the host alone."""
     asks_monitors: bool = False
     """Whether its calls may wait for a domain's job or monitor. Then it is read once the sample
     knows whose monitor hangs."""

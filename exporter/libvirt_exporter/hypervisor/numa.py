@@ -40,6 +40,7 @@ class NumaLane(WalkingLane):
     """
 
     name = "numa"
+    knows_domains = True
     # They wait for the domain's lock only; but whether to ask takes the XML, which the sample has
     # read of new domains by then.
     asks_monitors = True

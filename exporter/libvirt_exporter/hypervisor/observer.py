@@ -28,6 +28,9 @@ class Observer(Protocol):
     def sample_shared(self) -> None:
         """A request was answered by a sample already in flight."""
 
+    def source_failed(self) -> None:
+        """What is known of one domain beside its statistics was left out of a sample."""
+
     def events_received(self, event: str, count: int) -> None:
         """libvirt delivered so many events of one kind."""
 
@@ -54,6 +57,9 @@ class Unobserved:
         pass
 
     def sample_shared(self) -> None:
+        pass
+
+    def source_failed(self) -> None:
         pass
 
     def events_received(self, event: str, count: int) -> None:

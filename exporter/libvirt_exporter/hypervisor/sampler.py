@@ -49,6 +49,7 @@ from libvirt_exporter.hypervisor.monitor import (
 )
 from libvirt_exporter.hypervisor.observer import Observer
 from libvirt_exporter.hypervisor.qemu_process import QemuProcesses
+from libvirt_exporter.hypervisor.source_failures import SourceFailures
 from libvirt_exporter.hypervisor.walk import BLOCKED_LIMIT, walk
 from libvirt_exporter.model import HostInfo, HostSample, Stats, StatValue
 
@@ -116,6 +117,7 @@ class Sampler:
         self._lanes = lanes
         self._sources = (*sources, *(() if records is None else (records,)))
         self._records = records
+        self._failures = SourceFailures(observer)
         self._monitor_state = MonitorState()
         self.hypervisor_version = ""
         """Told by the host once it is known."""
@@ -232,7 +234,8 @@ class Sampler:
             request.groups,
             self._host(),
             self.stuck_domains,
-            (*self._sources, *lanes),
+            (*self._sources, *(lane for lane in lanes if lane.knows_domains)),
+            self._failures,
             host_stats,
             {lane.name: age for lane in lanes if (age := lane.age) is not None},
             self._records.vanished if self._records is not None else (),
