@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from libvirt_exporter.catalogue import SAMPLE_METRICS
+from libvirt_exporter.catalogue.metric import Fact, Histogram, Metric, StatEnum
 from libvirt_exporter.render import keys
 
 
@@ -73,3 +75,21 @@ def test_numbers_are_generalised() -> None:
         "block.<n>.new",
         "net.new",
     }
+
+
+def sources(row: Metric) -> set[str]:
+    """Every key pattern that a row's series are made from."""
+    found = {row.source, *(where for where in row.labels.values() if not where.startswith("<"))}
+    if isinstance(row, Histogram):
+        found.add(row.start)
+    if isinstance(row, StatEnum) and row.within is not None:
+        found.add(row.within.source)
+    return found
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in SAMPLE_METRICS if not isinstance(row, Fact)], ids=lambda row: row.name
+)
+def test_all_that_a_row_needs_is_under_one_first_word(row: Metric) -> None:
+    """The text of a domain is made of parts by that word, and a part knows no other's keys."""
+    assert len({source.split(".")[0] for source in sources(row)}) == 1

@@ -1,18 +1,21 @@
 """Catalogue + selection + domain shape → a compiled plan.
 
 `domain_series` says in plain terms which series a domain's sample holds. `DomainPlan` is the same
-compiled for text: every name and label in place, and the order of the values between them.
+compiled for text: every name and label in place, and where the values stand between them.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import accumulate, compress
-from operator import attrgetter, itemgetter, ne
-from typing import Any, NamedTuple, TypeVar
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+from msgspec.structs import replace
 
 from libvirt_exporter.catalogue.metric import (
     Fact,
@@ -291,13 +294,6 @@ def _text(value: StatValue | None) -> str:
 
 
 Getter = Callable[[Sequence[Any]], tuple[Any, ...]]
-Column = tuple[Getter, Callable[[tuple[Any, ...]], Iterable[float]] | None]
-
-T = TypeVar("T")
-
-_SHAPES = 256
-"""Shapes that are remembered, so that domains alike share what does not differ between them."""
-
 _CONVERT: Mapping[Scale, Callable[[tuple[Any, ...]], Iterable[float]]] = {
     # Of use for bools only, which are numbers that do not look like it.
     Scale.ONE: lambda values: [+value for value in values],
@@ -309,13 +305,11 @@ _CONVERT: Mapping[Scale, Callable[[tuple[Any, ...]], Iterable[float]]] = {
 }
 
 
-@lru_cache(_SHAPES)
-def _shared(shape: tuple[T, ...]) -> tuple[T, ...]:
-    """The first of equal tuples."""
-    return shape
+Variant = tuple[tuple[int, ...], tuple[tuple[Metric, int], ...]]
+"""Places of the values that became labels or constants, and of those whose presence counts."""
 
 
-@lru_cache(4 * _SHAPES)
+@lru_cache(1024)
 def _getter(wanted: tuple[int, ...]) -> Getter:
     """itemgetter that gives a tuple for any number of places."""
     match wanted:
@@ -326,112 +320,254 @@ def _getter(wanted: tuple[int, ...]) -> Getter:
     return itemgetter(*wanted)
 
 
-class DomainPlan:
-    """How the text of one domain is made, for as long as the domain keeps its shape.
+class _Shape:
+    """The series of some keys, for all domains of which these keys say alike."""
 
-    The text alternates between what stays (names, labels) and values, so that rendering means to
-    fill every second place of a list anew. Every line starts with its line break.
-    """
-
-    __slots__ = (
-        "_columns",
-        "_families",
-        "_info",
-        "_keys",
-        "_name",
-        "_optional",
-        "_pieces",
-        "_places",
-        "_present",
-        "_starts",
-        "_stats",
-        "_structure",
-        "_types",
-        "_values",
-        "counts",
-        "duplicates",
-        "identity",
-        "unmapped",
-    )
-
-    def __init__(self, domain: DomainSample, selection: Selection, identity: Identity) -> None:
-        compiled = domain_series(domain, selection, identity)
-        place = {key: place for place, key in enumerate(domain.stats)}
-        self._name = domain.name
-        self._info = domain.info
-        self._keys = _shared(tuple(domain.stats))
-        self._types = _shared(tuple(map(type, domain.stats.values())))
-        self._structure = _getter(tuple(place[key] for key in compiled.structure))
-        self._optional = [(row, place[key]) for row, key in compiled.optional]
-        self.identity = compiled.identity
+    def __init__(self, compiled: DomainSeries, stats: Stats) -> None:
+        place = {key: place for place, key in enumerate(stats)}
+        values = tuple(stats.values())
+        self.keys = tuple(stats)
+        self.types = tuple(map(type, values))
+        self.series: Sequence[Series] = ()
+        """Without the labels that identify a domain; where others may be of this shape."""
         self.unmapped = compiled.unmapped
         self.duplicates = compiled.duplicates
-        counts = Counter(series.family for series in compiled.series)
-        self.counts = _shared(tuple(counts.items()))
-        """Indexes of families, and how many series each has."""
-        self._pieces: list[str] = []
-        starts = [0] * (len(selection.families) + 1)
-        places: dict[int, int] = {}
-        for series in compiled.series:
-            self._pieces.append(_line(compiled.identity, series))
-            if series.keys:
-                places[id(series)] = len(self._pieces)
-                self._pieces.append("")
-            starts[series.family + 1] = len(self._pieces)
-        self._starts = _shared(tuple(accumulate(starts, max)))
-        """Where each family begins in the pieces, and the end."""
-        columns = _columns(compiled.series, place, self._types)
-        self._columns = [(column.getter, column.convert) for column in columns]
+        self.variant: Variant = (
+            tuple(place[key] for key in compiled.structure),
+            tuple((row, place[key]) for row, key in compiled.optional),
+        )
+        self.marks = _marks(self.variant, values)
+        self._structure = _getter(self.variant[0])
+        self.counts = Counter(series.family for series in compiled.series)
+        """Series per family."""
+        columns = _columns(compiled.series, place, self.types)
+        self.columns = [(column.getter, column.convert) for column in columns]
         converted = [series for column in columns for series in column.series]
-        self._families = _shared(tuple(series.family for series in converted))
-        self._places = _shared(tuple(places[id(series)] for series in converted))
-        """Of the values in the pieces."""
-        self._stats = [*domain.stats.values()]
-        self._present = self._presence(self._stats)
-        self._values: list[float] = [math.nan] * len(converted)
-        self._spell(self._converted(self._stats))
+        self.families = [series.family for series in converted]
+        """Of the values as they are converted."""
+        self.spans: dict[int, slice] = {}
+        """Where each family is in the pieces of a text."""
+        places: dict[int, int] = {}
+        end = 0
+        for family, group in groupby(compiled.series, key=attrgetter("family")):
+            start = end
+            for series in group:
+                places[id(series)] = end + 1
+                end += 2 if series.keys else 1
+            self.spans[family] = slice(start, end)
+        self.places = [places[id(series)] for series in converted]
+        """Of the values in the pieces of a text."""
 
-    def take(self, domain: DomainSample) -> Iterable[int] | None:
-        """The families in which a new sample of the domain shows other values than the last one.
+    def fits(self, values: tuple[StatValue, ...]) -> bool:
+        """Whether other values of the same types make the same series."""
+        structure, present = self.marks
+        if structure and self._structure(values) != structure:
+            return False
+        return not present or _presence(self.variant, values) == present
 
-        None when the sample has another shape: then it takes another plan.
+
+class Shapes:
+    """The shapes that are in use under one selection."""
+
+    def __init__(self, selection: Selection, identity: Identity) -> None:
+        self.selection = selection
+        self.identity = identity
+        self.words = [
+            None if isinstance(row, Fact) else _word(row.source) for row in selection.families
+        ]
+        """The first word of the keys that each family comes from; None: from the XML."""
+        self._shapes: WeakValueDictionary[Hashable, _Shape] = WeakValueDictionary()
+        self._variants = lru_cache(1024)(self._new_variants)
+
+    def _of(self, keys: tuple[str, ...], values: tuple[StatValue, ...]) -> _Shape:
+        types = tuple(map(type, values))
+        variants = self._variants(keys, types)
+        for variant in variants:
+            shape = self._shapes.get((keys, types, variant, *_marks(variant, values)))
+            if shape is not None:
+                return shape
+        stats = dict(zip(keys, values, strict=True))
+        compiled = domain_series(as_domain(stats), self.selection, self.identity)
+        shape = _Shape(compiled, stats)
+        shape.series = compiled.series
+        variants.add(shape.variant)
+        self._shapes[keys, types, shape.variant, *shape.marks] = shape
+        return shape
+
+    def part_of_facts(self, domain: DomainSample) -> tuple[Labels, Part]:
+        """The identity of a domain, and the text of what its XML says."""
+        compiled = domain_series(replace(domain, stats={}), self.selection, self.identity)
+        families = tuple(series.family for series in compiled.series)
+        shape = self._shapes.get((families, compiled.duplicates))
+        if shape is None:
+            shape = self._shapes[families, compiled.duplicates] = _Shape(compiled, {})
+        return compiled.identity, Part(shape, compiled.series, compiled.identity)
+
+    def part(self, keys: tuple[str, ...], values: tuple[StatValue, ...], identity: Labels) -> Part:
+        """The text of what a domain says under all its keys of one first word; without values."""
+        shape = self._of(keys, values)
+        return Part(shape, shape.series, identity)
+
+    def _new_variants(self, keys: tuple[str, ...], types: tuple[type, ...]) -> set[Variant]:
+        return set()
+
+
+def _marks(
+    variant: Variant, values: Sequence[StatValue]
+) -> tuple[tuple[StatValue, ...], tuple[bool, ...]]:
+    """What tells apart the shapes of the same keys and types."""
+    return _getter(variant[0])(values), _presence(variant, values)
+
+
+def _presence(variant: Variant, values: Sequence[StatValue]) -> tuple[bool, ...]:
+    return tuple(_is_present(row, values[place]) for row, place in variant[1])
+
+
+def _word(key: str) -> str:
+    return key.split(".", 1)[0]
+
+
+class _Layout(NamedTuple):
+    """Where the values of each first word are among all of a domain."""
+
+    keys: tuple[str, ...]
+    words: Sequence[tuple[str, tuple[str, ...], Getter]]
+    """The first words of the keys, the keys of each, and what gets their values."""
+
+
+@lru_cache(256)
+def _layout(keys: tuple[str, ...]) -> _Layout:
+    """The layout of keys, which domains with the same ones share."""
+    words: dict[str, list[int]] = defaultdict(list)
+    for place, key in enumerate(keys):
+        words[_word(key)].append(place)
+    return _Layout(
+        keys,
+        [
+            (word, tuple(keys[place] for place in places), _getter(tuple(places)))
+            for word, places in words.items()
+        ],
+    )
+
+
+class Part:
+    """The text of what a domain says under the keys of one first word.
+
+    It alternates between what stays (names, labels) and values, so that rendering means to
+    replace single items of a list. Every line starts with its line break.
+    """
+
+    __slots__ = ("_converted", "pieces", "shape", "values")
+
+    def __init__(self, shape: _Shape, series: Iterable[Series], identity: Labels) -> None:
+        """`series` are those of the shape; `show` is to follow where they have values."""
+        self.shape = shape
+        self.values: tuple[StatValue, ...] = ()
+        self.pieces: list[str] = []
+        for item in series:
+            self.pieces.append(_line(identity, item))
+            if item.keys:
+                self.pieces.append("")
+        self._converted: list[float] = [math.nan] * len(shape.families)
+
+    def show(self, values: tuple[StatValue, ...], stale: set[int]) -> None:
+        """Show other values, which fit the shape; adds the families that read otherwise."""
+        shape, pieces, before = self.shape, self.pieces, self._converted
+        self.values = values
+        converted: list[float] = []
+        for getter, convert in shape.columns:
+            converted += convert(getter(values)) if convert else getter(values)
+        self._converted = converted
+        for place, family, new, old in zip(
+            shape.places, shape.families, converted, before, strict=True
+        ):
+            if new != old:
+                pieces[place] = repr(new)
+                stale.add(family)
+
+
+class DomainPlan:
+    """How the text of one domain is made, for as long as its name and XML stay.
+
+    It is made of parts, by the first word of the statistics' keys, so that a domain which says
+    something new keeps the rest; all that a series needs is under keys of one first word.
+    """
+
+    __slots__ = ("_info", "_layout", "_name", "_shapes", "_stats", "_types", "identity", "parts")
+
+    def __init__(self, domain: DomainSample, shapes: Shapes) -> None:
+        """`take` is to follow."""
+        self._shapes = shapes
+        self._name = domain.name
+        self._info = domain.info
+        self.identity, facts = shapes.part_of_facts(domain)
+        self.parts: dict[str | None, Part] = {None: facts}
+        """By first word; None: what the XML says."""
+        self._layout = _layout(())
+        self._types: list[type] = []
+        self._stats: list[StatValue] = []
+
+    def is_of(self, domain: DomainSample) -> bool:
+        """Whether the domain still has the name and the XML that this plan is for."""
+        return domain.info is self._info and domain.name == self._name
+
+    def take(self, domain: DomainSample, stale: set[int]) -> bool:
+        """Take over a sample; adds families that now read otherwise to `stale`.
+
+        Returns whether there are other series, or other unmapped keys, than before.
         """
-        if domain.info is not self._info or domain.name != self._name:
-            return None
-        if tuple(domain.stats) != self._keys:
-            return None
-        stats = [*domain.stats.values()]
-        if tuple(map(type, stats)) != self._types:
-            return None
-        # Spelling is most of the work, and much of what a domain says stays what it is.
-        if stats == self._stats:
-            return ()
-        if self._structure(stats) != self._structure(self._stats):
-            return None
-        if self._optional and self._presence(stats) != self._present:
-            return None
-        self._stats = stats
-        return self._spell(self._converted(stats))
+        keys, stats = tuple(domain.stats), [*domain.stats.values()]
+        types = [*map(type, stats)]
+        alike = keys == self._layout.keys and types == self._types
+        # Much of what domains say stays what it is.
+        if alike and stats == self._stats:
+            return False
+        reshaped = not alike and self._drop_others(keys, types, stale)
+        for word, part_keys, getter in self._layout.words:
+            values, part = getter(stats), self.parts.get(word)
+            if part is not None:
+                if values == part.values:
+                    continue
+                if part.shape.fits(values):
+                    part.show(values, stale)
+                    continue
+                stale.update(part.shape.spans)
+            part = self.parts[word] = self._shapes.part(part_keys, values, self.identity)
+            part.show(values, stale)
+            stale.update(part.shape.spans)
+            reshaped = True
+        self._types, self._stats = types, stats
+        return reshaped
 
-    def lines(self, family: int) -> list[str]:
-        """The domain's lines of a family, in pieces; none when it has no such series."""
-        return self._pieces[self._starts[family] : self._starts[family + 1]]
+    def _drop_others(self, keys: tuple[str, ...], types: list[type], stale: set[int]) -> bool:
+        """Keep the parts only that still have the same keys and types; whether any had not."""
+        self._layout = _layout(keys)
+        kept = {
+            word
+            for word, part_keys, getter in self._layout.words
+            if (part := self.parts.get(word)) is not None
+            and part.shape.keys == part_keys
+            and part.shape.types == getter(types)
+        }
+        dropped = self.parts.keys() - kept - {None}
+        for word in dropped:
+            stale.update(self.parts.pop(word).shape.spans)
+        return bool(dropped)
 
-    def _converted(self, stats: Sequence[Any]) -> list[float]:
-        values: list[float] = []
-        for getter, convert in self._columns:
-            values += convert(getter(stats)) if convert else getter(stats)
-        return values
+    @property
+    def counts(self) -> Iterable[tuple[int, int]]:
+        """Families, and how many series each has."""
+        return (item for part in self.parts.values() for item in part.shape.counts.items())
 
-    def _spell(self, values: list[float]) -> set[int]:
-        changed = [*compress(range(len(values)), map(ne, values, self._values))]
-        for number in changed:
-            self._pieces[self._places[number]] = repr(values[number])
-        self._values = values
-        return {self._families[number] for number in changed}
+    @property
+    def unmapped(self) -> Iterable[str]:
+        """Keys that no series is made of and that are not withheld."""
+        return (key for part in self.parts.values() for key in part.shape.unmapped)
 
-    def _presence(self, stats: Sequence[StatValue]) -> list[bool]:
-        return [_is_present(row, stats[place]) for row, place in self._optional]
+    @property
+    def duplicates(self) -> int:
+        """Series left out because their name and labels were taken."""
+        return sum(part.shape.duplicates for part in self.parts.values())
 
 
 def _line(identity: Labels, series: Series) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
 from libvirt_exporter.catalogue.metric import Metric
 from libvirt_exporter.model import DomainSample, Stats
 from libvirt_exporter.render import labels
-from libvirt_exporter.render.plan import DomainPlan, Identity, as_domain
+from libvirt_exporter.render.plan import DomainPlan, Identity, Shapes, as_domain
 from libvirt_exporter.render.selection import Selection
 from libvirt_exporter.render.tally import Tally
 
@@ -41,7 +41,7 @@ class TextRenderer:
     ) -> None:
         """`series_limit` is the most series of domains to show, 0 for no limit."""
         self._selection = selection
-        self._identity = identity or Identity()
+        self._shapes = Shapes(selection, identity or Identity())
         self._series_limit = series_limit
         self._plans: dict[str, DomainPlan] = {}
         self._listed: list[DomainPlan] = []
@@ -49,17 +49,23 @@ class TextRenderer:
         """Those of the domains that have series, as their identity is not another one's."""
         self._tally = Tally(selection)
         self._texts = [""] * len(selection.families)
+        self._stale: set[int] = set()
+        """Families whose text is not yet that of the plans."""
 
     def render(
         self, domains: Iterable[DomainSample], host_stats: Stats | None = None
     ) -> DomainText:
         """The lines of all domains and of the host; families are in the catalogue's order."""
-        changed = self._take(chain([as_domain(host_stats)] if host_stats else [], domains))
-        for family in changed:
+        self._take(chain([as_domain(host_stats)] if host_stats else [], domains))
+        for family in self._stale:
+            word = self._shapes.words[family]
             pieces: list[str] = []
             for plan in self._shown:
-                pieces += plan.lines(family)
+                part = plan.parts.get(word)
+                if part is not None and (span := part.shape.spans.get(family)) is not None:
+                    pieces += part.pieces[span]
             self._texts[family] = "".join(pieces)
+        self._stale = set()
         return DomainText(
             tuple(
                 (self._selection.families[family], self._texts[family])
@@ -68,23 +74,24 @@ class TextRenderer:
             self._tally,
         )
 
-    def _take(self, domains: Iterable[DomainSample]) -> Collection[int]:
-        """Bring the plans up to date; the families whose text is another one by that."""
+    def _take(self, domains: Iterable[DomainSample]) -> None:
+        """Bring the plans and the tally up to date."""
         plans: dict[str, DomainPlan] = {}
         listed: list[DomainPlan] = []
-        changed: set[int] = set()
+        reshaped = False
         for domain in domains:
+            # Of two domains of one UUID, the second has a plan for this once.
             plan = self._plans.get(domain.uuid) if domain.uuid not in plans else None
-            families = None if plan is None else plan.take(domain)
-            if plan is None or families is None:
-                plan = DomainPlan(domain, self._selection, self._identity)
-            else:
-                changed.update(families)
+            if plan is None or not plan.is_of(domain):
+                plan = DomainPlan(domain, self._shapes)
+            reshaped |= plan.take(domain, self._stale)
             plans.setdefault(domain.uuid, plan)
             listed.append(plan)
         self._plans = plans
-        if listed == self._listed:
-            return changed
+        if listed != self._listed:
+            self._stale.update(range(len(self._texts)))
+        elif not reshaped:
+            return
         self._listed = listed
         self._tally = Tally(self._selection)
         self._shown = [
@@ -92,7 +99,6 @@ class TextRenderer:
             for plan in listed
             if self._tally.add(plan.identity, plan.counts, plan.duplicates, plan.unmapped)
         ]
-        return range(len(self._texts))
 
 
 def header(row: Metric, *, openmetrics: bool) -> str:
