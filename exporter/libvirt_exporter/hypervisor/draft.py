@@ -58,6 +58,10 @@ class DomainDraft:
         self.excused = False
         """What is missing is the domain's own doing: it hangs, is busy for long, or is gone."""
 
+    def let_go(self) -> None:
+        """Drop the answers, which a sample has; lanes remember the draft until they read again."""
+        self.no_monitor = self.monitor = self.fallback = _NOTHING
+
 
 class DomainSource(Protocol):
     """Something that knows more of a domain than its statistics say."""

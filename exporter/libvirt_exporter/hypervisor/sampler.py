@@ -200,6 +200,8 @@ class Sampler:
         }
         for waiter in sharing:
             self._answer(waiter, frozen[waiter.request])
+        for domain in draft.domains.values():
+            domain.let_go()
         self._observer.sample_taken(draft.duration)
         self._reached(draft.error)
         self._start()

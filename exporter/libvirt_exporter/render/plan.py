@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter, itemgetter
+from sys import intern
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -294,6 +295,7 @@ def _text(value: StatValue | None) -> str:
 
 
 Getter = Callable[[Sequence[Any]], tuple[Any, ...]]
+
 _CONVERT: Mapping[Scale, Callable[[tuple[Any, ...]], Iterable[float]]] = {
     # Of use for bools only, which are numbers that do not look like it.
     Scale.ONE: lambda values: [+value for value in values],
@@ -328,8 +330,8 @@ class _Shape:
         values = tuple(stats.values())
         self.keys = tuple(stats)
         self.types = tuple(map(type, values))
-        self.series: Sequence[Series] = ()
-        """Without the labels that identify a domain; where others may be of this shape."""
+        self.pieces: Sequence[str] = ()
+        """The text without identities and values, where others may be of this shape."""
         self.unmapped = compiled.unmapped
         self.duplicates = compiled.duplicates
         self.variant: Variant = (
@@ -345,17 +347,13 @@ class _Shape:
         converted = [series for column in columns for series in column.series]
         self.families = [series.family for series in converted]
         """Of the values as they are converted."""
-        self.spans: dict[int, slice] = {}
+        places = {id(series): 4 * number for number, series in enumerate(compiled.series)}
+        self.spans = {
+            family: slice(places[id(first)], places[id(first)] + 4 * self.counts[family])
+            for family, (first, *_) in groupby(compiled.series, key=attrgetter("family"))
+        }
         """Where each family is in the pieces of a text."""
-        places: dict[int, int] = {}
-        end = 0
-        for family, group in groupby(compiled.series, key=attrgetter("family")):
-            start = end
-            for series in group:
-                places[id(series)] = end + 1
-                end += 2 if series.keys else 1
-            self.spans[family] = slice(start, end)
-        self.places = [places[id(series)] for series in converted]
+        self.places = [places[id(series)] + 3 for series in converted]
         """Of the values in the pieces of a text."""
 
     def fits(self, values: tuple[StatValue, ...]) -> bool:
@@ -379,20 +377,10 @@ class Shapes:
         self._shapes: WeakValueDictionary[Hashable, _Shape] = WeakValueDictionary()
         self._variants = lru_cache(1024)(self._new_variants)
 
-    def _of(self, keys: tuple[str, ...], values: tuple[StatValue, ...]) -> _Shape:
-        types = tuple(map(type, values))
-        variants = self._variants(keys, types)
-        for variant in variants:
-            shape = self._shapes.get((keys, types, variant, *_marks(variant, values)))
-            if shape is not None:
-                return shape
-        stats = dict(zip(keys, values, strict=True))
-        compiled = domain_series(as_domain(stats), self.selection, self.identity)
-        shape = _Shape(compiled, stats)
-        shape.series = compiled.series
-        variants.add(shape.variant)
-        self._shapes[keys, types, shape.variant, *shape.marks] = shape
-        return shape
+    def part(self, keys: tuple[str, ...], values: tuple[StatValue, ...], identity: str) -> Part:
+        """The text of what a domain says under all its keys of one first word; without values."""
+        shape = self._of(keys, values, bare=not identity)
+        return Part(shape, shape.pieces, identity)
 
     def part_of_facts(self, domain: DomainSample) -> tuple[Labels, Part]:
         """The identity of a domain, and the text of what its XML says."""
@@ -401,12 +389,24 @@ class Shapes:
         shape = self._shapes.get((families, compiled.duplicates))
         if shape is None:
             shape = self._shapes[families, compiled.duplicates] = _Shape(compiled, {})
-        return compiled.identity, Part(shape, compiled.series, compiled.identity)
+        identity = labels.render(compiled.identity)
+        pieces = _pieces(compiled.series, bare=not identity)
+        return compiled.identity, Part(shape, pieces, identity)
 
-    def part(self, keys: tuple[str, ...], values: tuple[StatValue, ...], identity: Labels) -> Part:
-        """The text of what a domain says under all its keys of one first word; without values."""
-        shape = self._of(keys, values)
-        return Part(shape, shape.series, identity)
+    def _of(self, keys: tuple[str, ...], values: tuple[StatValue, ...], *, bare: bool) -> _Shape:
+        types = tuple(map(type, values))
+        variants = self._variants(keys, types)
+        for variant in variants:
+            shape = self._shapes.get((bare, keys, types, variant, *_marks(variant, values)))
+            if shape is not None:
+                return shape
+        stats = dict(zip(keys, values, strict=True))
+        compiled = domain_series(as_domain(stats), self.selection, self.identity)
+        shape = _Shape(compiled, stats)
+        shape.pieces = _pieces(compiled.series, bare=bare)
+        variants.add(shape.variant)
+        self._shapes[bare, keys, types, shape.variant, *shape.marks] = shape
+        return shape
 
     def _new_variants(self, keys: tuple[str, ...], types: tuple[type, ...]) -> set[Variant]:
         return set()
@@ -453,21 +453,18 @@ def _layout(keys: tuple[str, ...]) -> _Layout:
 class Part:
     """The text of what a domain says under the keys of one first word.
 
-    It alternates between what stays (names, labels) and values, so that rendering means to
-    replace single items of a list. Every line starts with its line break.
+    It is in pieces, four for each line (`_pieces`), so that rendering means to replace single items
+    of a list, and domains share most of them.
     """
 
     __slots__ = ("_converted", "pieces", "shape", "values")
 
-    def __init__(self, shape: _Shape, series: Iterable[Series], identity: Labels) -> None:
-        """`series` are those of the shape; `show` is to follow where they have values."""
+    def __init__(self, shape: _Shape, pieces: Sequence[str], identity: str) -> None:
+        """`pieces` are copied; `show` is to follow where they lack values."""
         self.shape = shape
         self.values: tuple[StatValue, ...] = ()
-        self.pieces: list[str] = []
-        for item in series:
-            self.pieces.append(_line(identity, item))
-            if item.keys:
-                self.pieces.append("")
+        self.pieces = [*pieces]
+        self.pieces[1::4] = [identity] * (len(pieces) // 4)
         self._converted: list[float] = [math.nan] * len(shape.families)
 
     def show(self, values: tuple[StatValue, ...], stale: set[int]) -> None:
@@ -493,7 +490,17 @@ class DomainPlan:
     something new keeps the rest; all that a series needs is under keys of one first word.
     """
 
-    __slots__ = ("_info", "_layout", "_name", "_shapes", "_stats", "_types", "identity", "parts")
+    __slots__ = (
+        "_identity",
+        "_info",
+        "_layout",
+        "_name",
+        "_shapes",
+        "_stats",
+        "_types",
+        "identity",
+        "parts",
+    )
 
     def __init__(self, domain: DomainSample, shapes: Shapes) -> None:
         """`take` is to follow."""
@@ -501,6 +508,7 @@ class DomainPlan:
         self._name = domain.name
         self._info = domain.info
         self.identity, facts = shapes.part_of_facts(domain)
+        self._identity = labels.render(self.identity)
         self.parts: dict[str | None, Part] = {None: facts}
         """By first word; None: what the XML says."""
         self._layout = _layout(())
@@ -532,7 +540,7 @@ class DomainPlan:
                     part.show(values, stale)
                     continue
                 stale.update(part.shape.spans)
-            part = self.parts[word] = self._shapes.part(part_keys, values, self.identity)
+            part = self.parts[word] = self._shapes.part(part_keys, values, self._identity)
             part.show(values, stale)
             stale.update(part.shape.spans)
             reshaped = True
@@ -570,11 +578,24 @@ class DomainPlan:
         return sum(part.shape.duplicates for part in self.parts.values())
 
 
-def _line(identity: Labels, series: Series) -> str:
-    """All of a series' line that stays."""
-    both = ",".join(filter(None, (labels.render(identity), labels.render(series.own))))
-    start = f"\n{series.name}{{{both}}} " if both else f"\n{series.name} "
-    return start if series.keys else f"{start}{series.constant}"
+def _pieces(series: Iterable[Series], *, bare: bool) -> list[str]:
+    """Lines as line break and name, place for the identity, own labels, constant or its place.
+
+    `bare`: there is no identity.
+    """
+    pieces: list[str] = []
+    for item in series:
+        own = labels.render(item.own)
+        opening = "" if bare and not own else "{"
+        comma = "," if own and not bare else ""
+        closing = "}" if opening else ""
+        pieces += (
+            intern(f"\n{item.name}{opening}"),
+            "",
+            intern(f"{comma}{own}{closing} "),
+            "" if item.keys else str(item.constant),
+        )
+    return pieces
 
 
 class _Column(NamedTuple):
