@@ -370,10 +370,6 @@ class Shapes:
     def __init__(self, selection: Selection, identity: Identity) -> None:
         self.selection = selection
         self.identity = identity
-        self.words = [
-            None if isinstance(row, Fact) else _word(row.source) for row in selection.families
-        ]
-        """The first word of the keys that each family comes from; None: from the XML."""
         self._shapes: WeakValueDictionary[Hashable, _Shape] = WeakValueDictionary()
         self._variants = lru_cache(1024)(self._new_variants)
 

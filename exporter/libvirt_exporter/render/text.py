@@ -57,14 +57,14 @@ class TextRenderer:
     ) -> DomainText:
         """The lines of all domains and of the host; families are in the catalogue's order."""
         self._take(chain([as_domain(host_stats)] if host_stats else [], domains))
+        pieces: dict[int, list[str]] = {family: [] for family in self._stale}
+        for plan in self._shown:
+            for part in plan.parts.values():
+                for family, span in part.shape.spans.items():
+                    if family in pieces:
+                        pieces[family] += part.pieces[span]
         for family in self._stale:
-            word = self._shapes.words[family]
-            pieces: list[str] = []
-            for plan in self._shown:
-                part = plan.parts.get(word)
-                if part is not None and (span := part.shape.spans.get(family)) is not None:
-                    pieces += part.pieces[span]
-            self._texts[family] = "".join(pieces)
+            self._texts[family] = "".join(pieces[family])
         self._stale = set()
         return DomainText(
             tuple(
