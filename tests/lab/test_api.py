@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from tests.lab.daemon import PrivateLibvirtd, wait_until
 from tests.lab.domains import paused_domain, shutoff_domain
@@ -114,9 +114,14 @@ def _check(operation: schemathesis.APIOperation[Any, Any, Any, Any], mode: Gener
     )
     def check(case: schemathesis.Case[Any]) -> None:
         answer = case.call()
+        excluded: list[Any] = []
         # That strict refuses names which are unknown here is beyond a schema.
-        strict = answer.status_code == 400 and "unknown field" in answer.text
-        case.validate_response(answer, excluded_checks=[positive_data_acceptance] if strict else [])
+        if answer.status_code == 400 and "unknown field" in answer.text:
+            excluded.append(positive_data_acceptance)
+        # An address holds text: a number in place of a name reads like a name, and {} like nothing.
+        if case.method == "GET":
+            excluded.append(negative_data_rejection)
+        case.validate_response(answer, excluded_checks=excluded)
 
     check()
 
