@@ -175,6 +175,28 @@ async def test_unparsable_xml_costs_its_domain_and_is_told_once(
     assert len(caplog.records) == 1
 
 
+async def test_a_mistake_in_reading_one_domain_costs_that_domain_only(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reading goes on, for the others and for those that come later."""
+
+    def odd(**_definition: bool) -> str:
+        raise RecursionError("too deep")
+
+    fake = FakeHost(2)
+    monkeypatch.setattr(fake[0], "xml", odd)
+    with caplog.at_level(logging.WARNING):
+        async with inventory_of(fake) as inventory:
+            fake.add(FakeDomain(7))
+            inventory.mark(fake[0].uuid)
+            inventory.reconcile(names(fake))
+            await settle(inventory, fake)
+            assert inventory.unparsable == (fake[0].uuid,)
+            assert inventory.get(fake[1].uuid) is not None
+            assert inventory.get(fake[2].uuid) is not None
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
 async def test_snapshots_that_cannot_be_read_cost_themselves() -> None:
     """A checkpoint may be deleted just when it is to be read; the XML is known all the same."""
     fake = FakeHost(1)

@@ -26,7 +26,9 @@ def _zone(name: str) -> tzinfo | None:
     """A time zone of the machine's database by name; None when it has none of that name."""
     try:
         return ZoneInfo(name)
-    except (OSError, ValueError, KeyError):  # libvirt takes any text; some are directories there
+    except (OSError, ValueError, KeyError, RecursionError):
+        # libvirt takes any text. Some are directories there, and one of a thousand steps is more
+        # than Python's import system can follow (3.11).
         return None
 
 

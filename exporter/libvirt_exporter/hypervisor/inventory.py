@@ -209,18 +209,22 @@ class Inventory:
         self._due.setdefault(uuid, asyncio.get_running_loop().time() + seconds)
 
     def _failed(self, uuid: str, failure: Exception) -> None:
-        if isinstance(failure, DomainXmlError):
+        if isinstance(failure, CallError):
+            if failure.error_class is ErrorClass.GONE:
+                self._forget(uuid)
+                return
+            log.debug("XML of domain %s not read: %s", uuid, failure)
+        else:
             self._infos.pop(uuid, None)
             if uuid not in self._unparsable:
                 self._unparsable.add(uuid)
                 log.warning(
-                    "the XML of domain %s cannot be used, its info is left out: %s", uuid, failure
+                    "the XML of domain %s cannot be used, its info is left out: %s",
+                    uuid,
+                    failure,
+                    # Of a mistake in reading it, the text alone would tell little.
+                    exc_info=None if isinstance(failure, ValueError) else failure,
                 )
-        elif isinstance(failure, CallError) and failure.error_class is ErrorClass.GONE:
-            self._forget(uuid)
-            return
-        else:
-            log.debug("XML of domain %s not read: %s", uuid, failure)
         self._again(uuid, RETRY)
 
     def _forget(self, uuid: str) -> None:

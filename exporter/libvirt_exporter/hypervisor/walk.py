@@ -34,7 +34,7 @@ class Walk(Generic[T]):
 
     answers: dict[str, T] = field(default_factory=dict)
     failures: dict[str, Exception] = field(default_factory=dict)
-    """CallError, or a ValueError that the visit raised."""
+    """CallError, or whatever else the visit raised."""
     blocked: dict[str, Connection] = field(default_factory=dict)
     """Domains that block, and the connection stuck at each."""
 
@@ -60,7 +60,7 @@ class _Progress(Generic[T]):
                 if not session.alive:
                     raise
                 self.failures.append((uuid, CallError(str(error), classify(error))))
-            except ValueError as error:
+            except Exception as error:  # noqa: BLE001 - it must cost this domain only
                 self.failures.append((uuid, error))
             self.visited += 1
             if time.monotonic() >= end:
