@@ -284,6 +284,20 @@ async def test_a_mode_defined_while_the_domain_runs_counts_from_its_next_start()
             assert [mode(inventory, domain) for domain in fake.domains.values()] == modes
 
 
+async def test_host_model_is_known_of_a_domain_once_it_has_a_definition() -> None:
+    """One that is migrated here runs before it has one; if that goes, what it told stays."""
+    fake = FakeHost(1)
+    fake[0].cpu_mode, fake[0].persistent = "host-model", False
+    async with inventory_of(fake) as inventory:
+        for persistent, known in ((False, "custom"), (True, "host-model"), (False, "host-model")):
+            fake[0].persistent = persistent
+            for _ in range(2):
+                inventory.mark(fake[0].uuid)
+                await settle(inventory, fake)
+                assert mode(inventory, fake[0]) == known
+        assert fake[0].own_calls.count("definition") == 1
+
+
 async def test_nobody_waits_for_xml_that_may_not_be_asked_for() -> None:
     """As many calls are stuck as may be; the XML is read when one has come back."""
     fake = FakeHost(1)

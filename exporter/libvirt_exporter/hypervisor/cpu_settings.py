@@ -35,13 +35,15 @@ def cpu_mode(domain: libvirt.virDomain, info: DomainInfo, before: DomainInfo | N
 
     A domain that runs with host-model has a custom model in its XML (9.0), and host-model in the
     definition that it is next started with. `before`: what was known of the domain. It decides for
-    the same run, as the definition may be another one by now. Runs on the connection's thread.
+    the same run, as the definition may be another one by now; unless the domain had none yet: one
+    that is migrated here gets it when it has arrived (9.0). Runs on the connection's thread.
     Raises libvirt.libvirtError, and DomainXmlError for a definition that cannot be used.
     """
     if info.id is None or info.cpu_mode != "custom":
         return info.cpu_mode
-    if before is not None and before.id == info.id:
-        return before.cpu_mode
+    known = before if before is not None and before.id == info.id else None
+    if known is not None and (known.persistent or known.cpu_mode != "custom"):
+        return known.cpu_mode
     if info.persistent and read_cpu_mode(domain.XMLDesc(_DEFINITION)) == "host-model":
         return "host-model"
     return info.cpu_mode
