@@ -26,6 +26,7 @@ from libvirt_exporter.model import (
     GroupOutcome,
     HostInfo,
     HostSample,
+    Stats,
     StatValue,
 )
 from libvirt_exporter.render import keys
@@ -54,7 +55,7 @@ texts = (
     | st.sampled_from(["\ud800", "a\0b", "%s %(x)d %%", "\r\u2028\x85", "ü" * 1500, "x" * 3000])
     | st.text(st.characters(), max_size=6)
 )
-simple: st.SearchStrategy[StatValue] = st.sampled_from([0, 0.5, True, "vda"])
+simple: st.SearchStrategy[StatValue] = st.sampled_from([0, 0.0, 0.5, True, "vda"])
 floats = st.sampled_from([float("nan"), float("inf"), float("-inf")]) | st.floats(0, 1e30)
 
 
@@ -155,6 +156,7 @@ domain_samples = st.builds(
     info=st.none() | infos,
     missing_groups=st.lists(st.sampled_from(["block", "vcpu"]), unique=True).map(tuple),
 )
+host_stats: st.SearchStrategy[Stats] = st.just({}) | stats()
 host_samples = st.builds(
     HostSample,
     timestamp=st.just(0.0),
@@ -165,7 +167,7 @@ host_samples = st.builds(
     groups=st.just((GroupOutcome(group="block", success=False, duration=0.5),)),
     phases=st.just({"list": 0.25}),
     unparsable=st.just((UUIDS[0],)),
-    stats=st.just({}) | stats(),
+    stats=host_stats,
     lanes=st.just({"node": 0.5}),
 )
 patterns = st.lists(
@@ -260,35 +262,73 @@ def changed(draw: st.DrawFn, domain: DomainSample) -> DomainSample:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[list[DomainSample]]:
-    """Samples of a host one after the other, as lists of domains."""
-    history = [draw(st.lists(domain_samples, min_size=1, max_size=2))]
-    for _ in range(draw(st.integers(1, 3))):
-        later = [draw(changed(domain)) for domain in history[-1]]
-        if draw(st.integers(0, 4)) == 0:
-            later.reverse()
-        history.append(later)
+def histories(draw: st.DrawFn) -> list[tuple[list[DomainSample], Stats]]:
+    """Samples of a host one after the other, as lists of domains and what is known of the host."""
+    history = [(draw(st.lists(domain_samples, min_size=1, max_size=3)), draw(host_stats))]
+    for _ in range(draw(st.integers(1, 4))):
+        before, host = history[-1]
+        later = [draw(st.just(domain) | changed(domain)) for domain in before]
+        match draw(st.sampled_from(["", "", "", "order", "come", "go", "back", "host"])):
+            case "order":
+                later.reverse()
+            case "come":
+                later.insert(draw(st.integers(0, len(later))), draw(domain_samples))
+            case "go" if later:
+                del later[draw(st.integers(0, len(later) - 1))]
+            case "back":
+                later = [*history[0][0]]
+            case "host":
+                host = draw(host_stats)
+        history.append((later, host))
     return history
 
 
-def shown(rendered: DomainText) -> Any:
+def shown(rendered: DomainText, series_limit: int) -> Any:
     """All that a rendering says."""
     tally = rendered.tally
     return (
         [(row.name, lines) for row, lines in rendered.families],
-        tally.series(0),
-        tally.dropped(0),
+        tally.series(series_limit),
+        tally.dropped(series_limit),
         tally.unmapped(),
     )
 
 
-@given(history=histories(), selection=selections)
+@given(history=histories(), selection=selections, identity=identities, series_limit=limits)
 def test_kept_plans_render_like_new_ones(
-    history: list[list[DomainSample]], selection: Selection
+    history: list[tuple[list[DomainSample], Stats]],
+    selection: Selection,
+    identity: Identity,
+    series_limit: int,
 ) -> None:
     """Whatever changed since the last sample, no plan is used that does not fit any more."""
-    renderer = TextRenderer(selection)
 
-    for domains in history:
-        expected = TextRenderer(selection).render(domains)
-        assert shown(renderer.render(domains)) == shown(expected)
+    def renderer() -> TextRenderer:
+        return TextRenderer(selection, identity, series_limit=series_limit)
+
+    kept = renderer()
+    for domains, host in history:
+        expected = renderer().render(domains, host)
+        assert shown(kept.render(domains, host), series_limit) == shown(expected, series_limit)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_rendering_that_fails_leaves_nothing_behind(count: int) -> None:
+    """What is shown next is right, although one plan had taken over the sample by then."""
+    selection = Selection({group.name for group in GROUPS}, ["*"])
+    kept = TextRenderer(selection)
+
+    def domains(first: dict[str, StatValue], second: int) -> list[DomainSample]:
+        found: list[dict[str, StatValue]] = [first, {"cpu.time": second}]
+        return [
+            DomainSample(uuid=uuid, name=uuid, active=True, stats=stats, timestamp=0.0)
+            for uuid, stats in zip(UUIDS[:2], found, strict=True)
+        ]
+
+    kept.render(domains({"cpu.time": 1}, 1))
+    later: dict[str, StatValue] = {"cpu.time": 2, "balloon.current": 3}
+    with pytest.raises(OverflowError):
+        kept.render(domains(later, 10**400))
+    after = domains(later, 1)[:count]
+
+    assert shown(kept.render(after), 0) == shown(TextRenderer(selection).render(after), 0)

@@ -44,7 +44,8 @@ class TextRenderer:
         self._shapes = Shapes(selection, identity or Identity())
         self._series_limit = series_limit
         self._plans: dict[str, DomainPlan] = {}
-        self._listed: list[DomainPlan] = []
+        self._listed: list[DomainPlan] | None = None
+        """None: none of the texts is known to be right."""
         self._shown: list[DomainPlan] = []
         """Those of the domains that have series, as their identity is not another one's."""
         self._tally = Tally(selection)
@@ -76,23 +77,25 @@ class TextRenderer:
 
     def _take(self, domains: Iterable[DomainSample]) -> None:
         """Bring the plans and the tally up to date."""
+        kept, before = self._plans, self._listed
+        # If this fails, no plan is left that has taken over a sample in part.
+        self._plans, self._listed = {}, None
         plans: dict[str, DomainPlan] = {}
         listed: list[DomainPlan] = []
         reshaped = False
         for domain in domains:
             # Of two domains of one UUID, the second has a plan for this once.
-            plan = self._plans.get(domain.uuid) if domain.uuid not in plans else None
+            plan = kept.get(domain.uuid) if domain.uuid not in plans else None
             if plan is None or not plan.is_of(domain):
                 plan = DomainPlan(domain, self._shapes)
             reshaped |= plan.take(domain, self._stale)
             plans.setdefault(domain.uuid, plan)
             listed.append(plan)
-        self._plans = plans
-        if listed != self._listed:
+        self._plans, self._listed = plans, listed
+        if listed != before:
             self._stale.update(range(len(self._texts)))
         elif not reshaped:
             return
-        self._listed = listed
         self._tally = Tally(self._selection)
         self._shown = [
             plan
