@@ -773,7 +773,10 @@ def test_a_group_that_hangs_together_with_no_mark_is_still_told_missing() -> Non
 def test_a_source_that_fails_for_one_domain_costs_that_domain_only_what_it_knows(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The sample goes on; the log tells once that it began and once that it is over."""
+    """The sample goes on; the log tells once that it began and once that it is over.
+
+    A sample without domains, as the host does not answer, tells of neither.
+    """
     caplog.set_level(logging.INFO, "libvirt_exporter.hypervisor.source_failures")
     fake, recorder = FakeHost(3), Recorder()
     bad = fake[1].uuid
@@ -787,7 +790,12 @@ def test_a_source_that_fails_for_one_domain_costs_that_domain_only_what_it_knows
     with host_of(fake, observer=recorder) as host:
         with monkeypatch.context() as patch:
             patch.setattr(ProcessStats, "domain_stats", fail)
-            samples = [take(host) for _ in range(2)]
+            samples = [take(host)]
+            fake.refusal = libvirt_error(libvirt.VIR_ERR_NO_CONNECT)
+            fake.drop_connections()
+            assert not take(host).up
+            fake.refusal = None
+            samples += [take(host)]
         healed = take(host)
     for sample in samples:
         assert sample.up
@@ -800,7 +808,9 @@ def test_a_source_that_fails_for_one_domain_costs_that_domain_only_what_it_knows
         assert "block.0.rd.reqs" in known["vm1"].stats
     assert healed.up
     assert recorder.failures == 2
-    begun, over = caplog.messages
+    begun, over = (
+        record.message for record in caplog.records if record.name.endswith("source_failures")
+    )
     assert begun.startswith(f"domain vm1 ({bad}): what ProcessStats knows of it is left out")
     assert over == f"domain vm1 ({bad}): ProcessStats no longer fails"
 

@@ -195,7 +195,8 @@ class HostDraft:
                     missing_groups=tuple(sorted(domain.missing)) if domain.missing else (),
                 )
             )
-        failures.conclude(sources)
+        # Of a host that does not answer there are no domains to ask for.
+        failures.conclude(sources if self.up else (), self.domains)
         return HostSample(
             timestamp=self.timestamp,
             duration=self.duration,

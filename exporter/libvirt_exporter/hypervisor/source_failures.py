@@ -7,7 +7,7 @@ the sample of the others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from libvirt_exporter.hypervisor.observer import Observer
 
@@ -36,12 +36,14 @@ class SourceFailures:
                 exc_info=error,
             )
 
-    def conclude(self, sources: Sequence[object]) -> None:
-        """The sample is made; these sources were asked for it, of all domains."""
+    def conclude(self, sources: Sequence[object], listed: Container[str]) -> None:
+        """The sample is made; these sources were asked for it, of all domains there are."""
         if not self._failing:
             return
         for source, uuid in [*self._failing]:
             if source in sources and (source, uuid) not in self._now:
                 name = self._failing.pop((source, uuid))
+                if uuid not in listed:
+                    continue
                 log.info("domain %s (%s): %s no longer fails", name, uuid, type(source).__name__)
         self._now.clear()
