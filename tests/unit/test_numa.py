@@ -42,7 +42,8 @@ class Libvirt:
     """A daemon of a machine with two nodes; its connections and domains are itself."""
 
     def __init__(self) -> None:
-        self.capabilities = FOUR_CPUS
+        self.capabilities: str | None = FOUR_CPUS
+        """None: the driver lacks the call."""
         self.calls: list[str] = []
         self.on = {0: 0, 1: 1, 2: 3, 3: 0, 4: 2}
         """CPU of the host by vCPU."""
@@ -56,6 +57,8 @@ class Libvirt:
 
     def getCapabilities(self) -> str:  # noqa: N802
         self.calls.append("capabilities")
+        if self.capabilities is None:
+            raise libvirt_error(libvirt.VIR_ERR_NO_SUPPORT)
         return self.capabilities
 
     def lookupByUUIDString(self, uuid: str) -> Any:  # noqa: N802
@@ -167,13 +170,15 @@ async def test_a_refusal_costs_one_call_a_minute() -> None:
     assert daemon.calls.count("vcpus") == 1
 
 
-@pytest.mark.parametrize("xml", ["<capabilities><host/></capabilities>", "<capabilities/>"])
-async def test_a_host_without_topology_has_no_nodes(xml: str) -> None:
-    """As with drivers that do not tell of one."""
+@pytest.mark.parametrize("xml", ["<capabilities><host/></capabilities>", "<capabilities/>", None])
+async def test_a_host_without_topology_has_no_nodes(xml: str | None) -> None:
+    """As with drivers that do not tell of one; it is not asked for again."""
     daemon = Libvirt()
     daemon.capabilities = xml
     with asked(daemon) as lane:
         assert await lane.read() == {}
+        assert await lane.read() == {}
+    assert daemon.calls.count("capabilities") == 1
 
 
 async def test_capabilities_that_are_no_xml_are_an_error_of_the_reading() -> None:

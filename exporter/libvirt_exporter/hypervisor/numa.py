@@ -12,6 +12,7 @@ import libvirt
 from libvirt_exporter.hypervisor.connection import Connections, Session
 from libvirt_exporter.hypervisor.deadline import Deadline
 from libvirt_exporter.hypervisor.draft import DomainDraft
+from libvirt_exporter.hypervisor.errors import if_supported
 from libvirt_exporter.hypervisor.object_lane import xml_root
 from libvirt_exporter.hypervisor.walking_lane import WalkingLane
 from libvirt_exporter.hypervisor.xml_values import integer
@@ -89,10 +90,12 @@ class NumaLane(WalkingLane):
 def numa_nodes(session: Session) -> Mapping[int, int]:
     """The host's NUMA node of each of its CPUs, asked once in a connection's life.
 
-    Runs on the connection's thread. Raises libvirt.libvirtError, or ValueError.
+    Empty where the driver does not tell. Runs on the connection's thread. Raises
+    libvirt.libvirtError, or ValueError.
     """
     if session.numa_nodes is None:
-        topology = xml_root(session.conn.getCapabilities()).find("host/topology")
+        capabilities = if_supported(session.conn.getCapabilities) or "<capabilities/>"
+        topology = xml_root(capabilities).find("host/topology")
         cells = () if topology is None else topology.iterfind("cells/cell")
         session.numa_nodes = {
             cpu: node
