@@ -171,6 +171,8 @@ class Queries:
         """Loop time of the last event."""
         self._taking: set[asyncio.Future[object]] = set()
         """Samples that are being taken for those who asked."""
+        self._left: asyncio.Future[object] | None = None
+        """The latest of them that somebody went on without."""
         self._waiting = 0
         self._watcher: asyncio.Task[None] | None = None
         self._ended = False
@@ -262,12 +264,15 @@ class Queries:
 
     async def _sampled(self, within: float) -> None:
         """Have a sample taken; UnavailableError when that takes longer, in seconds, unless 0."""
-        taking = asyncio.ensure_future(self._take())
-        self._taking.add(taking)
-        taking.add_done_callback(self._taking.discard)
-        # Who goes on without it leaves it to the next one who asks.
+        taking = self._left
+        # However many go on without one, those who ask after them share one.
+        if taking is None or taking.done():
+            taking = asyncio.ensure_future(self._take())
+            self._taking.add(taking)
+            taking.add_done_callback(self._taking.discard)
         await asyncio.wait({taking}, timeout=within or None)
         if not taking.done():
+            self._left = taking
             raise UnavailableError(f"libvirt has not answered in {within:g} s", "try again later")
         taking.result()
 

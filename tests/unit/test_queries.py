@@ -366,8 +366,9 @@ def test_who_has_little_time_is_told_that_libvirt_takes_longer() -> None:
         async with Desk(domain(ONE), max_age=60.0) as desk:
             patient = desk.queries
             desk.queries = Queries(desk.terms(max_age=60.0), sample=slow, thread=desk.thread)
-            with pytest.raises(UnavailableError, match="has not answered in"):
-                await desk.ask(timeout=0.05)
+            for _ in range(3):
+                with pytest.raises(UnavailableError, match="has not answered in"):
+                    await desk.ask(timeout=0.05)
             answering.set()
             await desk.sampled(1)
             assert names(await desk.ask(fields=("state",), timeout=SOON)) == {"state"}
