@@ -149,7 +149,8 @@ def _unusable(directory: Path) -> str:
 
 def _only_for_root(directory: Path) -> bool:
     status = _nearest(directory).stat()
-    return status.st_uid == 0 and not status.st_mode & stat.S_IWOTH
+    others = stat.S_IWOTH if status.st_gid == 0 else stat.S_IWOTH | stat.S_IWGRP
+    return status.st_uid == 0 and not status.st_mode & others
 
 
 def _nearest(directory: Path) -> Path:

@@ -191,6 +191,15 @@ def test_state_directory_that_only_root_can_use_is_a_hint_for_root(state: Path) 
     assert "only root may write" in finding.what
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="asks for what only root can do")
+def test_state_directory_that_a_group_can_use_is_no_hint(state: Path) -> None:
+    """It is root's, and the exporter's user may be one of the group."""
+    os.chown(state, 0, not_root())
+    state.chmod(0o770)
+
+    assert of_state_directory(state, user=0) == []
+
+
 def test_stuck_vms_are_a_problem_with_the_time() -> None:
     """VMs whose monitor does not answer are named with the longest time, not as busy too."""
     stuck: dict[str, StatValue] = {**STATS, "monitor.responsive": False}
