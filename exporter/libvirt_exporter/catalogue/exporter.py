@@ -168,7 +168,7 @@ HTTP_REQUESTS = _row(
     "libvirt_exporter_http_requests_total",
     "counter",
     "HTTP requests that ended, by route and status code: `other` is every path that nothing "
-    "answers, 499 a client that left before its answer.",
+    "answers, 499 a client that left while it waited for a change or was still asking.",
     "handler",
     "code",
 )
