@@ -37,7 +37,6 @@ from libvirt_exporter.telemetry import Telemetry
 from libvirt_exporter.web.security import Security
 from libvirt_exporter.web.server import ListenError, listen
 
-_METRICS_WIDTH: Final = 100
 """Columns of the list of metrics where there is no terminal."""
 
 
@@ -117,9 +116,8 @@ def _write_atomically(path: Path, content: bytes) -> None:
 
 
 def _metrics(arguments: Namespace) -> int:
-    width, _ = shutil.get_terminal_size((_METRICS_WIDTH, 0))
     write = {
-        "table": lambda: metric_list.table(width),
+        "table": lambda: metric_list.table(_columns()),
         "markdown": metric_list.markdown,
         "json": metric_list.as_json,
     }[arguments.format]
@@ -176,9 +174,14 @@ async def _print_fields(exporter: Exporter, request: QueryRequest, watch: float 
 
 
 def _vms_text(before: HostSample, now: HostSample) -> str:
+    return vms_table.text(before, now, _columns())
+
+
+def _columns() -> int | None:
+    """The width of the terminal; None where there is none, so that grep finds all of a line."""
     # `watch` runs its command in a pipe and tells the width of its terminal by COLUMNS.
     width, _ = shutil.get_terminal_size((0, 0))
-    return vms_table.text(before, now, width or None)
+    return width or None
 
 
 def _check_config(arguments: Namespace) -> int:

@@ -88,10 +88,10 @@ def as_json() -> str:
     return json.dumps(rows(), indent=2, ensure_ascii=False) + "\n"
 
 
-def table(width: int) -> str:
+def table(width: int | None) -> str:
     """Return name, type, group and meaning, cut to fit `width` columns; `-`: off by default.
 
-    Where little room is left the meaning is left out.
+    Where little room is left the meaning is left out; with None for a width nothing is.
     """
     off = {row["name"] for row in rows() if not row["default"]}
     lines = [("NAME", "TYPE", "GROUP", "MEANING")]
@@ -100,7 +100,9 @@ def table(width: int) -> str:
     for name, kind, group, meaning in lines:
         mark = "-" if name in off else ""
         line = f"{mark:2}{name:{_NAME_WIDTH}} {kind:9} {group:13} "
-        if (room := width - len(line)) >= _MEANING_WIDTH:
+        if width is None:
+            line += meaning
+        elif (room := width - len(line)) >= _MEANING_WIDTH:
             line += textwrap.shorten(meaning, room, placeholder="…")
         text.append(line.rstrip())
     text.append("\n-: off by default. --format markdown has labels and sources, too.")
