@@ -38,6 +38,8 @@ _SMALL: Final = 500
 _LONGEST_NAME: Final = 64
 """Characters of a name that is compared with others."""
 
+_SENSITIVE: Final = frozenset(field.name for field in FIELDS if field.sensitive)
+
 
 class Terms:
     """What the configuration lets clients see."""
@@ -69,7 +71,12 @@ class Terms:
         """Raise RequestError for the first name that is unknown."""
         for name in self.unknown((*request.fields, *request.exclude)):
             close = get_close_matches(name, self.fields, n=1) if len(name) < _LONGEST_NAME else []
-            hint = f"did you mean {close[0]}?" if close else "docs/api.md lists the fields"
+            if name in _SENSITIVE:
+                hint = "it is sensitive, and exists where api.sensitive_fields names it"
+            elif close:
+                hint = f"did you mean {close[0]}?"
+            else:
+                hint = "docs/api.md lists the fields"
             raise RequestError(f"unknown field {name[:_LONGEST_NAME]}", hint)
 
 

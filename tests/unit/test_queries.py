@@ -220,6 +220,9 @@ def test_strict_refuses_what_it_does_not_know() -> None:
                 assert refused.value.message == "unknown field stat"
                 assert refused.value.hint == "did you mean state?"
             with pytest.raises(RequestError) as refused:
+                await desk.ask(fields=("displayIp",), strict=True)
+            assert "api.sensitive_fields" in refused.value.hint
+            with pytest.raises(RequestError) as refused:
                 await desk.ask(fields=("x" * 10_000,), strict=True)
             assert len(refused.value.message) < 100
 
