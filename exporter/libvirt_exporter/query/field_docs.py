@@ -23,7 +23,7 @@ of fields by `docs/build.py`; `/api/v1/openapi.json` describes the same API to p
 | `fields` | names of the fields to answer with | all, but those marked "by name only" |
 | `exclude` | names of fields to leave out; `vmId` stays | none |
 | `changedSince` | `queryStamp` of an earlier answer to the same choice | everything is answered |
-| `wait` | seconds to wait for a change, when there is none yet | 0 |
+| `wait` | seconds to wait for a change while there is none, `api.longest_wait` at most | 0 |
 | `timeout` | seconds to wait for libvirt, then 503 | `libvirt.timeout`, which is the most |
 | `explain` | 1: say of each field without a value what it takes to have one | 0 |
 | `strict` | 1: refuse unknown names of fields with status 400 | 0 |
