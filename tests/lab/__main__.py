@@ -23,6 +23,9 @@ from tests.lab.guests import running_guest
 RECORD = CACHE / "lab.json"
 """Where the lab's keeper and its URIs are written down while it is up."""
 
+LOG = RECORD.with_suffix(".log")
+"""What the keeper of the latest lab wrote."""
+
 COMES_UP_WITHIN = 300.0
 """Seconds for `up`; the first time it builds the guest image."""
 
@@ -60,12 +63,16 @@ def serve(size: int) -> None:
 def up(size: int) -> None:
     """Start a lab in the background and print where it is."""
     if lab_that_is_up() is None:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "tests.lab", "serve", str(size)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        CACHE.mkdir(parents=True, exist_ok=True)
+        # Not this process's stderr: who reads that from a pipe would wait for the end of the lab.
+        with LOG.open("wb") as log:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "tests.lab", "serve", str(size)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         wait_until(
             lambda: server.poll() is not None or lab_that_is_up() is not None,
             "the lab is up",
@@ -73,7 +80,7 @@ def up(size: int) -> None:
         )
     lab = lab_that_is_up()
     if lab is None:
-        raise SystemExit("lab: did not come up")
+        raise SystemExit(f"lab: did not come up\n{LOG.read_text()}")
     for what, value in lab.items():
         print(f"{what:10}  {value}")
 
