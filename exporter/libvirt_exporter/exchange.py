@@ -89,7 +89,7 @@ class Service(Protocol):
     """What the HTTP layer needs of the composition root; all of it runs on the event loop."""
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
-        """Sample and render; `RequestError` for an unknown group or domain."""
+        """Sample and render; `RequestError` for an unknown group."""
         ...
 
     async def query(self, request: QueryRequest) -> QueryAnswer:

@@ -56,8 +56,8 @@ SHARES: Final = "virDomainGetSchedulerParameters: cpu_shares, else domain XML, c
 AGENT: Final = "The guest's agent is not asked by this version."
 RATES: Final = "Needs two samples of one run, some seconds apart, of a domain that is active."
 GUEST_MEMORY: Final = (
-    "The guest does not report its memory: it needs a balloon driver, and <stats period=…/> in the "
-    "domain XML's <memballoon>."
+    "The domain does not answer, or its guest does not report its memory: that needs a balloon "
+    "driver, and <stats period=…/> in the domain XML's <memballoon>."
 )
 PROCESS: Final = "Needs QEMU's process in this machine's /proc, and the group `process`."
 EVENTS: Final = "Has not been seen; libvirt tells it only at the moment when it happens."
