@@ -37,8 +37,6 @@ from libvirt_exporter.telemetry import Telemetry
 from libvirt_exporter.web.security import Security
 from libvirt_exporter.web.server import ListenError, listen
 
-"""Columns of the list of metrics where there is no terminal."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status.

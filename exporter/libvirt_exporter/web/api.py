@@ -175,9 +175,13 @@ def _unknown_parameter(name: str) -> RequestError:
 
 
 def _list(parameters: QueryParams, name: str) -> tuple[str, ...]:
-    """What stands in all parameters of the name, between commas."""
-    parts = (part.strip() for text in parameters.getlist(name) for part in text.split(","))
-    return tuple(part for part in parts if part)
+    """What stands in all parameters of the name."""
+    return tuple(part for text in parameters.getlist(name) for part in _split(text))
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """What stands between commas, but for blanks."""
+    return tuple(part for part in map(str.strip, text.split(",")) if part)
 
 
 def _seconds(parameters: QueryParams, name: str) -> float:
@@ -230,10 +234,8 @@ def _posted(body: bytes, *, gzip: bool) -> QueryRequest:
 
 
 def _names(value: str | list[str]) -> tuple[str, ...]:
-    """A list; a single text is a list of one, a blank one is none."""
-    if isinstance(value, str):
-        return (value,) if value.strip() else ()
-    return tuple(value)
+    """A list, or a text that is one as in an address."""
+    return _split(value) if isinstance(value, str) else tuple(value)
 
 
 async def _body(request: Request) -> bytes:

@@ -199,7 +199,7 @@ def _parameters(longest_wait: float) -> Mapping[str, tuple[Schema, str]]:
 
 
 def _query(parameters: Mapping[str, tuple[Schema, str]]) -> Schema:
-    """The body of a POST; a text in the place of a list is a list of one."""
+    """The body of a POST; a text in the place of a list has commas in it, as an address."""
     return {
         "type": "object",
         "additionalProperties": False,
