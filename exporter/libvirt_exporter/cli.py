@@ -30,7 +30,7 @@ from libvirt_exporter.config import (
     override,
     place_of,
 )
-from libvirt_exporter.exchange import QueryRequest, RequestError, ScrapeRequest, UnavailableError
+from libvirt_exporter.contract import QueryRequest, RequestError, ScrapeRequest, UnavailableError
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.service import VOCABULARY, Exporter
 from libvirt_exporter.telemetry import Telemetry

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from libvirt_exporter.exchange import Exposition
+from libvirt_exporter.contract import Exposition
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.render.scrape import Families, scrape_families
 from libvirt_exporter.render.text import DomainText

@@ -16,7 +16,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct, UnsetType
 
 from libvirt_exporter.config import Api
-from libvirt_exporter.exchange import (
+from libvirt_exporter.contract import (
     NotFoundError,
     QueryAnswer,
     QueryRequest,

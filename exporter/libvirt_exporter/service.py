@@ -19,14 +19,14 @@ from libvirt_exporter.catalogue import DOMAIN_METRICS, GROUPS, SAMPLE_METRICS
 from libvirt_exporter.catalogue.exporter import PROCESS_METRICS, SCRAPE_METRICS
 from libvirt_exporter.catalogue.metric import Fact
 from libvirt_exporter.config import Config, ConfigError, Vocabulary, changed_keys, narrowing
-from libvirt_exporter.domain_filter import DomainFilter
-from libvirt_exporter.exchange import (
+from libvirt_exporter.contract import (
     Exposition,
     QueryAnswer,
     QueryRequest,
     RequestError,
     ScrapeRequest,
 )
+from libvirt_exporter.domain_filter import DomainFilter
 from libvirt_exporter.exposition import expose
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampler import SampleRequest

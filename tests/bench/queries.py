@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from libvirt_exporter.config import Api
-from libvirt_exporter.exchange import QueryRequest
+from libvirt_exporter.contract import QueryRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.queries import Queries, Terms
 from libvirt_exporter.query.vm_fields import FIELDS

@@ -16,7 +16,7 @@ import libvirt
 import pytest
 
 from libvirt_exporter.config import Api
-from libvirt_exporter.exchange import QueryRequest
+from libvirt_exporter.contract import QueryRequest
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.pause_code import PauseCode
 from libvirt_exporter.hypervisor.sampler import SampleRequest

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as text
 
-from libvirt_exporter.exchange import Exposition
+from libvirt_exporter.contract import Exposition
 from libvirt_exporter.exposition import OPENMETRICS, TEXT, expose
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.render.text import TextRenderer

@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
     "model": set(),
-    "exchange": {"model", "query"},
+    "contract": set(),
     "query": {"model"},
     "catalogue": {"model"},
     "logs": set(),
@@ -28,9 +28,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"catalogue", "field_pattern", "label_path", "domain_filter"},
     "hypervisor": {"model", "label_path"},
     "render": {"model", "catalogue", "field_pattern"},
-    "queries": {"model", "exchange", "query", "config"},
+    "queries": {"model", "contract", "query", "config"},
     "telemetry": {"catalogue"},
-    "exposition": {"model", "exchange", "render"},
+    "exposition": {"model", "contract", "render"},
 }
 """Part of the package → the other parts it may import; every part may import `__version__`."""
 MAY_IMPORT["service"] = MAY_IMPORT.keys() - {"__main__"}

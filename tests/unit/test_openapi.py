@@ -14,7 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from libvirt_exporter.config import Api, Config
-from libvirt_exporter.exchange import QueryRequest
+from libvirt_exporter.contract import QueryRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.queries import Queries, Terms
 from libvirt_exporter.query.field import VmField

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from libvirt_exporter.config import Api
-from libvirt_exporter.exchange import (
+from libvirt_exporter.contract import (
     NotFoundError,
     QueryRequest,
     RequestError,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from starlette.types import Message
 
 from libvirt_exporter.config import Config
-from libvirt_exporter.exchange import (
+from libvirt_exporter.contract import (
     Exposition,
     NotFoundError,
     QueryAnswer,

@@ -18,7 +18,7 @@ from msgspec import structs
 
 from libvirt_exporter import __version__
 from libvirt_exporter.config import Config, ConfigError, Libvirt, Problem
-from libvirt_exporter.exchange import (
+from libvirt_exporter.contract import (
     Exposition,
     QueryAnswer,
     QueryRequest,

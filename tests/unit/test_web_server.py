@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from libvirt_exporter import logs
 from libvirt_exporter.config import Config
-from libvirt_exporter.exchange import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
+from libvirt_exporter.contract import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.field import VmField
 from libvirt_exporter.web import server

@@ -7,7 +7,7 @@ import contextlib
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from difflib import get_close_matches
-from typing import Annotated, Final, Literal, Protocol, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, structs
@@ -16,18 +16,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from libvirt_exporter.config import Config
-from libvirt_exporter.exchange import (
+from libvirt_exporter.contract import (
     NotFoundError,
     QueryAnswer,
     QueryRequest,
     RequestError,
-    Service,
     UnavailableError,
 )
 from libvirt_exporter.web import openapi
 from libvirt_exporter.web.negotiation import accepts_gzip
 from libvirt_exporter.web.problems import problem
+from libvirt_exporter.web.service import Service
 
 T = TypeVar("T")
 
@@ -64,19 +63,10 @@ class _BusyError(Exception):
     """As many requests are being answered as may be."""
 
 
-class ConfiguredService(Service, Protocol):
-    """A service that says how it is configured."""
-
-    @property
-    def config(self) -> Config:
-        """The configuration in force."""
-        ...
-
-
 class Api:
     """Answers the requests of the API."""
 
-    def __init__(self, service: ConfiguredService, max_requests: float) -> None:
+    def __init__(self, service: Service, max_requests: float) -> None:
         """`max_requests` that wait for a change may run at once, and as many that do not."""
         self._service = service
         self._quick = _Slots(max_requests)

@@ -18,13 +18,13 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libvirt_exporter.config import ConfigError
-from libvirt_exporter.exchange import RequestError, ScrapeRequest
+from libvirt_exporter.contract import RequestError, ScrapeRequest
 from libvirt_exporter.telemetry import Telemetry
 from libvirt_exporter.web import api, pages
-from libvirt_exporter.web.api import ConfiguredService
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.problems import API, problem
 from libvirt_exporter.web.security import Security, SecurityMiddleware
+from libvirt_exporter.web.service import Service
 
 _PARAMETERS: Final = ("collect[]", "exclude[]", "domain[]")
 _RESEMBLANCE: Final = 0.8
@@ -40,7 +40,7 @@ _MAX_BODY: Final = 64 * 1024
 
 
 def create_app(
-    service: ConfiguredService,
+    service: Service,
     *,
     telemetry_path: str = "/metrics",
     web_config: Security | None = None,
@@ -96,7 +96,7 @@ def create_app(
 class _Routes:
     def __init__(
         self,
-        service: ConfiguredService,
+        service: Service,
         security: Security,
         telemetry_path: str,
         max_requests: int,

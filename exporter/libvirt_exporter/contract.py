@@ -1,14 +1,8 @@
-"""What `web` asks of `service` and what it gets back."""
+"""What is asked and answered: requests, expositions, answers to queries; data only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 from msgspec import Struct
-
-from libvirt_exporter.model import HostSample
-from libvirt_exporter.query.field import VmField
 
 
 class ScrapeRequest(Struct, frozen=True, kw_only=True):
@@ -83,36 +77,3 @@ class NotFoundError(RequestError):
 
 class UnavailableError(RequestError):
     """The host cannot be asked at the moment, and nobody knows what it would say."""
-
-
-class Service(Protocol):
-    """What the HTTP layer needs of the composition root; all of it runs on the event loop."""
-
-    async def scrape(self, request: ScrapeRequest) -> Exposition:
-        """Sample and render; `RequestError` for an unknown group."""
-        ...
-
-    async def query(self, request: QueryRequest) -> QueryAnswer:
-        """Fields of VMs; `RequestError` for what `strict` refuses, `UnavailableError`."""
-        ...
-
-    async def diagnostics(self, vm_id: str) -> QueryAnswer:
-        """Nova's diagnostics of a VM; `NotFoundError`, `UnavailableError`."""
-        ...
-
-    @property
-    def fields(self) -> Sequence[VmField]:
-        """The fields that clients may ask for."""
-        ...
-
-    async def overview(self) -> HostSample:
-        """The host a few seconds ago at most, for the page for people."""
-        ...
-
-    def ready(self) -> bool:
-        """Whether the first sample has been taken."""
-        ...
-
-    async def reload(self) -> None:
-        """Read the configuration again; `config.ConfigError` leaves the old one in force."""
-        ...
