@@ -1,4 +1,4 @@
-"""The import rules of docs/architecture.md: who of us may import whom, and which library."""
+"""The import rules of docs/architecture.md: farther down never imports farther up."""
 
 from __future__ import annotations
 
@@ -14,36 +14,29 @@ ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "exporter"
 PACKAGE = "libvirt_exporter"
 
-MAY_IMPORT: dict[str, set[str]] = {
-    "__init__": set(),
-    "__main__": {"cli"},
-    "model": set(),
-    "contract": set(),
-    "query": {"model"},
+STACK: tuple[tuple[str, ...], ...] = (
+    ("__main__",),
+    ("commands",),
+    ("web",),
+    ("service", "reference"),
+    ("render", "config", "hypervisor"),
+    ("query", "patterns", "catalogue"),
+    ("contract", "model"),
+)
+"""The packages, from the top of the house down: each may import what is in a lower row."""
+
+NARROWER: dict[str, set[str]] = {
+    "render": {"catalogue", "patterns.fields", "patterns.field_pattern", "contract", "model"},
+    "config": {"catalogue", "query.fields", "patterns", "model"},
+    "hypervisor": {"model", "patterns.labels", "patterns.label_path"},
+    "query": {"contract", "model"},
+    "patterns": {"model"},
     "catalogue": {"model"},
-    "logs": set(),
-    "field_pattern": set(),
-    "label_path": set(),
-    "domain_filter": {"model", "label_path"},
-    "config": {"catalogue", "field_pattern", "label_path", "domain_filter"},
-    "hypervisor": {"model", "label_path"},
-    "render": {"model", "catalogue", "field_pattern"},
-    "queries": {"model", "contract", "query", "config"},
-    "telemetry": {"catalogue"},
-    "exposition": {"model", "contract", "render"},
 }
-"""Part of the package → the other parts it may import; every part may import `__version__`."""
-MAY_IMPORT["service"] = MAY_IMPORT.keys() - {"__main__"}
-MAY_IMPORT["web"] = MAY_IMPORT.keys() - {"__main__"}
-MAY_IMPORT["serving"] = MAY_IMPORT.keys() - {"__main__"}
-MAY_IMPORT |= {
-    "config_docs": {"config", "catalogue", "domain_filter", "model"},
-    "doctor": {"model", "catalogue", "render"},
-    "metric_list": {"catalogue"},
-    "vms_table": {"model", "catalogue"},
-}
-MAY_IMPORT["arguments"] = {"config", "config_docs"}
-MAY_IMPORT["cli"] = MAY_IMPORT.keys() - {"__main__"}
+"""Package → all that it may import, where that is less than all lower rows."""
+
+ROOMS: tuple[str, ...] = ("host", "sources", "events", "sampling", "domains", "connection")
+"""The rooms of `hypervisor`, from the top down."""
 
 ONLY_IN: dict[str, set[str]] = {
     "libvirt": {"hypervisor"},
@@ -55,10 +48,31 @@ ONLY_IN: dict[str, set[str]] = {
     "starlette": {"web"},
     "uvicorn": {"web"},
 }
-"""Library → the parts that may import it."""
+"""Library → the packages that may import it."""
+
+NOT_MOVED_YET: dict[str, str] = {
+    "domain_filter": "patterns",
+    "field_pattern": "patterns",
+    "label_path": "patterns",
+    "cli": "commands",
+    "arguments": "commands",
+    "serving": "commands",
+    "doctor": "commands",
+    "vms_table": "commands",
+    "logs": "commands",
+    "config_docs": "reference",
+    "metric_list": "reference",
+    "exposition": "render",
+    "queries": "service",
+    "telemetry": "service",
+}
+"""Module at the top -> the package that it is about to move into."""
 
 LIBRARIES_OF: dict[str, set[str]] = {"model": {"msgspec"}, "catalogue": set()}
-"""Part → the only libraries it may import, for parts that are data."""
+"""Package → the only libraries it may import, for packages that are data."""
+
+FLAT = True
+HEIGHT = {part: -row for row, parts in enumerate(STACK) for part in parts}
 
 
 def imports(source: str, module: tuple[str, ...], *, is_package: bool) -> Iterator[tuple[str, ...]]:
@@ -81,29 +95,82 @@ def imports(source: str, module: tuple[str, ...], *, is_package: bool) -> Iterat
 
 def violations(source: str, module: str, *, is_package: bool = False) -> list[str]:
     """What `source` imports against the rules, were it the module of that dotted name."""
-    names = (PACKAGE, *module.split("."))
+    names = _housed((PACKAGE, *module.split(".")))
     part = names[1]
-    if part not in MAY_IMPORT:
-        return [f"{part} is not in the table of import rules"]
+    if part not in {"__init__", *HEIGHT}:
+        return [f"{part} has no place: move it into one of {', '.join(HEIGHT)}"]
+    if part == "hypervisor" and not FLAT and names[2:] and names[2] not in ROOMS:
+        return [f"{module} has no room: move it into one of hypervisor's {', '.join(ROOMS)}"]
     own = names[:1] if part == "__init__" else names
-    return [
-        f"{part} may not import {'.'.join(name)}"
-        for name in imports(source, own, is_package=is_package)
-        if not is_allowed(part, name)
-    ]
+    found = (
+        _against_the_rules(names, name) for name in imports(source, own, is_package=is_package)
+    )
+    return [sentence for sentence in found if sentence]
 
 
-def is_allowed(part: str, name: tuple[str, ...]) -> bool:
-    """Whether the part of the package may import the module or attribute of this name."""
+def _housed(name: tuple[str, ...]) -> tuple[str, ...]:
+    home = NOT_MOVED_YET.get(name[1]) if len(name) > 1 and name[0] == PACKAGE else None
+    return name if home is None else (PACKAGE, home, *name[1:])
+
+
+def _against_the_rules(importer: tuple[str, ...], name: tuple[str, ...]) -> str:
+    """What is wrong with this import and where to go instead; '' where nothing is."""
+    name = _housed(name)
+    part, module = importer[1], ".".join(importer[1:])
     library = name[0]
-    if library == PACKAGE:
-        target = name[1] if len(name) > 1 else "*"
-        return target in {part, "__version__"} | MAY_IMPORT[part]
+    if library != PACKAGE:
+        return _against_the_libraries(part, module, name)
+    if name[1:2] == ("__version__",):
+        return ""
+    target = name[1] if len(name) > 1 else "*"
+    imported = ".".join(name[1:])
+    if target == part:
+        return _against_the_rooms(importer, name) if part == "hypervisor" and not FLAT else ""
+    if HEIGHT.get(target, 1) >= HEIGHT.get(part, -len(STACK)):
+        return (
+            f"{module} may not import {imported}, which is not below it: hand it in from above as "
+            f"an argument, or move what both need down, to the lowest package that can hold it"
+        )
+    allowed = NARROWER.get(part)
+    if allowed is not None and not any(_is_within(imported, place) for place in allowed):
+        return (
+            f"{module} may not import {imported}: {part} has {', '.join(sorted(allowed))} only; "
+            f"let `service`, which knows both, hand over what is needed"
+        )
+    return ""
+
+
+def _against_the_rooms(importer: tuple[str, ...], name: tuple[str, ...]) -> str:
+    room = importer[2] if len(importer) > 2 else ROOMS[0]
+    target = name[2] if len(name) > 2 else ROOMS[0]
+    if target == room:
+        return ""
+    if target not in ROOMS or ROOMS.index(target) < ROOMS.index(room):
+        return (
+            f"{'.'.join(importer[1:])} may not import {'.'.join(name[1:])}, which is above it: "
+            f"let `hypervisor.host` hand it in, or move what both need into a room below"
+        )
+    return ""
+
+
+def _against_the_libraries(part: str, module: str, name: tuple[str, ...]) -> str:
+    library = name[0]
     if library == "importlib":
-        return name[1:2] in {("metadata",), ("resources",)}
+        if name[1:2] in {("metadata",), ("resources",)}:
+            return ""
+        return f"{module} may not import by a computed name: these rules could not see it"
     if library in sys.stdlib_module_names:
-        return True
-    return part in ONLY_IN.get(library, {part}) and library in LIBRARIES_OF.get(part, {library})
+        return ""
+    homes = ONLY_IN.get(library, {part})
+    if part not in homes:
+        return f"{module} may not import {library}: only {', '.join(homes)} knows it"
+    if library not in LIBRARIES_OF.get(part, {library}):
+        return f"{module} may not import {library}: {part} is data and needs no library"
+    return ""
+
+
+def _is_within(name: str, place: str) -> bool:
+    return name == place or name.startswith(f"{place}.")
 
 
 @pytest.mark.parametrize(
@@ -118,6 +185,43 @@ def test_module_imports_only_what_the_rules_allow(path: Path) -> None:
     assert violations(path.read_text(), module, is_package=is_package) == []
 
 
+def test_no_two_modules_import_each_other_round_a_circle() -> None:
+    """Within a package, too, the modules can be put in an order; a circle is named."""
+    arrows: dict[str, set[str]] = {}
+    for path in SOURCES.rglob("*.py"):
+        names = path.relative_to(SOURCES).with_suffix("").parts
+        is_package = names[-1] == "__init__"
+        module = names[:-1] if is_package else names
+        found = imports(path.read_text(), module, is_package=is_package)
+        arrows[".".join(module)] = {".".join(name) for name in found if name[0] == PACKAGE}
+    modules = set(arrows)
+    graph = {
+        module: {
+            target
+            for name in names
+            for target in (name, name.rpartition(".")[0])
+            if target in modules and target != module
+        }
+        for module, names in arrows.items()
+    }
+
+    assert _circle(graph) == []
+
+
+def _circle(graph: dict[str, set[str]]) -> list[str]:
+    """The modules that are left when those that import no other are taken away, again and again."""
+    rest = dict(graph)
+    while free := [module for module, targets in rest.items() if not targets & rest.keys()]:
+        for module in free:
+            del rest[module]
+    return sorted(rest)
+
+
+def test_a_circle_is_found() -> None:
+    """Of three modules two that import each other are named, not the one that only imports them."""
+    assert _circle({"a": {"b"}, "b": {"a"}, "c": set()}) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("module", "source"),
     [
@@ -126,26 +230,32 @@ def test_module_imports_only_what_the_rules_allow(path: Path) -> None:
         ("render.text", "def late():\n    from libvirt import open"),
         ("query.changes", "from libvirt_qemu import qemuAgentCommand"),
         ("web.app", "import libvirt"),
-        ("service", "import libvirtaio"),
-        ("cli", "import libvirt"),
-        ("cli", "import yaml"),
-        ("web.security", "from yaml import safe_load"),
-        ("hypervisor.sampler", "from libvirt_exporter.render import plan"),
-        ("hypervisor.sampler", "from ..render.plan import Plan"),
-        ("hypervisor.sampler", "from .. import catalogue"),
-        ("hypervisor.sampler", "import libvirt_exporter.web.app"),
-        ("hypervisor.sampler", "import uvicorn"),
+        ("service.target", "import libvirtaio"),
+        ("commands.main", "import libvirt"),
+        ("commands.main", "import yaml"),
+        ("web.security.security", "from yaml import safe_load"),
+        ("hypervisor.sampling.sampler", "from libvirt_exporter.render import plan"),
+        ("hypervisor.sampling.sampler", "from ...render.plan import Plan"),
+        ("hypervisor.sampling.sampler", "from ... import catalogue"),
+        ("hypervisor.sampling.sampler", "import libvirt_exporter.web.app"),
+        ("hypervisor.sampling.sampler", "import uvicorn"),
+        ("hypervisor.domains.inventory", "from libvirt_exporter.patterns.domains import Filter"),
         ("render.plan", "from libvirt_exporter import hypervisor"),
         ("render.plan", "from libvirt_exporter.config import Config"),
+        ("render.plan", "from libvirt_exporter.patterns.labels import LabelPath"),
         ("render.plan", "if TYPE_CHECKING:\n    from libvirt_exporter import service"),
-        ("service", "from libvirt_exporter.web import app"),
+        ("config.schema", "from libvirt_exporter.query.changes import Changes"),
+        ("query.changes", "from libvirt_exporter.patterns import fields"),
+        ("service.target", "from libvirt_exporter.web import app"),
+        ("service.target", "from libvirt_exporter.reference import metrics"),
         ("catalogue.state", "from libvirt_exporter.render import keys"),
         ("catalogue.state", "import msgspec"),
         ("model", "import prometheus_client"),
         ("model", "import libvirt_exporter"),
-        ("telemetry", "import importlib\nimportlib.import_module('libvirt')"),
-        ("telemetry", "from importlib import import_module"),
-        ("telemetry", "__import__('libvirt')"),
+        ("contract", "from libvirt_exporter.model import HostSample"),
+        ("service.telemetry", "import importlib\nimportlib.import_module('libvirt')"),
+        ("service.telemetry", "from importlib import import_module"),
+        ("service.telemetry", "__import__('libvirt')"),
         ("helpers", "import os"),
     ],
 )
@@ -157,19 +267,30 @@ def test_forbidden_import_is_reported(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("hypervisor.connection", "import libvirt"),
-        ("hypervisor.sampler", "from libvirt_exporter.hypervisor import calls"),
-        ("hypervisor.sampler", "from .calls import call\nfrom ..model import HostSample"),
+        ("hypervisor.connection.session", "import libvirt"),
+        ("hypervisor.sampling.sampler", "from libvirt_exporter.hypervisor.connection import pool"),
+        ("hypervisor.sampling.sampler", "from .bulk import ask\nfrom ...model import HostSample"),
+        ("hypervisor.host", "from libvirt_exporter.hypervisor.sources.jobs import JobsLane"),
+        ("hypervisor.domains.domain_xml", "from libvirt_exporter.patterns.labels import LabelPath"),
         ("config.document", "import yaml"),
+        ("config.schema", "from libvirt_exporter.query.fields.table import FIELDS"),
         ("web.app", "from starlette.applications import Starlette"),
-        ("cli", "from libvirt_exporter import __version__, service, web"),
+        ("commands.main", "from libvirt_exporter import __version__, service, web"),
         ("web.pages", "from importlib import resources"),
-        ("service", "from libvirt_exporter.hypervisor.sampler import Host"),
+        ("service.target", "from libvirt_exporter.hypervisor.host import Host"),
     ],
 )
 def test_allowed_import_is_not_reported(module: str, source: str) -> None:
     """What the rules allow is no violation."""
     assert violations(source, module) == []
+
+
+def test_a_violation_says_where_to_go_instead() -> None:
+    """The sentence names the module, what it imported, and the way out."""
+    (sentence,) = violations("from libvirt_exporter.hypervisor import host", "render.plan")
+
+    assert "render.plan may not import hypervisor.host" in sentence
+    assert "hand it in from above" in sentence
 
 
 def test_relative_import_in_a_package_starts_at_the_package() -> None:
@@ -179,9 +300,9 @@ def test_relative_import_in_a_package_starts_at_the_package() -> None:
 
 
 def test_architecture_documents_every_part() -> None:
-    """The table of docs/architecture.md has a row for each part of the rules, and no other."""
+    """The table of docs/architecture.md has a row for each package and room, and no other."""
     text = (ROOT / "docs" / "architecture.md").read_text()
     rows = [row for row in text.splitlines() if row.startswith("| `")]
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
 
-    assert documented == {part for part in MAY_IMPORT if not part.startswith("__")}
+    assert documented == {*HEIGHT, *ROOMS} - {"__main__"}
