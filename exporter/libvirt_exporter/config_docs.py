@@ -11,8 +11,8 @@ from msgspec import NODEFAULT, Struct, structs
 from libvirt_exporter.config.conversion import describe, is_duration
 from libvirt_exporter.config.durations import format_duration
 from libvirt_exporter.config.schema import FLAGS, Config, CustomLabel, Target
-from libvirt_exporter.domain_filter import METADATA
 from libvirt_exporter.model import STATES
+from libvirt_exporter.patterns.domains import METADATA
 
 _INTRODUCTION = """\
 # Configuration

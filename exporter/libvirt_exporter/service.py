@@ -26,12 +26,12 @@ from libvirt_exporter.contract import (
     RequestError,
     ScrapeRequest,
 )
-from libvirt_exporter.domain_filter import DomainFilter
 from libvirt_exporter.exposition import expose
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampler import SampleRequest
-from libvirt_exporter.label_path import compile_label
 from libvirt_exporter.model import DomainSample, HostSample, Stats
+from libvirt_exporter.patterns.domains import DomainFilter
+from libvirt_exporter.patterns.labels import compile_label
 from libvirt_exporter.queries import Queries, Terms
 from libvirt_exporter.query.field import VmField
 from libvirt_exporter.query.vm_fields import FIELDS

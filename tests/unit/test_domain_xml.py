@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from libvirt_exporter.hypervisor import domain_xml
 from libvirt_exporter.hypervisor.domain_xml import DomainXmlError, parse_domain, read_cpu_mode
-from libvirt_exporter.label_path import compile_label
 from libvirt_exporter.model import (
     CpuTune,
     Device,
@@ -24,6 +23,7 @@ from libvirt_exporter.model import (
     NumaCell,
     Watchdog,
 )
+from libvirt_exporter.patterns.labels import compile_label
 
 FIXTURES = Path(__file__).parent / "fixtures" / "xml"
 LIVE = (FIXTURES / "qemu_live.xml").read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.inventory import Inventory
 from libvirt_exporter.hypervisor.observer import Unobserved
 from libvirt_exporter.hypervisor.sampler import SampleRequest
-from libvirt_exporter.label_path import compile_label
+from libvirt_exporter.patterns.labels import compile_label
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 
 pytestmark = pytest.mark.anyio

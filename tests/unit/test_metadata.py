@@ -17,8 +17,8 @@ from libvirt_exporter.hypervisor.domain_xml import parse_domain
 from libvirt_exporter.hypervisor.metadata import Metadata, read_metadata, remove_secrets
 from libvirt_exporter.hypervisor.metadata_reading import MAX_FACT, MAX_ITEMS, MAX_TEXT
 from libvirt_exporter.hypervisor.ovirt_metadata import MAX_DEVICES, ovirt_device
-from libvirt_exporter.label_path import compile_label
 from libvirt_exporter.model import Device, DomainInfo, OpenStackInfo, OvirtInfo
+from libvirt_exporter.patterns.labels import compile_label
 
 FIXTURES = Path(__file__).parent / "fixtures" / "xml"
 NOVA = "http://openstack.org/xmlns/libvirt/nova/1.1"

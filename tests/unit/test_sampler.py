@@ -29,8 +29,8 @@ from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.observer import Observer, Unobserved
 from libvirt_exporter.hypervisor.process_stats import ProcessStats
 from libvirt_exporter.hypervisor.sampler import SampleRequest
-from libvirt_exporter.label_path import compile_label
 from libvirt_exporter.model import DomainSample, HostSample, Stats
+from libvirt_exporter.patterns.labels import compile_label
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 from tests.faults.fake_qemu import WAITS, Machine
 

@@ -11,9 +11,9 @@ from pathlib import PurePath
 from libvirt_exporter.config.problem import Hint, Path, nearest, quoted, suggestion
 from libvirt_exporter.config.schema import Config, Labels
 from libvirt_exporter.config.vocabulary import Vocabulary
-from libvirt_exporter.domain_filter import DomainFilter
-from libvirt_exporter.field_pattern import FieldPattern
-from libvirt_exporter.label_path import compile_label
+from libvirt_exporter.patterns.domains import DomainFilter
+from libvirt_exporter.patterns.fields import FieldPattern
+from libvirt_exporter.patterns.labels import compile_label
 
 Finding = tuple[Path, str, Hint]
 """Option, what is wrong with it, hint."""

@@ -18,7 +18,6 @@ from xml.etree.ElementTree import Element, ParseError, XMLParser
 from libvirt_exporter.hypervisor.metadata import read_metadata, remove_secrets
 from libvirt_exporter.hypervisor.metadata_reading import fact
 from libvirt_exporter.hypervisor.xml_values import bounded, cpu_set, integer, scaled, scaled_bytes
-from libvirt_exporter.label_path import LabelPath
 from libvirt_exporter.model import (
     CpuTune,
     Device,
@@ -31,6 +30,7 @@ from libvirt_exporter.model import (
     NumaCell,
     Watchdog,
 )
+from libvirt_exporter.patterns.labels import LabelPath
 
 MAX_CHARACTERS: Final = 16 << 20
 """Longest XML that is parsed; libvirt's own protocol ends at 4 MiB."""

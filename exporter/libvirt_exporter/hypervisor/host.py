@@ -31,8 +31,8 @@ from libvirt_exporter.hypervisor.qemu_process import QemuProcesses, is_local
 from libvirt_exporter.hypervisor.sampler import Sampler, SampleRequest
 from libvirt_exporter.hypervisor.state_file import HistoryKeeper, StateFile
 from libvirt_exporter.hypervisor.storage import StorageLane
-from libvirt_exporter.label_path import LabelPath
 from libvirt_exporter.model import HostSample
+from libvirt_exporter.patterns.labels import LabelPath
 
 log = logging.getLogger(__name__)
 

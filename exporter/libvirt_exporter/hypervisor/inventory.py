@@ -26,8 +26,8 @@ from libvirt_exporter.hypervisor.domain_xml import DomainXmlError, parse_domain
 from libvirt_exporter.hypervisor.errors import CallError, ErrorClass, NoAnswerError
 from libvirt_exporter.hypervisor.snapshots import snapshot_facts
 from libvirt_exporter.hypervisor.walk import BLOCKED_LIMIT, Walk, walk
-from libvirt_exporter.label_path import LabelPath
 from libvirt_exporter.model import DomainInfo
+from libvirt_exporter.patterns.labels import LabelPath
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from libvirt_exporter.catalogue import GROUPS, SAMPLE_METRICS
 from libvirt_exporter.catalogue.metric import Fact, Metric
-from libvirt_exporter.field_pattern import FieldPattern
+from libvirt_exporter.patterns.fields import FieldPattern
 
 _GROUP = {group.name: group for group in GROUPS}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from libvirt_exporter.field_pattern import FieldPattern
+from libvirt_exporter.patterns.fields import FieldPattern
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libvirt_exporter.domain_filter import METADATA, DomainFilter
 from libvirt_exporter.model import STATES, DomainInfo, OpenStackInfo, OvirtInfo
+from libvirt_exporter.patterns.domains import METADATA, DomainFilter
 
 UUID = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
 INFO = DomainInfo(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_exporter.label_path import compile_label
+from libvirt_exporter.patterns.labels import compile_label
 
 NAMESPACES = {"n": "http://acme.example/a//b"}
 DOMAIN = fromstring(

@@ -1,0 +1,1 @@
+"""The three small languages of the configuration: domains, fields, labels."""
