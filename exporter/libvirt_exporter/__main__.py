@@ -7,9 +7,9 @@ import sys
 def main() -> int:
     """Run the command; signals wait until its modules, half a second's work, are loaded."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-    from libvirt_exporter import cli
+    from libvirt_exporter.commands.main import main as run
 
-    return cli.main()
+    return run()
 
 
 if __name__ == "__main__":

@@ -51,12 +51,6 @@ ONLY_IN: dict[str, set[str]] = {
 """Library → the packages that may import it."""
 
 NOT_MOVED_YET: dict[str, str] = {
-    "cli": "commands",
-    "arguments": "commands",
-    "serving": "commands",
-    "doctor": "commands",
-    "vms_table": "commands",
-    "logs": "commands",
     "config_docs": "reference",
     "metric_list": "reference",
     "exposition": "render",

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from starlette.types import ASGIApp
 
-from libvirt_exporter import logs
+from libvirt_exporter.commands import logs
 from libvirt_exporter.config import Config
 from libvirt_exporter.contract import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
 from libvirt_exporter.model import HostSample

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_exporter import vms_table
+from libvirt_exporter.commands import vms_table
 from libvirt_exporter.model import DomainInfo, DomainSample, HostSample, StatValue
 
 RUNNING: dict[str, StatValue] = {"state.state": 1, "state.reason": 1}

@@ -17,8 +17,10 @@ from typing import Any, Final, NoReturn
 
 from msgspec.structs import replace
 
-from libvirt_exporter import doctor, logs, metric_list, serving, vms_table
-from libvirt_exporter.arguments import PROGRAM, options, parse
+from libvirt_exporter import metric_list
+from libvirt_exporter.commands import doctor, logs, vms_table
+from libvirt_exporter.commands import serve as serving
+from libvirt_exporter.commands.arguments import PROGRAM, options, parse
 from libvirt_exporter.config import (
     FLAGS,
     Config,

@@ -26,13 +26,14 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from libvirt_exporter import __version__, cli
+from libvirt_exporter import __version__
 from libvirt_exporter.catalogue import METRICS
+from libvirt_exporter.commands import main as cli
 from libvirt_exporter.config import FLAGS
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEMO = f"test://{quote(str(ROOT))}/deploy/demo/node.xml"
 AWAY = "qemu+unix:///system?socket=/nonexistent/socket"
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from libvirt_exporter import doctor
+from libvirt_exporter.commands import doctor
 from libvirt_exporter.model import (
     DomainInfo,
     DomainSample,

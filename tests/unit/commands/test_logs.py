@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_exporter import logs
+from libvirt_exporter.commands import logs
 
 
 def record(message: str, *, level: int = logging.INFO, error: Exception | None = None) -> str:
