@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import libvirt
 import pytest
 
-from libvirt_exporter.hypervisor.connection import start_event_loop
+from libvirt_exporter.hypervisor.connection.session import start_event_loop
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampler import SampleRequest
 from libvirt_exporter.model import DomainSample, HostSample, StatValue

@@ -12,16 +12,16 @@ import libvirt
 import pytest
 
 from libvirt_exporter.hypervisor import walking_lane
-from libvirt_exporter.hypervisor.connection import Connections
-from libvirt_exporter.hypervisor.deadline import Deadline
-from libvirt_exporter.hypervisor.errors import CallError, NoAnswerError
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerError
+from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.pool import Connections
+from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.networks import NetworksLane
 from libvirt_exporter.hypervisor.node import NodeLane
-from libvirt_exporter.hypervisor.observer import Unobserved
 from libvirt_exporter.hypervisor.sampler import SampleRequest
 from libvirt_exporter.hypervisor.storage import StorageLane
-from libvirt_exporter.hypervisor.walk import BLOCKED_LIMIT
 from libvirt_exporter.hypervisor.walking_lane import WalkingLane
 from libvirt_exporter.model import Stats
 from tests.faults.fake_libvirt import FakeConnection, FakeHost, libvirt_error

@@ -259,7 +259,10 @@ def test_forbidden_import_is_reported(module: str, source: str) -> None:
     ("module", "source"),
     [
         ("hypervisor.connection.session", "import libvirt"),
-        ("hypervisor.sampling.sampler", "from libvirt_exporter.hypervisor.connection import pool"),
+        (
+            "hypervisor.sampling.sampler",
+            "from libvirt_exporter.hypervisor.connection.pool import pool",
+        ),
         ("hypervisor.sampling.sampler", "from .bulk import ask\nfrom ...model import HostSample"),
         ("hypervisor.host", "from libvirt_exporter.hypervisor.sources.jobs import JobsLane"),
         ("hypervisor.domains.domain_xml", "from libvirt_exporter.patterns.labels import LabelPath"),

@@ -13,12 +13,12 @@ from typing import Any
 import libvirt
 import pytest
 
-from libvirt_exporter.hypervisor.connection import Connections
-from libvirt_exporter.hypervisor.deadline import Deadline
-from libvirt_exporter.hypervisor.errors import NoAnswerError
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.errors import NoAnswerError
+from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.inventory import Inventory
-from libvirt_exporter.hypervisor.observer import Unobserved
 from libvirt_exporter.hypervisor.sampler import SampleRequest
 from libvirt_exporter.patterns.labels import compile_label
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error

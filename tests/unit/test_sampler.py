@@ -23,10 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libvirt_exporter.hypervisor import inventory, monitor
+from libvirt_exporter.hypervisor.connection.errors import ErrorClass
+from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
 from libvirt_exporter.hypervisor.draft import DomainDraft
-from libvirt_exporter.hypervisor.errors import ErrorClass
 from libvirt_exporter.hypervisor.host import Host, HostSettings
-from libvirt_exporter.hypervisor.observer import Observer, Unobserved
 from libvirt_exporter.hypervisor.process_stats import ProcessStats
 from libvirt_exporter.hypervisor.sampler import SampleRequest
 from libvirt_exporter.model import DomainSample, HostSample, Stats

@@ -7,7 +7,7 @@ from typing import Any, Final
 import libvirt
 from msgspec.structs import replace
 
-from libvirt_exporter.hypervisor.connection import Session
+from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.domain_xml import read_cpu_mode
 from libvirt_exporter.model import CpuTune, DomainInfo
 

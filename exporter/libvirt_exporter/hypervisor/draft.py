@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from libvirt_exporter.hypervisor.deadline import Deadline
-from libvirt_exporter.hypervisor.facts import Facts
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.facts import Facts
 from libvirt_exporter.hypervisor.inventory import Inventory
 from libvirt_exporter.hypervisor.source_failures import SourceFailures
 from libvirt_exporter.model import (

@@ -12,20 +12,21 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
-from libvirt_exporter.hypervisor.connection import Connect, Connections, open_read_only
+from libvirt_exporter.hypervisor.connection.errors import CallError
+from libvirt_exporter.hypervisor.connection.facts import read_hypervisor_version
+from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
+from libvirt_exporter.hypervisor.connection.pool import Connections
+from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
 from libvirt_exporter.hypervisor.disk_errors import DiskErrorsLane
-from libvirt_exporter.hypervisor.errors import CallError
 from libvirt_exporter.hypervisor.event_history import EventHistory
 from libvirt_exporter.hypervisor.events import LANE as EVENTS_LANE
 from libvirt_exporter.hypervisor.events import EventStream
-from libvirt_exporter.hypervisor.facts import read_hypervisor_version
 from libvirt_exporter.hypervisor.inventory import Inventory
 from libvirt_exporter.hypervisor.jobs import JobsLane
 from libvirt_exporter.hypervisor.monitor import Limits
 from libvirt_exporter.hypervisor.networks import NetworksLane
 from libvirt_exporter.hypervisor.node import NodeLane
 from libvirt_exporter.hypervisor.numa import NumaLane
-from libvirt_exporter.hypervisor.observer import Observer, Unobserved
 from libvirt_exporter.hypervisor.process_stats import ProcessStats
 from libvirt_exporter.hypervisor.qemu_process import QemuProcesses, is_local
 from libvirt_exporter.hypervisor.sampler import Sampler, SampleRequest

@@ -19,10 +19,15 @@ from typing import Any, Final
 
 import libvirt
 
-from libvirt_exporter.hypervisor.connection import Connections
-from libvirt_exporter.hypervisor.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.errors import (
+    CallError,
+    ErrorClass,
+    classify,
+    if_supported,
+)
+from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.draft import DomainDraft
-from libvirt_exporter.hypervisor.errors import CallError, ErrorClass, classify, if_supported
 from libvirt_exporter.hypervisor.event_names import BLOCK_JOB_TYPES, name_of
 from libvirt_exporter.hypervisor.walking_lane import WalkingLane
 from libvirt_exporter.model import DomainInfo, Stats, StatValue

@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from time import time
 from typing import Final
 
-from libvirt_exporter.hypervisor.connection import Connections
-from libvirt_exporter.hypervisor.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerError
+from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.draft import DomainDraft, HostDraft
-from libvirt_exporter.hypervisor.errors import CallError, NoAnswerError
 from libvirt_exporter.model import Stats
 
 log = logging.getLogger(__name__)

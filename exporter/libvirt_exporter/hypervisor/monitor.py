@@ -20,10 +20,12 @@ from typing import Any, Final, TypeVar
 
 import libvirt
 
-from libvirt_exporter.hypervisor.connection import Connection, Connections, Session
-from libvirt_exporter.hypervisor.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass
+from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
+from libvirt_exporter.hypervisor.connection.session import Session
+from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
 from libvirt_exporter.hypervisor.draft import DomainDraft, HostDraft, merged
-from libvirt_exporter.hypervisor.errors import CallError, ErrorClass
 from libvirt_exporter.hypervisor.groups import (
     bits,
     job_marks,
@@ -31,7 +33,6 @@ from libvirt_exporter.hypervisor.groups import (
 )
 from libvirt_exporter.hypervisor.qemu_process import APART, QemuProcesses
 from libvirt_exporter.hypervisor.quarantine import CONTROL_OCCUPIED, CONTROL_OK, Quarantine
-from libvirt_exporter.hypervisor.walk import BLOCKED_LIMIT, Walk, walk
 from libvirt_exporter.hypervisor.without_job import GROUPS as WITHOUT_JOB
 from libvirt_exporter.hypervisor.without_job import stats_without_job
 from libvirt_exporter.model import Stats

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import libvirt
 
-from libvirt_exporter.hypervisor.connection import Connections, Session
-from libvirt_exporter.hypervisor.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.errors import if_supported
+from libvirt_exporter.hypervisor.connection.pool import Connections
+from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.draft import DomainDraft
-from libvirt_exporter.hypervisor.errors import if_supported
 from libvirt_exporter.hypervisor.walking_lane import WalkingLane
 from libvirt_exporter.model import Stats, StatValue
 

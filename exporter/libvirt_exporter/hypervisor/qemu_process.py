@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
-from libvirt_exporter.hypervisor.calls import CallThread
+from libvirt_exporter.hypervisor.connection.threads import CallThread
 
 APART: Final = 0.1
 """Seconds between two readings of a process that waits: ordinary disk I/O does so for a moment."""

@@ -19,8 +19,14 @@ from typing import Any, Final
 
 import libvirt
 
-from libvirt_exporter.hypervisor.connection import Connection, Connections, Session
-from libvirt_exporter.hypervisor.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.drivers import state_stats
+from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
+from libvirt_exporter.hypervisor.connection.facts import Facts, read_facts
+from libvirt_exporter.hypervisor.connection.observer import Observer
+from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
+from libvirt_exporter.hypervisor.connection.session import Session
+from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, walk
 from libvirt_exporter.hypervisor.draft import (
     DomainDraft,
     DomainRecords,
@@ -28,9 +34,6 @@ from libvirt_exporter.hypervisor.draft import (
     HostDraft,
     merged,
 )
-from libvirt_exporter.hypervisor.drivers import state_stats
-from libvirt_exporter.hypervisor.errors import CallError, ErrorClass, NoAnswerError
-from libvirt_exporter.hypervisor.facts import Facts, read_facts
 from libvirt_exporter.hypervisor.groups import (
     WITH_MONITOR,
     WITHOUT_MONITOR,
@@ -47,10 +50,8 @@ from libvirt_exporter.hypervisor.monitor import (
     excuse_absent,
     list_stats,
 )
-from libvirt_exporter.hypervisor.observer import Observer
 from libvirt_exporter.hypervisor.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.source_failures import SourceFailures
-from libvirt_exporter.hypervisor.walk import BLOCKED_LIMIT, walk
 from libvirt_exporter.model import HostInfo, HostSample, Stats, StatValue
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import libvirt
 
-from libvirt_exporter.hypervisor.connection import Session
+from libvirt_exporter.hypervisor.connection.session import Session
 
 ROOTS_READ: Final = 20
 """Trees of snapshots up to which their ages are read. Mostly there is one: a new snapshot is a

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Container, Sequence
 
-from libvirt_exporter.hypervisor.observer import Observer
+from libvirt_exporter.hypervisor.connection.observer import Observer
 
 log = logging.getLogger(__name__)
 

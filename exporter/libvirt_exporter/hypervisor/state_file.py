@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from libvirt_exporter.hypervisor.calls import CallThread
+from libvirt_exporter.hypervisor.connection.threads import CallThread
 from libvirt_exporter.hypervisor.domain_history import DomainHistory
 from libvirt_exporter.hypervisor.event_history import EventHistory, Memory
 from libvirt_exporter.model import VanishedDomain

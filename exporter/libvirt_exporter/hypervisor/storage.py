@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import libvirt
 
-from libvirt_exporter.hypervisor.connection import Session
+from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.object_lane import ObjectLane, flags, xml_root
 from libvirt_exporter.model import Stats
 

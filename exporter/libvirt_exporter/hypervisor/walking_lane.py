@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
-from libvirt_exporter.hypervisor.connection import Connection, Connections, Session
-from libvirt_exporter.hypervisor.deadline import Deadline
-from libvirt_exporter.hypervisor.errors import CallError, ErrorClass, NoAnswerError
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
+from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
+from libvirt_exporter.hypervisor.connection.session import Session
+from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
 from libvirt_exporter.hypervisor.lane import Lane
-from libvirt_exporter.hypervisor.walk import BLOCKED_LIMIT, Walk, walk
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import libvirt
 
-from libvirt_exporter.hypervisor.drivers import DriverFallback, needs_fallback
+from libvirt_exporter.hypervisor.connection.drivers import DriverFallback, needs_fallback
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,11 @@ from typing import Any
 import libvirt
 import pytest
 
-from libvirt_exporter.hypervisor.drivers import DriverFallback, needs_fallback, state_stats
+from libvirt_exporter.hypervisor.connection.drivers import (
+    DriverFallback,
+    needs_fallback,
+    state_stats,
+)
 from libvirt_exporter.model import Disk, DomainInfo, Interface
 
 LACKED_BY_TEST_DRIVER = frozenset({"cpu-total", "balloon", "vcpu", "interface", "block"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from libvirt_exporter.hypervisor.errors import ErrorClass
+from libvirt_exporter.hypervisor.connection.errors import ErrorClass
 
 
 class Observer(Protocol):

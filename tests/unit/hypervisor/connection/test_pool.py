@@ -15,15 +15,8 @@ import libvirt
 import pytest
 
 import libvirt_exporter
-from libvirt_exporter.hypervisor.connection import (
-    BACKOFF_LIMIT,
-    Connections,
-    Session,
-    backoff,
-    open_read_only,
-)
-from libvirt_exporter.hypervisor.deadline import Deadline
-from libvirt_exporter.hypervisor.errors import (
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.errors import (
     CallError,
     ErrorClass,
     NoAnswerError,
@@ -31,7 +24,14 @@ from libvirt_exporter.hypervisor.errors import (
     classify,
     explain_open_failure,
 )
-from libvirt_exporter.hypervisor.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.pool import Connections
+from libvirt_exporter.hypervisor.connection.session import (
+    BACKOFF_LIMIT,
+    Session,
+    backoff,
+    open_read_only,
+)
 from tests.faults.fake_libvirt import FakeHost, libvirt_error
 
 pytestmark = pytest.mark.anyio
@@ -151,7 +151,7 @@ def test_libvirt_prints_nothing_of_its_own() -> None:
     """Errors reach the log through the exporter or not at all."""
     program = (
         "import libvirt\n"
-        "from libvirt_exporter.hypervisor.connection import open_read_only\n"
+        "from libvirt_exporter.hypervisor.connection.pool import open_read_only\n"
         "try:\n"
         "    open_read_only('qemu+unix:///system?socket=/nonexistent')\n"
         "except libvirt.libvirtError:\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import libvirt_exporter
-from libvirt_exporter.hypervisor.calls import CallThread
+from libvirt_exporter.hypervisor.connection.threads import CallThread
 
 SOURCE_ROOT = Path(libvirt_exporter.__file__).parents[1]
 
@@ -109,7 +109,7 @@ def test_a_call_that_never_returns_does_not_keep_the_process() -> None:
     """The interpreter exits although a call is stuck."""
     program = (
         "import asyncio, threading\n"
-        "from libvirt_exporter.hypervisor.calls import CallThread\n"
+        "from libvirt_exporter.hypervisor.connection.threads import CallThread\n"
         "async def main():\n"
         "    stuck = CallThread('stuck', print).run(threading.Event().wait)\n"
         "    await asyncio.wait([stuck], timeout=0.1)\n"

@@ -16,9 +16,10 @@ from typing import Final, Generic, TypeVar
 
 import libvirt
 
-from libvirt_exporter.hypervisor.connection import Connection, Connections, Session
-from libvirt_exporter.hypervisor.deadline import Deadline
-from libvirt_exporter.hypervisor.errors import CallError, classify
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.errors import CallError, classify
+from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
+from libvirt_exporter.hypervisor.connection.session import Session
 
 T = TypeVar("T")
 

@@ -9,170 +9,40 @@ different connections ("lanes").
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import itertools
 import logging
-import random
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import libvirt
 
-from libvirt_exporter.hypervisor.calls import CallThread
-from libvirt_exporter.hypervisor.deadline import Deadline
-from libvirt_exporter.hypervisor.errors import (
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.errors import (
     CallError,
     ErrorClass,
     NoAnswerError,
     OpenError,
     classify,
     explain_open_failure,
-    if_supported,
     missing_file,
 )
-from libvirt_exporter.hypervisor.facts import Facts
-from libvirt_exporter.hypervisor.observer import Observer
+from libvirt_exporter.hypervisor.connection.observer import Observer
+from libvirt_exporter.hypervisor.connection.session import Connect, Session, open_read_only
+from libvirt_exporter.hypervisor.connection.threads import CallThread
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Connect = Callable[[str], libvirt.virConnect]
 
-KEEPALIVE_INTERVAL: Final = 5
-"""Seconds between keepalive messages; the connection ends after KEEPALIVE_COUNT unanswered."""
-KEEPALIVE_COUNT: Final = 3
 RETRY_PAUSE: Final = 20
 """After a failed attempt nobody tries again for this many times as long as it took …"""
 LONGEST_RETRY_PAUSE: Final = 1.0
 """… but for at most these seconds. A socket without a daemon costs next to nothing to try."""
-BACKOFF_LIMIT: Final = 30.0
 TURN: Final = 0.02
 """Seconds after which it is looked again whether a call may be begun."""
-
-_event_loop_lock = threading.Lock()
-
-
-def open_read_only(uri: str) -> libvirt.virConnect:
-    """Open `uri`, with keepalive where the driver has it.
-
-    May block for ever when the daemon is frozen. Raises libvirt.libvirtError.
-    """
-    start_event_loop()
-    conn = libvirt.openReadOnly(uri)
-    # In-process drivers (test, embed) have no keepalive: NO_SUPPORT.
-    with contextlib.suppress(libvirt.libvirtError):
-        conn.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
-    return conn
-
-
-def start_event_loop() -> None:
-    """Run libvirt's event loop, of which a process has one; it must be before the first open."""
-    with _event_loop_lock:
-        _start_event_loop()
-
-
-@functools.cache
-def _start_event_loop() -> None:
-    # Without a handler of ours libvirt prints every error to stderr.
-    libvirt.registerErrorHandler(lambda _context, _error: None, None)
-    libvirt.virEventRegisterDefaultImpl()
-    threading.Thread(target=_run_event_loop, name="libvirt-event-loop", daemon=True).start()
-
-
-def _run_event_loop() -> None:
-    while True:
-        try:
-            libvirt.virEventRunDefaultImpl()
-        except libvirt.libvirtError:
-            log.exception("libvirt's event loop failed; going on")
-            time.sleep(1.0)
-
-
-def backoff() -> Iterator[float]:
-    """Seconds to wait after each failure in a row: 1 to 30, doubling, with jitter."""
-    delay = 1.0
-    while True:
-        yield delay * random.uniform(0.75, 1.25)
-        delay = min(delay * 2, BACKOFF_LIMIT)
-
-
-class Session:
-    """An open connection and its domain handles; only its own thread touches it.
-
-    A virDomain keeps its connection open, and dropping the last one closes it, which blocks
-    when the daemon is frozen: handles therefore never leave this thread.
-    """
-
-    def __init__(self, conn: libvirt.virConnect) -> None:
-        self.conn = conn
-        self.handles: dict[str, libvirt.virDomain] = {}
-        self.event_callbacks: list[int] = []
-        self.event_timers: list[int] = []
-        self.has_close_callback = False
-        self.on_close: Callable[[], None] = lambda: None
-        """Called when the connection is closed from here, which no close callback tells."""
-        self.facts: Facts | None = None
-        self.numa_nodes: Mapping[int, int] | None = None
-        """Which NUMA node of the host each of its CPUs belongs to; None until it is asked."""
-        self._lacking: set[str] = set()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the client side knows of no end of the connection. Never blocks."""
-        try:
-            return bool(self.conn.isAlive())
-        except libvirt.libvirtError:
-            return False
-
-    def if_supported(self, name: str, call: Callable[[], T]) -> T | None:
-        """The answer of a call; None where the driver lacks it, which its daemon would log each
-        time: so it is asked once. Raises libvirt.libvirtError.
-        """
-        if name in self._lacking:
-            return None
-        answer = if_supported(call)
-        if answer is None:
-            self._lacking.add(name)
-        return answer
-
-    def domain(self, uuid: str) -> libvirt.virDomain:
-        """This connection's handle of a domain. Raises libvirt.libvirtError."""
-        handle = self.handles.get(uuid)
-        if handle is None:
-            handle = self.handles[uuid] = self.conn.lookupByUUIDString(uuid)
-        return handle
-
-    def domains(self, uuids: Iterable[str]) -> dict[str, libvirt.virDomain]:
-        """Handles of those domains that exist, by UUID. Raises libvirt.libvirtError."""
-        found = {}
-        for uuid in uuids:
-            try:
-                found[uuid] = self.domain(uuid)
-            except libvirt.libvirtError as error:
-                if classify(error) is not ErrorClass.GONE:
-                    raise
-        return found
-
-    def close(self) -> None:
-        """Close the connection for good. May block as any call may."""
-        self.on_close()
-        for timer in self.event_timers:
-            with contextlib.suppress(libvirt.libvirtError):
-                libvirt.virEventRemoveTimeout(timer)
-        # A callback left registered keeps the connection open behind libvirt-python's back.
-        for callback in self.event_callbacks:
-            with contextlib.suppress(libvirt.libvirtError):
-                self.conn.domainEventDeregisterAny(callback)
-        if self.has_close_callback:
-            with contextlib.suppress(libvirt.libvirtError):
-                self.conn.unregisterCloseCallback()
-        self.handles.clear()
-        with contextlib.suppress(libvirt.libvirtError):
-            self.conn.close()
 
 
 class Connection:

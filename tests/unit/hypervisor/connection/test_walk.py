@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from libvirt_exporter.hypervisor.connection import Connections, Session
-from libvirt_exporter.hypervisor.deadline import Deadline
-from libvirt_exporter.hypervisor.observer import Unobserved
-from libvirt_exporter.hypervisor.walk import BLOCKED_LIMIT, Walk, walk
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.pool import Connections
+from libvirt_exporter.hypervisor.connection.session import Session
+from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
 from tests.faults.fake_libvirt import FakeHost
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,1 @@
+"""Connections to one libvirt: how calls are made, waited for and given up."""
