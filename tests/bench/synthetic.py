@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
-from libvirt_exporter.hypervisor.domain_xml import parse_domain
+from libvirt_exporter.hypervisor.domains.domain_xml import parse_domain
 from libvirt_exporter.model import DomainSample, HostInfo, HostSample, Stats, StatValue
 
 

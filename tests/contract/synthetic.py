@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from libvirt_exporter.hypervisor.domain_xml import parse_domain
+from libvirt_exporter.hypervisor.domains.domain_xml import parse_domain
 from libvirt_exporter.model import DomainSample, GroupOutcome, HostInfo, HostSample, StatValue
 from libvirt_exporter.patterns.labels import compile_label
 from tests.contract.synthetic_events import ENDED, HAPPENED

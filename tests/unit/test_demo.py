@@ -14,7 +14,7 @@ import libvirt
 import pytest
 
 from libvirt_exporter.hypervisor.connection.drivers import DriverFallback, needs_fallback
-from libvirt_exporter.hypervisor.domain_xml import parse_domain
+from libvirt_exporter.hypervisor.domains.domain_xml import parse_domain
 from libvirt_exporter.model import STATES, DomainInfo
 
 NODE = Path(__file__).parents[2] / "deploy" / "demo" / "node.xml"

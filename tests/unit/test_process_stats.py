@@ -13,8 +13,8 @@ from typing import Any, cast
 import libvirt
 import pytest
 
+from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.draft import DomainDraft
-from libvirt_exporter.hypervisor.inventory import Inventory
 from libvirt_exporter.hypervisor.process_stats import OLDEST, ProcessStats
 from libvirt_exporter.hypervisor.qemu_process import QemuProcess, QemuProcesses
 from libvirt_exporter.model import DomainInfo, OvirtInfo, Stats

@@ -22,9 +22,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libvirt_exporter.hypervisor import inventory, monitor
+from libvirt_exporter.hypervisor import monitor
 from libvirt_exporter.hypervisor.connection.errors import ErrorClass
 from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
+from libvirt_exporter.hypervisor.domains import inventory
 from libvirt_exporter.hypervisor.draft import DomainDraft
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.process_stats import ProcessStats

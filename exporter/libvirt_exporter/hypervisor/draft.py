@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.facts import Facts
-from libvirt_exporter.hypervisor.inventory import Inventory
+from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.source_failures import SourceFailures
 from libvirt_exporter.model import (
     DomainSample,

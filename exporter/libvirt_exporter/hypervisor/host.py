@@ -18,10 +18,10 @@ from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
 from libvirt_exporter.hypervisor.disk_errors import DiskErrorsLane
+from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.event_history import EventHistory
 from libvirt_exporter.hypervisor.events import LANE as EVENTS_LANE
 from libvirt_exporter.hypervisor.events import EventStream
-from libvirt_exporter.hypervisor.inventory import Inventory
 from libvirt_exporter.hypervisor.jobs import JobsLane
 from libvirt_exporter.hypervisor.monitor import Limits
 from libvirt_exporter.hypervisor.networks import NetworksLane

@@ -7,8 +7,8 @@ from weakref import WeakSet
 
 import libvirt
 
+from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.draft import DomainDraft, DomainSource
-from libvirt_exporter.hypervisor.inventory import Inventory
 from libvirt_exporter.hypervisor.qemu_process import QemuProcess, QemuProcesses
 from libvirt_exporter.model import DomainInfo, Stats, StatValue
 

@@ -27,6 +27,7 @@ from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, walk
+from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.draft import (
     DomainDraft,
     DomainRecords,
@@ -41,7 +42,6 @@ from libvirt_exporter.hypervisor.groups import (
     idle_groups,
     narrower,
 )
-from libvirt_exporter.hypervisor.inventory import Inventory
 from libvirt_exporter.hypervisor.lane import Lane
 from libvirt_exporter.hypervisor.monitor import (
     Limits,

@@ -11,8 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libvirt_exporter.hypervisor import domain_xml
-from libvirt_exporter.hypervisor.domain_xml import DomainXmlError, parse_domain, read_cpu_mode
+from libvirt_exporter.hypervisor.domains import domain_xml
+from libvirt_exporter.hypervisor.domains.domain_xml import (
+    DomainXmlError,
+    parse_domain,
+    read_cpu_mode,
+)
 from libvirt_exporter.model import (
     CpuTune,
     Device,
@@ -25,7 +29,7 @@ from libvirt_exporter.model import (
 )
 from libvirt_exporter.patterns.labels import compile_label
 
-FIXTURES = Path(__file__).parent / "fixtures" / "xml"
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "xml"
 LIVE = (FIXTURES / "qemu_live.xml").read_text(encoding="utf-8")
 INACTIVE = (FIXTURES / "qemu_inactive.xml").read_text(encoding="utf-8")
 MANAGED = (FIXTURES / "managed_live.xml").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import libvirt
 from msgspec.structs import replace
 
 from libvirt_exporter.hypervisor.connection.session import Session
-from libvirt_exporter.hypervisor.domain_xml import read_cpu_mode
+from libvirt_exporter.hypervisor.domains.domain_xml import read_cpu_mode
 from libvirt_exporter.model import CpuTune, DomainInfo
 
 _DEFINITION: Final = libvirt.VIR_DOMAIN_XML_INACTIVE

@@ -13,14 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libvirt_exporter.hypervisor.domain_xml import parse_domain
-from libvirt_exporter.hypervisor.metadata import Metadata, read_metadata, remove_secrets
-from libvirt_exporter.hypervisor.metadata_reading import MAX_FACT, MAX_ITEMS, MAX_TEXT
-from libvirt_exporter.hypervisor.ovirt_metadata import MAX_DEVICES, ovirt_device
+from libvirt_exporter.hypervisor.domains.domain_xml import parse_domain
+from libvirt_exporter.hypervisor.domains.metadata.metadata import (
+    Metadata,
+    read_metadata,
+    remove_secrets,
+)
+from libvirt_exporter.hypervisor.domains.metadata.ovirt import MAX_DEVICES, ovirt_device
+from libvirt_exporter.hypervisor.domains.metadata.reading import MAX_FACT, MAX_ITEMS, MAX_TEXT
 from libvirt_exporter.model import Device, DomainInfo, OpenStackInfo, OvirtInfo
 from libvirt_exporter.patterns.labels import compile_label
 
-FIXTURES = Path(__file__).parent / "fixtures" / "xml"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "xml"
 NOVA = "http://openstack.org/xmlns/libvirt/nova/1.1"
 OVIRT = "http://ovirt.org/vm/1.0"
 TUNE = "http://ovirt.org/vm/tune/1.0"

@@ -13,10 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
-from libvirt_exporter.hypervisor.metadata_reading import Reading, fact, given
-from libvirt_exporter.hypervisor.nova_metadata import openstack_info, read_nova
-from libvirt_exporter.hypervisor.ovirt_metadata import VM, ovirt_device, ovirt_info, read_ovirt
-from libvirt_exporter.hypervisor.typed_metadata import INSTANCE, ITEM, typed_value
+from libvirt_exporter.hypervisor.domains.metadata.nova import openstack_info, read_nova
+from libvirt_exporter.hypervisor.domains.metadata.ovirt import (
+    VM,
+    ovirt_device,
+    ovirt_info,
+    read_ovirt,
+)
+from libvirt_exporter.hypervisor.domains.metadata.reading import Reading, fact, given
+from libvirt_exporter.hypervisor.domains.metadata.typed_items import INSTANCE, ITEM, typed_value
 from libvirt_exporter.model import Device, OpenStackInfo, OvirtInfo
 
 _LIBOSINFO: Final = "{http://libosinfo.org/xmlns/libvirt/domain/1.0}"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from libvirt_exporter.hypervisor.clock_zone import zone_offset
+from libvirt_exporter.hypervisor.domains.clock_zone import zone_offset
 from libvirt_exporter.model import DomainInfo
 
 WINTER = datetime(2024, 1, 15, 12, tzinfo=UTC).timestamp()

@@ -18,15 +18,15 @@ from typing import Any, Final
 import libvirt
 from msgspec.structs import replace
 
-from libvirt_exporter.hypervisor.clock_zone import zone_offset
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
 from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
-from libvirt_exporter.hypervisor.cpu_settings import cpu_mode, cpu_tune
-from libvirt_exporter.hypervisor.domain_xml import DomainXmlError, parse_domain
-from libvirt_exporter.hypervisor.snapshots import snapshot_facts
+from libvirt_exporter.hypervisor.domains.clock_zone import zone_offset
+from libvirt_exporter.hypervisor.domains.cpu_settings import cpu_mode, cpu_tune
+from libvirt_exporter.hypervisor.domains.domain_xml import DomainXmlError, parse_domain
+from libvirt_exporter.hypervisor.domains.snapshots import snapshot_facts
 from libvirt_exporter.model import DomainInfo
 from libvirt_exporter.patterns.labels import LabelPath
 

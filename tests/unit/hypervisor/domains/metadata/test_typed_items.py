@@ -11,11 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libvirt_exporter.hypervisor.domain_xml import parse_domain
-from libvirt_exporter.hypervisor.metadata_reading import MAX_ITEMS, Reading
-from libvirt_exporter.hypervisor.typed_metadata import INSTANCE, MAX_DEPTH, typed_value
+from libvirt_exporter.hypervisor.domains.domain_xml import parse_domain
+from libvirt_exporter.hypervisor.domains.metadata.reading import MAX_ITEMS, Reading
+from libvirt_exporter.hypervisor.domains.metadata.typed_items import (
+    INSTANCE,
+    MAX_DEPTH,
+    typed_value,
+)
 
-FIXTURES = Path(__file__).parent / "fixtures" / "xml"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "xml"
 
 
 def sample(name: str) -> Any:

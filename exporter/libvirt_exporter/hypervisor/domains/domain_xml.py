@@ -15,9 +15,15 @@ from typing import Any, Final
 from uuid import UUID
 from xml.etree.ElementTree import Element, ParseError, XMLParser
 
-from libvirt_exporter.hypervisor.metadata import read_metadata, remove_secrets
-from libvirt_exporter.hypervisor.metadata_reading import fact
-from libvirt_exporter.hypervisor.xml_values import bounded, cpu_set, integer, scaled, scaled_bytes
+from libvirt_exporter.hypervisor.domains.metadata.metadata import read_metadata, remove_secrets
+from libvirt_exporter.hypervisor.domains.metadata.reading import fact
+from libvirt_exporter.hypervisor.domains.xml_values import (
+    bounded,
+    cpu_set,
+    integer,
+    scaled,
+    scaled_bytes,
+)
 from libvirt_exporter.model import (
     CpuTune,
     Device,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
-from libvirt_exporter.hypervisor.metadata_reading import Reading
-from libvirt_exporter.hypervisor.xml_values import integer
+from libvirt_exporter.hypervisor.domains.metadata.reading import Reading
+from libvirt_exporter.hypervisor.domains.xml_values import integer
 
 INSTANCE: Final = "{http://ovirt.org/vm/instance/1.0}"
 MAX_DEPTH: Final = 32

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
-from libvirt_exporter.hypervisor.metadata_reading import Reading, Scalar, fact, given, truth
-from libvirt_exporter.hypervisor.xml_values import integer, scaled, unix_time
+from libvirt_exporter.hypervisor.domains.metadata.reading import Reading, Scalar, fact, given, truth
+from libvirt_exporter.hypervisor.domains.xml_values import integer, scaled, unix_time
 from libvirt_exporter.model import Device, OvirtInfo
 
 VM: Final = "{http://ovirt.org/vm/1.0}"

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
-from libvirt_exporter.hypervisor.metadata_reading import Reading, fact, given
-from libvirt_exporter.hypervisor.xml_values import bounded
+from libvirt_exporter.hypervisor.domains.metadata.reading import Reading, fact, given
+from libvirt_exporter.hypervisor.domains.xml_values import bounded
 from libvirt_exporter.model import OpenStackInfo
 
 _NAMESPACES: Final = (

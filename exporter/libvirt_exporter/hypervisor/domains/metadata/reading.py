@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
-from libvirt_exporter.hypervisor.xml_values import integer, number, scaled
+from libvirt_exporter.hypervisor.domains.xml_values import integer, number, scaled
 
 MAX_ITEMS: Final = 10_000
 """Elements that are looked at, in all metadata of a domain together."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_exporter.hypervisor.xml_values import (
+from libvirt_exporter.hypervisor.domains.xml_values import (
     MAX_CPUS,
     cpu_set,
     integer,

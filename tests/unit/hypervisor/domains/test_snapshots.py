@@ -8,7 +8,7 @@ import libvirt
 import pytest
 
 from libvirt_exporter.hypervisor.connection.session import Session
-from libvirt_exporter.hypervisor.snapshots import ROOTS_READ, snapshot_facts
+from libvirt_exporter.hypervisor.domains.snapshots import ROOTS_READ, snapshot_facts
 from tests.faults.fake_libvirt import libvirt_error
 
 

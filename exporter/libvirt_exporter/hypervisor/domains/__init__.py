@@ -1,0 +1,1 @@
+"""What is known of each domain from its XML and metadata."""

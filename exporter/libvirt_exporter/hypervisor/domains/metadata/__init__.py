@@ -1,0 +1,1 @@
+"""What management engines write into a domain's metadata."""
