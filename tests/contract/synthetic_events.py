@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from libvirt_exporter.hypervisor.domain_history import Record
-from libvirt_exporter.hypervisor.event_history import EventHistory
-from libvirt_exporter.hypervisor.event_names import LIFECYCLE
+from libvirt_exporter.hypervisor.events.domain_history import Record
+from libvirt_exporter.hypervisor.events.history import EventHistory
+from libvirt_exporter.hypervisor.events.names import LIFECYCLE
 from libvirt_exporter.model import Disk, DomainInfo, Stats
 
 NOW: Final = 1_700_000_000_000_000_000

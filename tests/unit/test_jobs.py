@@ -16,7 +16,7 @@ from libvirt_exporter.hypervisor.connection.errors import CallError
 from libvirt_exporter.hypervisor.connection.observer import Unobserved
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.draft import DomainDraft
-from libvirt_exporter.hypervisor.event_names import BLOCK_JOB_TYPES
+from libvirt_exporter.hypervisor.events.names import BLOCK_JOB_TYPES
 from libvirt_exporter.hypervisor.jobs import LOOK_AGAIN, LOOKS, STALE, JobsLane
 from libvirt_exporter.model import JOB_OPERATIONS, Disk, DomainInfo, StatValue
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error

@@ -25,18 +25,10 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 Connect = Callable[[str], libvirt.virConnect]
-
-
 KEEPALIVE_INTERVAL: Final = 5
 """Seconds between keepalive messages; the connection ends after KEEPALIVE_COUNT unanswered."""
-
-
 KEEPALIVE_COUNT: Final = 3
-
-
 BACKOFF_LIMIT: Final = 30.0
-
-
 _event_loop_lock = threading.Lock()
 
 

@@ -14,14 +14,14 @@ from typing import Any
 import libvirt
 import pytest
 
-from libvirt_exporter.hypervisor import events
 from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
-from libvirt_exporter.hypervisor.domain_history import Record
-from libvirt_exporter.hypervisor.event_history import Memory
-from libvirt_exporter.hypervisor.events import EVENTS, QUEUE_LIMIT, EventQueue, changes_xml
+from libvirt_exporter.hypervisor.events import stream as events
+from libvirt_exporter.hypervisor.events.domain_history import Record
+from libvirt_exporter.hypervisor.events.history import Memory
+from libvirt_exporter.hypervisor.events.state_file import StateFile
+from libvirt_exporter.hypervisor.events.stream import EVENTS, QUEUE_LIMIT, EventQueue, changes_xml
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampler import SampleRequest
-from libvirt_exporter.hypervisor.state_file import StateFile
 from libvirt_exporter.model import HostSample, Stats
 from tests.faults.fake_libvirt import FakeConnection, FakeDomain, FakeHost, libvirt_error
 

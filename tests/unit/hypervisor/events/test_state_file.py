@@ -15,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from libvirt_exporter.hypervisor import state_file
-from libvirt_exporter.hypervisor.domain_history import DomainHistory, Record
-from libvirt_exporter.hypervisor.event_history import EventHistory, Memory
-from libvirt_exporter.hypervisor.state_file import HistoryKeeper, StateFile
+from libvirt_exporter.hypervisor.events import state_file
+from libvirt_exporter.hypervisor.events.domain_history import DomainHistory, Record
+from libvirt_exporter.hypervisor.events.history import EventHistory, Memory
+from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
+from libvirt_exporter.hypervisor.events.state_file import StateFile
 
 pytestmark = pytest.mark.anyio
 

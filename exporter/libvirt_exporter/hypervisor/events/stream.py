@@ -22,11 +22,11 @@ from libvirt_exporter.hypervisor.connection.errors import CallError
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session, backoff, start_event_loop
-from libvirt_exporter.hypervisor.domain_history import Record
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.draft import DomainDraft
-from libvirt_exporter.hypervisor.event_history import EventHistory
-from libvirt_exporter.hypervisor.state_file import HistoryKeeper
+from libvirt_exporter.hypervisor.events.domain_history import Record
+from libvirt_exporter.hypervisor.events.history import EventHistory
+from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
 from libvirt_exporter.model import Stats, VanishedDomain
 
 log = logging.getLogger(__name__)

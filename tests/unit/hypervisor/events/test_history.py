@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from libvirt_exporter.hypervisor import domain_history, event_history
-from libvirt_exporter.hypervisor.domain_history import DomainHistory, Record
-from libvirt_exporter.hypervisor.event_history import EventHistory, Memory
-from libvirt_exporter.hypervisor.event_names import (
+from libvirt_exporter.hypervisor.events import domain_history
+from libvirt_exporter.hypervisor.events import history as event_history
+from libvirt_exporter.hypervisor.events.domain_history import DomainHistory, Record
+from libvirt_exporter.hypervisor.events.history import EventHistory, Memory
+from libvirt_exporter.hypervisor.events.names import (
     ALWAYS_COUNTED,
     COUNTED_ON_REQUEST,
     LIFECYCLE,

@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 import libvirt
 from msgspec import Struct
 
-from libvirt_exporter.hypervisor import exits
-from libvirt_exporter.hypervisor.event_names import (
+from libvirt_exporter.hypervisor.events import exits
+from libvirt_exporter.hypervisor.events.exits import Exit
+from libvirt_exporter.hypervisor.events.names import (
     AGENT_STATES,
     BLOCK_JOB_STATUSES,
     BLOCK_JOB_TYPES,
@@ -24,7 +25,6 @@ from libvirt_exporter.hypervisor.event_names import (
     WATCHDOG_ACTIONS,
     name_of,
 )
-from libvirt_exporter.hypervisor.exits import Exit
 from libvirt_exporter.model import JOB_OPERATIONS, DomainInfo, Stats, StatValue
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import libvirt
 import pytest
 
-from libvirt_exporter.hypervisor import exits
-from libvirt_exporter.hypervisor.exits import agree, of_event, of_state
+from libvirt_exporter.hypervisor.events import exits
+from libvirt_exporter.hypervisor.events.exits import agree, of_event, of_state
 
 DETAILS = {
     name: getattr(libvirt, f"VIR_DOMAIN_EVENT_STOPPED_{name.upper()}")

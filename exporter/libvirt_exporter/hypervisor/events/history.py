@@ -17,15 +17,15 @@ from typing import Final, Protocol
 import libvirt
 from msgspec import Struct
 
-from libvirt_exporter.hypervisor import exits
-from libvirt_exporter.hypervisor.domain_history import (
+from libvirt_exporter.hypervisor.events import exits
+from libvirt_exporter.hypervisor.events.domain_history import (
     DomainHistory,
     FollowedDomain,
     Record,
     take_event,
     take_state,
 )
-from libvirt_exporter.hypervisor.event_names import (
+from libvirt_exporter.hypervisor.events.names import (
     AGENT_COUNTED,
     ALWAYS_COUNTED,
     COUNTED_ON_REQUEST,
