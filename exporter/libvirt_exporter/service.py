@@ -28,7 +28,7 @@ from libvirt_exporter.contract import (
 )
 from libvirt_exporter.exposition import expose
 from libvirt_exporter.hypervisor.host import Host, HostSettings
-from libvirt_exporter.hypervisor.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import DomainSample, HostSample, Stats
 from libvirt_exporter.patterns.domains import DomainFilter
 from libvirt_exporter.patterns.labels import compile_label

@@ -15,7 +15,7 @@ import msgspec
 
 from libvirt_exporter.catalogue import GROUPS
 from libvirt_exporter.hypervisor.host import Host, HostSettings
-from libvirt_exporter.hypervisor.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import HostSample
 from tests.contract.anonymise import anonymised
 

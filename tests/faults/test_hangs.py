@@ -16,7 +16,7 @@ from typing import Final
 import libvirt
 import pytest
 
-from libvirt_exporter.hypervisor.qemu_process import Halted, QemuProcesses
+from libvirt_exporter.hypervisor.sampling.qemu_process import Halted, QemuProcesses
 from tests.faults.cases import polled
 from tests.faults.watch import Scrape, WatchedExporter, usual
 from tests.lab.daemon import PrivateLibvirtd, can_run_privileged, wait_until

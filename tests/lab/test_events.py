@@ -14,7 +14,7 @@ import pytest
 
 from libvirt_exporter.hypervisor.connection.session import start_event_loop
 from libvirt_exporter.hypervisor.host import Host, HostSettings
-from libvirt_exporter.hypervisor.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import DomainSample, HostSample, StatValue
 from tests.lab.daemon import PrivateLibvirtd, wait_until
 from tests.lab.domains import MIB, paused_domain, shutoff_domain

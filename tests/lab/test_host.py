@@ -15,7 +15,7 @@ import libvirt
 import pytest
 
 from libvirt_exporter.hypervisor.host import Host, HostSettings
-from libvirt_exporter.hypervisor.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import Stats
 from tests.lab.daemon import PrivateLibvirtd, can_run_privileged, wait_until
 from tests.lab.domains import MIB, Machine, create, kvm_works, paused_domain, state

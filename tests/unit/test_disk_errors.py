@@ -14,7 +14,7 @@ from libvirt_exporter.hypervisor.connection.errors import CallError
 from libvirt_exporter.hypervisor.connection.observer import Unobserved
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.disk_errors import DiskErrorsLane
-from libvirt_exporter.hypervisor.draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.networks import NetworksLane
 from libvirt_exporter.hypervisor.node import NodeLane
-from libvirt_exporter.hypervisor.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.hypervisor.storage import StorageLane
 from libvirt_exporter.hypervisor.walking_lane import WalkingLane
 from libvirt_exporter.model import Stats

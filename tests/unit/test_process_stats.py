@@ -14,9 +14,9 @@ import libvirt
 import pytest
 
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
-from libvirt_exporter.hypervisor.draft import DomainDraft
 from libvirt_exporter.hypervisor.process_stats import OLDEST, ProcessStats
-from libvirt_exporter.hypervisor.qemu_process import QemuProcess, QemuProcesses
+from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcess, QemuProcesses
 from libvirt_exporter.model import DomainInfo, OvirtInfo, Stats
 from tests.faults.fake_qemu import RUNS, Machine
 from tests.lab.daemon import wait_until
@@ -268,7 +268,9 @@ async def test_the_kernels_leave_for_huge_pages_is_read(
     file = tmp_path / "enabled"
     if setting is not None:
         file.write_text(f"{setting}\n")
-    monkeypatch.setattr("libvirt_exporter.hypervisor.qemu_process._HUGE_PAGES", os.fsencode(file))
+    monkeypatch.setattr(
+        "libvirt_exporter.hypervisor.sampling.qemu_process._HUGE_PAGES", os.fsencode(file)
+    )
     processes = QemuProcesses(str(machine.directory))
     await processes.look(machine.names, 5.0)
     assert processes.huge_pages is expected
@@ -314,13 +316,13 @@ async def test_guest_time_is_the_kernels(machine: Machine, monkeypatch: pytest.M
     """Field 43 of proc(5), in ticks; the process's name may look like fields."""
     fields = [b"S", *(b"%d" % number for number in range(4, 53))]
     content = b"1 (a) R 1) " + b" ".join(fields)
-    monkeypatch.setattr("libvirt_exporter.hypervisor.qemu_process.KEPT_OPEN", 0)
+    monkeypatch.setattr("libvirt_exporter.hypervisor.sampling.qemu_process.KEPT_OPEN", 0)
     monkeypatch.setattr(
-        "libvirt_exporter.hypervisor.qemu_process._content",
+        "libvirt_exporter.hypervisor.sampling.qemu_process._content",
         lambda path, _size=0: content if path.endswith(b"/stat") else b"1\0-uuid\0" + UUID.encode(),
     )
     monkeypatch.setattr(
-        "libvirt_exporter.hypervisor.qemu_process._is_qemu_of", lambda _pid, _uuid: True
+        "libvirt_exporter.hypervisor.sampling.qemu_process._is_qemu_of", lambda _pid, _uuid: True
     )
     monkeypatch.setattr(QemuProcesses, "_pid", lambda _self, _name: 1)
     processes = QemuProcesses(str(machine.directory))

@@ -25,13 +25,13 @@ from libvirt_exporter.hypervisor.events.state_file import StateFile
 from libvirt_exporter.hypervisor.events.stream import LANE as EVENTS_LANE
 from libvirt_exporter.hypervisor.events.stream import EventStream
 from libvirt_exporter.hypervisor.jobs import JobsLane
-from libvirt_exporter.hypervisor.monitor import Limits
 from libvirt_exporter.hypervisor.networks import NetworksLane
 from libvirt_exporter.hypervisor.node import NodeLane
 from libvirt_exporter.hypervisor.numa import NumaLane
 from libvirt_exporter.hypervisor.process_stats import ProcessStats
-from libvirt_exporter.hypervisor.qemu_process import QemuProcesses, is_local
-from libvirt_exporter.hypervisor.sampler import Sampler, SampleRequest
+from libvirt_exporter.hypervisor.sampling.monitor import Limits
+from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses, is_local
+from libvirt_exporter.hypervisor.sampling.sampler import Sampler, SampleRequest
 from libvirt_exporter.hypervisor.storage import StorageLane
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.patterns.labels import LabelPath

@@ -8,8 +8,9 @@ from weakref import WeakSet
 import libvirt
 
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
-from libvirt_exporter.hypervisor.draft import DomainDraft, DomainSource
-from libvirt_exporter.hypervisor.qemu_process import QemuProcess, QemuProcesses
+from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcess, QemuProcesses
+from libvirt_exporter.hypervisor.sampling.sources import DomainSource
 from libvirt_exporter.model import DomainInfo, Stats, StatValue
 
 OLDEST: Final = 10.0

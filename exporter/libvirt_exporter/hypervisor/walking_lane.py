@@ -11,7 +11,7 @@ from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass,
 from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
-from libvirt_exporter.hypervisor.lane import Lane
+from libvirt_exporter.hypervisor.sampling.lane import Lane
 
 log = logging.getLogger(__name__)
 

@@ -23,10 +23,10 @@ from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session, backoff, start_event_loop
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
-from libvirt_exporter.hypervisor.draft import DomainDraft
 from libvirt_exporter.hypervisor.events.domain_history import Record
 from libvirt_exporter.hypervisor.events.history import EventHistory
 from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
+from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.model import Stats, VanishedDomain
 
 log = logging.getLogger(__name__)

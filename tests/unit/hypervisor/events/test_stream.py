@@ -21,7 +21,7 @@ from libvirt_exporter.hypervisor.events.history import Memory
 from libvirt_exporter.hypervisor.events.state_file import StateFile
 from libvirt_exporter.hypervisor.events.stream import EVENTS, QUEUE_LIMIT, EventQueue, changes_xml
 from libvirt_exporter.hypervisor.host import Host, HostSettings
-from libvirt_exporter.hypervisor.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import HostSample, Stats
 from tests.faults.fake_libvirt import FakeConnection, FakeDomain, FakeHost, libvirt_error
 

@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.facts import Facts
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
-from libvirt_exporter.hypervisor.source_failures import SourceFailures
+from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING, DomainDraft
+from libvirt_exporter.hypervisor.sampling.sources import DomainSource, SourceFailures
 from libvirt_exporter.model import (
     DomainSample,
     GroupOutcome,
@@ -21,71 +21,6 @@ from libvirt_exporter.model import (
     StatValue,
     VanishedDomain,
 )
-
-_NOTHING: Final[Stats] = {}
-
-
-class DomainDraft:
-    """One domain's answers, kept apart by where they came from.
-
-    `HostDraft.freeze` merges them in the same order in every sample, whichever came first, because
-    the order of keys belongs to the shape that a rendering plan is made for.
-    """
-
-    __slots__ = (
-        "active",
-        "excused",
-        "fallback",
-        "missing",
-        "monitor",
-        "name",
-        "no_monitor",
-        "state",
-        "timestamp",
-        "uuid",
-    )
-
-    def __init__(self, uuid: str, name: str, *, active: bool, state: Stats, timestamp: float):
-        self.uuid = uuid
-        self.name = name
-        self.active = active
-        self.timestamp = timestamp
-        self.state = state
-        self.no_monitor = _NOTHING
-        self.monitor = _NOTHING
-        self.fallback = _NOTHING
-        self.missing: frozenset[str] = frozenset()
-        self.excused = False
-        """What is missing is the domain's own doing: it hangs, is busy for long, or is gone."""
-
-    def let_go(self) -> None:
-        """Drop the answers, which a sample has; lanes remember the draft until they read again."""
-        self.no_monitor = self.monitor = self.fallback = _NOTHING
-
-
-class DomainSource(Protocol):
-    """Something that knows more of a domain than its statistics say."""
-
-    def domain_stats(self, domain: DomainDraft) -> Stats:
-        """What it knows, under keys in the style of libvirt's; must be quick."""
-        ...
-
-
-class DomainRecords(DomainSource, Protocol):
-    """A source that remembers domains from sample to sample."""
-
-    def listed(self, domains: Iterable[DomainDraft], timestamp: float, *, complete: bool) -> None:
-        """Take note of a listing begun at `timestamp` (Unix time), of all if `complete`."""
-        ...
-
-    def take(self) -> None:
-        """Take in what has happened since."""
-        ...
-
-    @property
-    def vanished(self) -> tuple[VanishedDomain, ...]:
-        """Domains that are no longer listed, for a while; the oldest first."""
-        ...
 
 
 class HostDraft:
@@ -155,7 +90,7 @@ class HostDraft:
         stuck: Mapping[str, float],
         sources: Sequence[DomainSource],
         failures: SourceFailures,
-        host_stats: Stats = _NOTHING,
+        host_stats: Stats = NOTHING,
         lanes: Mapping[str, float] | None = None,
         vanished: tuple[VanishedDomain, ...] = (),
     ) -> HostSample:
@@ -230,8 +165,3 @@ class HostDraft:
             if stuck is not None:
                 stats["monitor.stuck.time"] = int(stuck * 1e9)
         return stats
-
-
-def merged(old: Stats, new: Mapping[str, int | float | bool | str]) -> Stats:
-    """Two answers for the same domain, the newer one winning."""
-    return {**old, **new} if old else new

@@ -25,16 +25,18 @@ from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass
 from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
-from libvirt_exporter.hypervisor.draft import DomainDraft, HostDraft, merged
-from libvirt_exporter.hypervisor.groups import (
+from libvirt_exporter.hypervisor.sampling.bulk import excuse_absent, list_stats
+from libvirt_exporter.hypervisor.sampling.domain_draft import merged
+from libvirt_exporter.hypervisor.sampling.draft import HostDraft
+from libvirt_exporter.hypervisor.sampling.groups import (
     bits,
     job_marks,
     narrower,
 )
-from libvirt_exporter.hypervisor.qemu_process import APART, QemuProcesses
-from libvirt_exporter.hypervisor.quarantine import CONTROL_OCCUPIED, CONTROL_OK, Quarantine
-from libvirt_exporter.hypervisor.without_job import GROUPS as WITHOUT_JOB
-from libvirt_exporter.hypervisor.without_job import stats_without_job
+from libvirt_exporter.hypervisor.sampling.qemu_process import APART, QemuProcesses
+from libvirt_exporter.hypervisor.sampling.quarantine import CONTROL_OCCUPIED, CONTROL_OK, Quarantine
+from libvirt_exporter.hypervisor.sampling.without_job import GROUPS as WITHOUT_JOB
+from libvirt_exporter.hypervisor.sampling.without_job import stats_without_job
 from libvirt_exporter.model import Stats
 
 log = logging.getLogger(__name__)
@@ -605,31 +607,6 @@ class MonitorPhase:
             for connection, uuid in self._state.blamed.items()
             if self._connections.is_stuck(connection)
         }
-
-
-def list_stats(
-    session: Session, uuids: list[str], stats: int, flags: int
-) -> list[tuple[str, Stats]]:
-    """Bulk statistics of those of the domains that exist; runs on a connection's thread."""
-    handles = session.domains(uuids)
-    if not handles:
-        return []
-    records = session.conn.domainListGetStats(list(handles.values()), stats, flags)
-    if len(records) == len(handles):
-        # All of them, in the order asked. Every call on a handle lets go of the interpreter's
-        # lock, which costs when four connections have answers.
-        return [(uuid, values) for uuid, (_, values) in zip(handles, records, strict=True)]
-    return [(domain.UUIDString(), values) for domain, values in records]
-
-
-def excuse_absent(
-    domains: Mapping[str, DomainDraft], asked: Collection[str], rows: Collection[tuple[str, Stats]]
-) -> None:
-    """libvirt silently leaves out who ended since the listing: nobody failed to answer for it."""
-    if len(rows) == len(asked):
-        return
-    for uuid in set(asked).difference(uuid for uuid, _ in rows):
-        domains[uuid].excused = True
 
 
 def _visit_control(session: Session, uuid: str) -> Control:

@@ -1,17 +1,47 @@
-"""Failures of those who know something of a domain beside its statistics.
+"""Who knows something of a domain beside its statistics, and what becomes of their failures.
 
-They are mistakes of this exporter, so nothing is known of them but that one domain must not cost
-the sample of the others.
+A failure is a mistake of this exporter: one domain must not cost the sample of the others.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
+from typing import Protocol
 
 from libvirt_exporter.hypervisor.connection.observer import Observer
+from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.model import (
+    Stats,
+    VanishedDomain,
+)
 
 log = logging.getLogger(__name__)
+
+
+class DomainSource(Protocol):
+    """Something that knows more of a domain than its statistics say."""
+
+    def domain_stats(self, domain: DomainDraft) -> Stats:
+        """What it knows, under keys in the style of libvirt's; must be quick."""
+        ...
+
+
+class DomainRecords(DomainSource, Protocol):
+    """A source that remembers domains from sample to sample."""
+
+    def listed(self, domains: Iterable[DomainDraft], timestamp: float, *, complete: bool) -> None:
+        """Take note of a listing begun at `timestamp` (Unix time), of all if `complete`."""
+        ...
+
+    def take(self) -> None:
+        """Take in what has happened since."""
+        ...
+
+    @property
+    def vanished(self) -> tuple[VanishedDomain, ...]:
+        """Domains that are no longer listed, for a while; the oldest first."""
+        ...
 
 
 class SourceFailures:

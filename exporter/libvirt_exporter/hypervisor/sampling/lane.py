@@ -16,7 +16,8 @@ from typing import Final
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerError
 from libvirt_exporter.hypervisor.connection.pool import Connections
-from libvirt_exporter.hypervisor.draft import DomainDraft, HostDraft
+from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.draft import HostDraft
 from libvirt_exporter.model import Stats
 
 log = logging.getLogger(__name__)

@@ -22,14 +22,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libvirt_exporter.hypervisor import monitor
 from libvirt_exporter.hypervisor.connection.errors import ErrorClass
 from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
 from libvirt_exporter.hypervisor.domains import inventory
-from libvirt_exporter.hypervisor.draft import DomainDraft
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.process_stats import ProcessStats
-from libvirt_exporter.hypervisor.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling import monitor
+from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import DomainSample, HostSample, Stats
 from libvirt_exporter.patterns.labels import compile_label
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
@@ -778,7 +778,7 @@ def test_a_source_that_fails_for_one_domain_costs_that_domain_only_what_it_knows
 
     A sample without domains, as the host does not answer, tells of neither.
     """
-    caplog.set_level(logging.INFO, "libvirt_exporter.hypervisor.source_failures")
+    caplog.set_level(logging.INFO, "libvirt_exporter.hypervisor.sampling.sources")
     fake, recorder = FakeHost(3), Recorder()
     bad = fake[1].uuid
     told = ProcessStats.domain_stats

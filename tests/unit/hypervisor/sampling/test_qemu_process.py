@@ -13,8 +13,8 @@ from uuid import UUID
 
 import pytest
 
-from libvirt_exporter.hypervisor import qemu_process
-from libvirt_exporter.hypervisor.qemu_process import APART, Halted, QemuProcesses, is_local
+from libvirt_exporter.hypervisor.sampling import qemu_process
+from libvirt_exporter.hypervisor.sampling.qemu_process import APART, Halted, QemuProcesses, is_local
 from tests.faults.fake_qemu import WAITS, Machine
 from tests.lab.daemon import wait_until
 
@@ -79,7 +79,7 @@ async def test_another_wait_than_before_is_not_taken_for_the_same(
     waiting = machine.start("waiting", WAITS)
     counts = iter((b"1", b"2"))
     monkeypatch.setattr(
-        "libvirt_exporter.hypervisor.qemu_process._switches", lambda _pid: next(counts)
+        "libvirt_exporter.hypervisor.sampling.qemu_process._switches", lambda _pid: next(counts)
     )
     for _ in range(2):
         assert await look(processes, machine) == Halted(unsure={waiting})
@@ -145,7 +145,7 @@ async def test_nobody_waits_long_for_what_cannot_be_read_at_once(
         begun.append(pid)
         return gate.wait(10)
 
-    monkeypatch.setattr("libvirt_exporter.hypervisor.qemu_process._is_qemu_of", block)
+    monkeypatch.setattr("libvirt_exporter.hypervisor.sampling.qemu_process._is_qemu_of", block)
     for _ in range(2):
         assert await processes.look(machine.names, 0.05) is None
     gate.set()
@@ -177,7 +177,7 @@ async def test_no_file_stays_open_for_a_process_that_is_not_looked_for_any_more(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One for each process, up to a limit, and none after the end."""
-    monkeypatch.setattr("libvirt_exporter.hypervisor.qemu_process.KEPT_OPEN", 2)
+    monkeypatch.setattr("libvirt_exporter.hypervisor.sampling.qemu_process.KEPT_OPEN", 2)
     processes = QemuProcesses(str(machine.directory))
     uuids = [machine.start(f"vm{number}") for number in range(3)]
 

@@ -20,49 +20,34 @@ from typing import Any, Final
 import libvirt
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.drivers import state_stats
 from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
-from libvirt_exporter.hypervisor.connection.facts import Facts, read_facts
+from libvirt_exporter.hypervisor.connection.facts import Facts
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, walk
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
-from libvirt_exporter.hypervisor.draft import (
-    DomainDraft,
-    DomainRecords,
-    DomainSource,
-    HostDraft,
-    merged,
-)
-from libvirt_exporter.hypervisor.groups import (
+from libvirt_exporter.hypervisor.sampling.bulk import excuse_absent, list_stats
+from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft, merged
+from libvirt_exporter.hypervisor.sampling.draft import HostDraft
+from libvirt_exporter.hypervisor.sampling.groups import (
     WITH_MONITOR,
     WITHOUT_MONITOR,
     bits,
     idle_groups,
     narrower,
 )
-from libvirt_exporter.hypervisor.lane import Lane
-from libvirt_exporter.hypervisor.monitor import (
-    Limits,
-    MonitorPhase,
-    MonitorState,
-    excuse_absent,
-    list_stats,
-)
-from libvirt_exporter.hypervisor.qemu_process import QemuProcesses
-from libvirt_exporter.hypervisor.source_failures import SourceFailures
+from libvirt_exporter.hypervisor.sampling.lane import Lane
+from libvirt_exporter.hypervisor.sampling.monitor import Limits, MonitorPhase, MonitorState
+from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
+from libvirt_exporter.hypervisor.sampling.sources import DomainRecords, DomainSource, SourceFailures
+from libvirt_exporter.hypervisor.sampling.state import Row, _visit_state, facts_of, read_states
 from libvirt_exporter.model import HostInfo, HostSample, Stats, StatValue
 
 log = logging.getLogger(__name__)
 
 USABLE_SHARE: Final = 0.9
 """Share of a request's time after which it gets what there is; the rest is for the answer."""
-
-_ACTIVE_STATES: Final = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED)
-
-Row = tuple[str, str, bool, Stats]
-"""UUID, name, whether active, `state.*`."""
 
 
 @dataclass(frozen=True)
@@ -567,35 +552,3 @@ def _covers(draft: HostDraft, request: SampleRequest) -> bool:
 
 
 # What runs on a connection's thread.
-
-
-def facts_of(session: Session) -> Facts:
-    """The connection's facts, read once for each connection."""
-    if session.facts is None:
-        session.facts = read_facts(session.conn)
-    return session.facts
-
-
-def read_states(session: Session) -> tuple[Facts, list[Row]]:
-    """Facts of the connection, and every domain with its state."""
-    facts = facts_of(session)
-    if "state" in facts.fallback.groups:
-        records = [(domain, state_stats(domain)) for domain in session.conn.listAllDomains()]
-    else:
-        records = session.conn.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
-    return facts, [
-        (domain.UUIDString(), domain.name(), _is_active(domain, stats), stats)
-        for domain, stats in records
-    ]
-
-
-def _is_active(domain: libvirt.virDomain, stats: Stats) -> bool:
-    state = stats.get("state.state")
-    if state in _ACTIVE_STATES:
-        return True
-    return state != libvirt.VIR_DOMAIN_SHUTOFF and domain.ID() >= 0
-
-
-def _visit_state(session: Session, uuid: str) -> tuple[bool, Stats]:
-    domain = session.domain(uuid)
-    return bool(domain.isActive()), state_stats(domain)

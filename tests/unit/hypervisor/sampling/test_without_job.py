@@ -7,7 +7,7 @@ from typing import Any
 import libvirt
 import pytest
 
-from libvirt_exporter.hypervisor.without_job import GROUPS, stats_without_job
+from libvirt_exporter.hypervisor.sampling.without_job import GROUPS, stats_without_job
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 
 MEMORY = {"balloon.current": 1024, "balloon.maximum": 2048}

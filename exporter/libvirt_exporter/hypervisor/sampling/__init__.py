@@ -1,0 +1,1 @@
+"""One sample of a host: its phases, and what they need."""
