@@ -18,8 +18,8 @@ import pytest
 from libvirt_exporter.config import Api
 from libvirt_exporter.contract import QueryRequest
 from libvirt_exporter.hypervisor.host import Host, HostSettings
-from libvirt_exporter.hypervisor.pause_code import PauseCode
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sources.pause_code import PauseCode
 from libvirt_exporter.model import DomainSample
 from libvirt_exporter.queries import Queries, Terms
 from tests.lab.daemon import PrivateLibvirtd, wait_until

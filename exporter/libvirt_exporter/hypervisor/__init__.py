@@ -1,0 +1,1 @@
+"""One libvirt with everything that belongs to it; the only importer of libvirt."""

@@ -17,22 +17,22 @@ from libvirt_exporter.hypervisor.connection.facts import read_hypervisor_version
 from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
-from libvirt_exporter.hypervisor.disk_errors import DiskErrorsLane
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.events.history import EventHistory
 from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
 from libvirt_exporter.hypervisor.events.state_file import StateFile
 from libvirt_exporter.hypervisor.events.stream import LANE as EVENTS_LANE
 from libvirt_exporter.hypervisor.events.stream import EventStream
-from libvirt_exporter.hypervisor.jobs import JobsLane
-from libvirt_exporter.hypervisor.networks import NetworksLane
-from libvirt_exporter.hypervisor.node import NodeLane
-from libvirt_exporter.hypervisor.numa import NumaLane
-from libvirt_exporter.hypervisor.process_stats import ProcessStats
 from libvirt_exporter.hypervisor.sampling.monitor import Limits
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses, is_local
 from libvirt_exporter.hypervisor.sampling.sampler import Sampler, SampleRequest
-from libvirt_exporter.hypervisor.storage import StorageLane
+from libvirt_exporter.hypervisor.sources.disk_errors import DiskErrorsLane
+from libvirt_exporter.hypervisor.sources.jobs import JobsLane
+from libvirt_exporter.hypervisor.sources.networks import NetworksLane
+from libvirt_exporter.hypervisor.sources.node import NodeLane
+from libvirt_exporter.hypervisor.sources.numa import NumaLane
+from libvirt_exporter.hypervisor.sources.process_stats import ProcessStats
+from libvirt_exporter.hypervisor.sources.storage import StorageLane
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.patterns.labels import LabelPath
 

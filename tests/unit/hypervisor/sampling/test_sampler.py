@@ -26,10 +26,10 @@ from libvirt_exporter.hypervisor.connection.errors import ErrorClass
 from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
 from libvirt_exporter.hypervisor.domains import inventory
 from libvirt_exporter.hypervisor.host import Host, HostSettings
-from libvirt_exporter.hypervisor.process_stats import ProcessStats
 from libvirt_exporter.hypervisor.sampling import monitor
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sources.process_stats import ProcessStats
 from libvirt_exporter.model import DomainSample, HostSample, Stats
 from libvirt_exporter.patterns.labels import compile_label
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import libvirt
 import pytest
 
-from libvirt_exporter.hypervisor import walking_lane
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError
 from libvirt_exporter.hypervisor.connection.observer import Unobserved
 from libvirt_exporter.hypervisor.connection.pool import Connections
-from libvirt_exporter.hypervisor.disk_errors import DiskErrorsLane
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sources import walking_lane
+from libvirt_exporter.hypervisor.sources.disk_errors import DiskErrorsLane
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from libvirt_exporter.hypervisor.connection.errors import if_supported
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
-from libvirt_exporter.hypervisor.walking_lane import WalkingLane
+from libvirt_exporter.hypervisor.sources.walking_lane import WalkingLane
 from libvirt_exporter.model import Stats, StatValue
 
 _ALL_CPUS: Final = libvirt.VIR_NODE_CPU_STATS_ALL_CPUS

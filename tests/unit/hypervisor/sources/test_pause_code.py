@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from libvirt_exporter.catalogue.state import PAUSE_CODES
-from libvirt_exporter.hypervisor.pause_code import PauseCode, is_io_error, pause_code
+from libvirt_exporter.hypervisor.sources.pause_code import PauseCode, is_io_error, pause_code
 from libvirt_exporter.model import REASONS, STATES
 
 PAUSED = STATES.index("paused")

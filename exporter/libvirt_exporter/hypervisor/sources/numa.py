@@ -14,9 +14,9 @@ from libvirt_exporter.hypervisor.connection.errors import if_supported
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.domains.xml_values import integer
-from libvirt_exporter.hypervisor.object_lane import xml_root
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
-from libvirt_exporter.hypervisor.walking_lane import WalkingLane
+from libvirt_exporter.hypervisor.sources.object_lane import xml_root
+from libvirt_exporter.hypervisor.sources.walking_lane import WalkingLane
 from libvirt_exporter.model import DomainInfo, NumaCell, Stats
 
 LOOK_AGAIN: Final = 60.0

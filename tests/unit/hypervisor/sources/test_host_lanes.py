@@ -11,18 +11,18 @@ from typing import Any
 import libvirt
 import pytest
 
-from libvirt_exporter.hypervisor import walking_lane
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerError
 from libvirt_exporter.hypervisor.connection.observer import Unobserved
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT
 from libvirt_exporter.hypervisor.host import Host, HostSettings
-from libvirt_exporter.hypervisor.networks import NetworksLane
-from libvirt_exporter.hypervisor.node import NodeLane
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
-from libvirt_exporter.hypervisor.storage import StorageLane
-from libvirt_exporter.hypervisor.walking_lane import WalkingLane
+from libvirt_exporter.hypervisor.sources import walking_lane
+from libvirt_exporter.hypervisor.sources.networks import NetworksLane
+from libvirt_exporter.hypervisor.sources.node import NodeLane
+from libvirt_exporter.hypervisor.sources.storage import StorageLane
+from libvirt_exporter.hypervisor.sources.walking_lane import WalkingLane
 from libvirt_exporter.model import Stats
 from tests.faults.fake_libvirt import FakeConnection, FakeHost, libvirt_error
 

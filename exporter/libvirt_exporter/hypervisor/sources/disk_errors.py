@@ -12,9 +12,9 @@ from typing import Any, Final
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
-from libvirt_exporter.hypervisor.pause_code import PauseCode, is_io_error, pause_code
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
-from libvirt_exporter.hypervisor.walking_lane import WalkingLane
+from libvirt_exporter.hypervisor.sources.pause_code import PauseCode, is_io_error, pause_code
+from libvirt_exporter.hypervisor.sources.walking_lane import WalkingLane
 from libvirt_exporter.model import Stats
 
 _BY_CODE: Final[Mapping[PauseCode | None, Stats]] = {

@@ -7,7 +7,7 @@ from typing import Any, Final
 import libvirt
 
 from libvirt_exporter.hypervisor.connection.session import Session
-from libvirt_exporter.hypervisor.object_lane import ObjectLane, flags, xml_root
+from libvirt_exporter.hypervisor.sources.object_lane import ObjectLane, flags, xml_root
 from libvirt_exporter.model import Stats
 
 # An inactive pool has the sizes of its last run, or 0 (libvirt 9.0).

@@ -10,14 +10,14 @@ import libvirt
 import pytest
 
 from libvirt_exporter.catalogue import job as catalogue
-from libvirt_exporter.hypervisor import jobs, walking_lane
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError
 from libvirt_exporter.hypervisor.connection.observer import Unobserved
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.events.names import BLOCK_JOB_TYPES
-from libvirt_exporter.hypervisor.jobs import LOOK_AGAIN, LOOKS, STALE, JobsLane
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sources import jobs, walking_lane
+from libvirt_exporter.hypervisor.sources.jobs import LOOK_AGAIN, LOOKS, STALE, JobsLane
 from libvirt_exporter.model import JOB_OPERATIONS, Disk, DomainInfo, StatValue
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 from tests.unit.samples import value

@@ -10,15 +10,15 @@ from typing import Any
 import libvirt
 import pytest
 
-from libvirt_exporter.hypervisor import numa
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError
 from libvirt_exporter.hypervisor.connection.observer import Unobserved
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.host import Host, HostSettings
-from libvirt_exporter.hypervisor.numa import NumaLane
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sources import numa
+from libvirt_exporter.hypervisor.sources.numa import NumaLane
 from libvirt_exporter.model import DomainInfo, NumaCell, Stats
 from tests.faults.fake_libvirt import libvirt_error
 

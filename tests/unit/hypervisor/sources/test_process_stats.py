@@ -14,9 +14,9 @@ import libvirt
 import pytest
 
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
-from libvirt_exporter.hypervisor.process_stats import OLDEST, ProcessStats
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcess, QemuProcesses
+from libvirt_exporter.hypervisor.sources.process_stats import OLDEST, ProcessStats
 from libvirt_exporter.model import DomainInfo, OvirtInfo, Stats
 from tests.faults.fake_qemu import RUNS, Machine
 from tests.lab.daemon import wait_until

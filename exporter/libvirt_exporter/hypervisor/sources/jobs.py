@@ -29,7 +29,7 @@ from libvirt_exporter.hypervisor.connection.errors import (
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.events.names import BLOCK_JOB_TYPES, name_of
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
-from libvirt_exporter.hypervisor.walking_lane import WalkingLane
+from libvirt_exporter.hypervisor.sources.walking_lane import WalkingLane
 from libvirt_exporter.model import DomainInfo, Stats, StatValue
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 import libvirt
 
 from libvirt_exporter.hypervisor.connection.session import Session
-from libvirt_exporter.hypervisor.object_lane import ObjectLane, flags, xml_root
+from libvirt_exporter.hypervisor.sources.object_lane import ObjectLane, flags, xml_root
 from libvirt_exporter.model import Stats
 
 

@@ -1,0 +1,1 @@
+"""What is known of a host and its domains beside their statistics."""
