@@ -26,9 +26,9 @@ from libvirt_exporter.contract import (
 from libvirt_exporter.model import DomainSample, HostSample
 from libvirt_exporter.query.changes import Changes, Filter, Row
 from libvirt_exporter.query.diagnostics import diagnostics
-from libvirt_exporter.query.field import VmField, encoded
+from libvirt_exporter.query.fields.field import VmField, encoded
+from libvirt_exporter.query.fields.table import FIELDS, explain
 from libvirt_exporter.query.history import History
-from libvirt_exporter.query.vm_fields import FIELDS, explain
 
 _SHORTEST_PAUSE: Final = 0.2
 """Seconds between samples that are taken because something happened."""

@@ -33,8 +33,8 @@ from libvirt_exporter.model import DomainSample, HostSample, Stats
 from libvirt_exporter.patterns.domains import DomainFilter
 from libvirt_exporter.patterns.labels import compile_label
 from libvirt_exporter.queries import Queries, Terms
-from libvirt_exporter.query.field import VmField
-from libvirt_exporter.query.vm_fields import FIELDS
+from libvirt_exporter.query.fields.field import VmField
+from libvirt_exporter.query.fields.table import FIELDS
 from libvirt_exporter.render.plan import Identity
 from libvirt_exporter.render.selection import Selection, UnknownGroupError, groups_named
 from libvirt_exporter.render.text import DomainText, TextRenderer

@@ -18,7 +18,7 @@ from libvirt_exporter.config import Api
 from libvirt_exporter.contract import QueryRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.queries import Queries, Terms
-from libvirt_exporter.query.vm_fields import FIELDS
+from libvirt_exporter.query.fields.table import FIELDS
 from tests.bench.figures import Column, Spread, Table
 from tests.bench.synthetic import samples
 

@@ -13,7 +13,7 @@ from libvirt_exporter.contract import Exposition
 from libvirt_exporter.exposition import OPENMETRICS, TEXT, expose
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.render.text import TextRenderer
-from tests.unit.samples import DEFAULT, typical
+from tests.support.samples import DEFAULT, typical
 
 SAMPLE = HostSample(timestamp=0.0, duration=0.5, up=True, domains=(typical(),))
 

@@ -20,7 +20,7 @@ from libvirt_exporter.model import (
     Watchdog,
 )
 from libvirt_exporter.render.plan import Identity
-from tests.unit.samples import (
+from tests.support.samples import (
     ALL,
     DEFAULT,
     TYPICAL_INFO,

@@ -8,7 +8,7 @@ from libvirt_exporter.catalogue.exporter import SCRAPE_METRICS
 from libvirt_exporter.model import GroupOutcome, HostInfo, HostSample
 from libvirt_exporter.render.scrape import scrape_families
 from libvirt_exporter.render.tally import Tally
-from tests.unit.samples import DEFAULT, domain
+from tests.support.samples import DEFAULT, domain
 
 SAMPLE = HostSample(
     timestamp=0.0,

@@ -12,7 +12,7 @@ from libvirt_exporter.catalogue import DOMAIN_METRICS
 from libvirt_exporter.model import DomainSample, Stats, StatValue
 from libvirt_exporter.render.selection import Selection
 from libvirt_exporter.render.text import TextRenderer, header
-from tests.unit.samples import ALL, DEFAULT, TYPICAL_INFO, domain, typical
+from tests.support.samples import ALL, DEFAULT, TYPICAL_INFO, domain, typical
 
 ROWS = {row.name: row for row in DOMAIN_METRICS}
 

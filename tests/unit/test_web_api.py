@@ -26,8 +26,8 @@ from libvirt_exporter.contract import (
     UnavailableError,
 )
 from libvirt_exporter.model import HostSample
-from libvirt_exporter.query.field import VmField
-from libvirt_exporter.query.vm_fields import FIELDS
+from libvirt_exporter.query.fields.field import VmField
+from libvirt_exporter.query.fields.table import FIELDS
 from libvirt_exporter.telemetry import Telemetry
 from libvirt_exporter.web.api import MAX_BODY
 from libvirt_exporter.web.app import create_app

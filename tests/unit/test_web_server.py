@@ -22,7 +22,7 @@ from libvirt_exporter.commands import logs
 from libvirt_exporter.config import Config
 from libvirt_exporter.contract import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
 from libvirt_exporter.model import HostSample
-from libvirt_exporter.query.field import VmField
+from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.web import server
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.security import Security

@@ -21,8 +21,8 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from libvirt_exporter.model import DomainSample, HostSample, Stats, StatValue
-from libvirt_exporter.query.field import ABSENT, Change, VmField, VmView, encoded
-from libvirt_exporter.query.rates import SHORTEST
+from libvirt_exporter.query.fields.field import ABSENT, Change, VmField, VmView, encoded
+from libvirt_exporter.query.fields.rates import SHORTEST
 
 MAX_TOMBSTONES: Final = 1000
 """Vanished VMs that are remembered; where there are more, the oldest stamps are too old."""

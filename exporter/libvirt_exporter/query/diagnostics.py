@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from libvirt_exporter.model import DomainSample, Stats
-from libvirt_exporter.query.field import VmView, number
-from libvirt_exporter.query.rates import MOST_DEVICES, devices, increase, interval, vcpus
-from libvirt_exporter.query.status import start_time
+from libvirt_exporter.query.fields.field import VmView, number
+from libvirt_exporter.query.fields.rates import MOST_DEVICES, devices, increase, interval, vcpus
+from libvirt_exporter.query.fields.status import start_time
 
 KIBIBYTES_IN_MEBIBYTE: Final = 1024
 MEBIBYTE: Final = 1024 * 1024

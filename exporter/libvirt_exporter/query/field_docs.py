@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from libvirt_exporter.query.vm_fields import FIELDS, VmField
+from libvirt_exporter.query.fields.table import FIELDS, VmField
 
 DESIGNED: Final = 59
 """Fields of VDSM's design, which stand first in the table."""

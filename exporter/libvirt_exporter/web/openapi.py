@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from libvirt_exporter import __version__
-from libvirt_exporter.query.field import VmField
+from libvirt_exporter.query.fields.field import VmField
 
 Schema = Mapping[str, Any]
 

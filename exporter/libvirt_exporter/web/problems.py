@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.responses import PlainTextResponse, Response
 
-from libvirt_exporter.query.field import encoded
+from libvirt_exporter.query.fields.field import encoded
 
 API: Final = "/api/"
 """What the paths of the API begin with."""

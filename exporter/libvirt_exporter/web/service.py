@@ -13,7 +13,7 @@ from libvirt_exporter.contract import (
     ScrapeRequest,
 )
 from libvirt_exporter.model import HostSample
-from libvirt_exporter.query.field import VmField
+from libvirt_exporter.query.fields.field import VmField
 
 
 class Service(Protocol):

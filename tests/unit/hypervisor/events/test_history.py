@@ -24,7 +24,7 @@ from libvirt_exporter.hypervisor.events.names import (
 )
 from libvirt_exporter.model import Disk, DomainInfo, Stats, StatValue
 from libvirt_exporter.render import keys
-from tests.unit.samples import DEFAULT, TYPICAL_INFO, TYPICAL_STATS, domain, series
+from tests.support.samples import DEFAULT, TYPICAL_INFO, TYPICAL_STATS, domain, series
 
 SECOND = 10**9
 UUID = TYPICAL_INFO.uuid

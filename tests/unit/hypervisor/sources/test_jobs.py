@@ -20,7 +20,7 @@ from libvirt_exporter.hypervisor.sources import jobs, walking_lane
 from libvirt_exporter.hypervisor.sources.jobs import LOOK_AGAIN, LOOKS, STALE, JobsLane
 from libvirt_exporter.model import JOB_OPERATIONS, Disk, DomainInfo, StatValue
 from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
-from tests.unit.samples import value
+from tests.support.samples import value
 
 pytestmark = pytest.mark.anyio
 

@@ -27,11 +27,11 @@ from libvirt_exporter.model import (
     VanishedDomain,
 )
 from libvirt_exporter.query.changes import MAX_TOMBSTONES, Changed, Changes, Filter
-from libvirt_exporter.query.field import ABSENT, Change, VmField, VmView
+from libvirt_exporter.query.fields.field import ABSENT, Change, VmField, VmView
+from libvirt_exporter.query.fields.rates import increase, interval
+from libvirt_exporter.query.fields.table import FIELDS, values
 from libvirt_exporter.query.history import History
-from libvirt_exporter.query.rates import increase, interval
-from libvirt_exporter.query.vm_fields import FIELDS, values
-from tests.unit import vm_views
+from tests.support import vm_views
 
 TOMBSTONES = 100.0
 BOOT = 60.0

@@ -22,8 +22,8 @@ from libvirt_exporter.model import (
     StatValue,
     VanishedDomain,
 )
-from libvirt_exporter.query.field import VmView
-from tests.unit.samples import TYPICAL_INFO, TYPICAL_STATS, UUID, domain, typical
+from libvirt_exporter.query.fields.field import VmView
+from tests.support.samples import TYPICAL_INFO, TYPICAL_STATS, UUID, domain, typical
 
 NOW: Final = 1_700_000_000.0
 SECOND: Final = 10**9

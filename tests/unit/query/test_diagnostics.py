@@ -19,10 +19,10 @@ from libvirt_exporter.model import (
     VanishedDomain,
 )
 from libvirt_exporter.query.diagnostics import diagnostics
-from libvirt_exporter.query.field import VmView
+from libvirt_exporter.query.fields.field import VmView
 from tests.contract.cases import cases
-from tests.unit.samples import TYPICAL_STATS, UUID
-from tests.unit.vm_views import NOW, QEMU, SECOND, later, running, view, views
+from tests.support.samples import TYPICAL_STATS, UUID
+from tests.support.vm_views import NOW, QEMU, SECOND, later, running, view, views
 
 INTEGER: Final = {"type": ["integer", "null"]}
 TEXT: Final = {"type": ["string", "null"]}

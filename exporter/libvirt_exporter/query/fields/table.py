@@ -10,45 +10,26 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from libvirt_exporter.model import STATES, VanishedDomain
-from libvirt_exporter.query import definition, figures, jobs, status
-from libvirt_exporter.query.definition import metadata_of, of_info
-from libvirt_exporter.query.field import ABSENT, Change, VmField, VmView
+from libvirt_exporter.query.fields import definition, figures, jobs, status
+from libvirt_exporter.query.fields.definition import metadata_of, of_info
+from libvirt_exporter.query.fields.field import ABSENT, Change, VmField, VmView
+from libvirt_exporter.query.fields.schema import (
+    ANY,
+    BOOLEAN,
+    COUNT,
+    INTEGER,
+    OBJECT,
+    PERCENT,
+    SECONDS,
+    STRING,
+    Schema,
+    enum_of,
+    list_of,
+    map_of,
+    object_of,
+)
 
 __all__ = ["ABSENT", "BY_NAME", "FIELDS", "Change", "VmField", "VmView", "explain", "values"]
-
-Schema = Mapping[str, Any]
-
-BOOLEAN: Final[Schema] = {"type": "boolean"}
-STRING: Final[Schema] = {"type": "string"}
-COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
-INTEGER: Final[Schema] = {"type": "integer"}
-PERCENT: Final[Schema] = {"type": "number", "minimum": 0}
-SECONDS: Final[Schema] = {"type": "number", "minimum": 0}
-OBJECT: Final[Schema] = {"type": "object"}
-ANY: Final[Schema] = {}
-
-
-def _enum(values: Iterable[str]) -> Schema:
-    return {"type": "string", "enum": [*values]}
-
-
-def _object(**parts: tuple[Schema, str]) -> Schema:
-    """An object of which each part may be absent; parts are a schema and a meaning with unit."""
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            name: {**schema, "description": text} for name, (schema, text) in parts.items()
-        },
-    }
-
-
-def _map(schema: Schema) -> Schema:
-    return {"type": "object", "additionalProperties": schema}
-
-
-def _list(schema: Schema) -> Schema:
-    return {"type": "array", "items": schema}
 
 
 XML: Final = "The domain XML does not say."
@@ -70,7 +51,7 @@ def _never(_view: VmView) -> Any:
     return ABSENT
 
 
-DISK: Final = _object(
+DISK: Final = object_of(
     truesize=(COUNT, "bytes that the top image occupies; of a block device its size"),
     apparentsize=(COUNT, "bytes; only of block devices, where it is the same"),
     readRate=(COUNT, "bytes/s, 3 significant digits"),
@@ -84,14 +65,14 @@ DISK: Final = _object(
     writtenBytes=(COUNT, "bytes since QEMU started"),
     imageID=(STRING, "oVirt's id of the image, from the metadata"),
 )
-NIC: Final = _object(
+NIC: Final = object_of(
     name=(STRING, "the host's network device"),
     macAddr=(STRING, "hardware address, from the XML"),
     speed=(
         {"enum": [figures.SLOW, figures.FAST]},
         "Mbit/s; not measured: VDSM's constant, 1000 for virtio, e1000 and e1000e, else 100",
     ),
-    state=(_enum(("up", "down")), "link state by the XML"),
+    state=(enum_of(("up", "down")), "link state by the XML"),
     rxErrors=(COUNT, "since the device was created"),
     rxDropped=(COUNT, "packets since the device was created"),
     txErrors=(COUNT, "since the device was created"),
@@ -118,7 +99,7 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="appsList",
-        schema=_list(STRING),
+        schema=list_of(STRING),
         text="Applications installed in the guest, as name-version.",
         source="guest agent",
         change="agent",
@@ -129,7 +110,7 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="balloonInfo",
-        schema=_object(
+        schema=object_of(
             balloon_max=(COUNT, "KiB at most"),
             balloon_min=(COUNT, "KiB guaranteed, from oVirt's metadata"),
             balloon_cur=(COUNT, "KiB now"),
@@ -248,14 +229,14 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="devices",
-        schema=_list(
-            _object(
+        schema=list_of(
+            object_of(
                 type=(STRING, "element of the XML: disk, interface, controller …"),
                 device=(STRING, "its type; of a disk: disk, cdrom, floppy, lun"),
                 model=(STRING, "model"),
                 name=(STRING, "target: vda, vnet0"),
                 alias=(STRING, "libvirt's name of the device"),
-                address=(_map(STRING), "attributes of the address in the guest"),
+                address=(map_of(STRING), "attributes of the address in the guest"),
             )
         ),
         text="The VM's devices in XML order.",
@@ -266,7 +247,7 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="disks",
-        schema=_map(DISK),
+        schema=map_of(DISK),
         text=(
             "Sizes and statistics by disk, without GUIDs of LUNs, which are sensitive; rates and "
             "latencies take two samples."
@@ -279,8 +260,8 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="disksUsage",
-        schema=_list(
-            _object(
+        schema=list_of(
+            object_of(
                 path=(STRING, "mount point"),
                 fs=(STRING, "kind"),
                 total=(COUNT, "bytes"),
@@ -307,8 +288,8 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="displayInfo",
-        schema=_list(
-            _object(
+        schema=list_of(
+            object_of(
                 type=(STRING, "libvirt's word: vnc, spice …"),
                 port=(PORT, "null without one"),
                 tlsPort=(PORT, "null without one"),
@@ -503,7 +484,7 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="memoryStats",
-        schema=_object(
+        schema=object_of(
             mem_total=(COUNT, "KiB that the guest has"),
             mem_unused=(COUNT, "KiB that nothing uses"),
             mem_free=(COUNT, "KiB unused, or holding what could be read from disk again"),
@@ -544,12 +525,12 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="netIfaces",
-        schema=_list(
-            _object(
+        schema=list_of(
+            object_of(
                 name=(STRING, "in the guest"),
                 hw=(STRING, "hardware address"),
-                inet=(_list(STRING), "IPv4 addresses"),
-                inet6=(_list(STRING), "IPv6 addresses"),
+                inet=(list_of(STRING), "IPv4 addresses"),
+                inet6=(list_of(STRING), "IPv6 addresses"),
             )
         ),
         text="Network interfaces in the guest, and their addresses.",
@@ -561,7 +542,7 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="network",
-        schema=_map(NIC),
+        schema=map_of(NIC),
         text="Statistics by interface, as the guest sees them; rates take two samples.",
         source="net.<num>.*; domain XML, devices/interface",
         change="sampled",
@@ -593,7 +574,7 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="pauseCode",
-        schema=_enum(status.PAUSE_CODES),
+        schema=enum_of(status.PAUSE_CODES),
         text="Why the VM is paused, NOERR when by no error; EOTHER may be a crash or the watchdog.",
         source="state.reason; virDomainGetDiskErrors, event IO_ERROR",
         change="event",
@@ -623,7 +604,7 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="session",
-        schema=_enum(("Unknown", "UserLoggedOn", "Locked", "Active", "LoggedOff")),
+        schema=enum_of(("Unknown", "UserLoggedOn", "Locked", "Active", "LoggedOff")),
         text="Whether a user is logged on to the guest.",
         source="guest agent",
         change="agent",
@@ -673,7 +654,7 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="status",
-        schema=_enum(status.STATUSES),
+        schema=enum_of(status.STATUSES),
         text=(
             "What the VM does, in VDSM's words. Powering up and RebootInProgress are guesses: for "
             "60 s after a start or reboot, until the guest's agent is connected."
@@ -730,7 +711,7 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="vNodeRuntimeInfo",
-        schema=_map(_list(COUNT)),
+        schema=map_of(list_of(COUNT)),
         text=(
             "NUMA nodes of the host, ascending, whose CPUs ran the vCPUs of each of the guest's "
             "when they were last looked at, two minutes ago at most."
@@ -753,11 +734,11 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="vmJobs",
-        schema=_map(
-            _object(
+        schema=map_of(
+            object_of(
                 id=(STRING, "oVirt's id of the job, else the disk's target"),
                 jobType=({"const": "block"}, "kind of job"),
-                blockJobType=(_enum(dict.fromkeys(jobs.BLOCK_JOB_TYPES)), "kind of block job"),
+                blockJobType=(enum_of(dict.fromkeys(jobs.BLOCK_JOB_TYPES)), "kind of block job"),
                 drive=(STRING, "the disk's target"),
                 bandwidth=(COUNT, "limit in bytes/s, 0 for none"),
                 cur=(COUNT, "what is done, of `end`"),
@@ -794,7 +775,7 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="watchdogEvent",
-        schema=_object(
+        schema=object_of(
             time=(SECONDS, "Unix time"),
             action=(
                 STRING,
@@ -810,7 +791,7 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="diskSerials",
-        schema=_map(STRING),
+        schema=map_of(STRING),
         text="Serial numbers of the disks by target; OpenStack's volume ids.",
         source="domain XML, devices/disk/serial",
         change="static",
@@ -865,7 +846,7 @@ FIELDS: Final[tuple[VmField, ...]] = (
     ),
     VmField(
         name="lunGUIDs",
-        schema=_map(STRING),
+        schema=map_of(STRING),
         text="oVirt's GUIDs of the LUNs behind disks, by target.",
         source="metadata: oVirt's GUID",
         change="static",

@@ -18,10 +18,10 @@ from libvirt_exporter.model import (
     Stats,
     VanishedDomain,
 )
-from libvirt_exporter.query.status import BOOT_TIME, STATUSES
-from libvirt_exporter.query.vm_fields import VmView, values
-from tests.unit.samples import UUID
-from tests.unit.vm_views import NOW, QEMU, SECOND, view
+from libvirt_exporter.query.fields.status import BOOT_TIME, STATUSES
+from libvirt_exporter.query.fields.table import VmView, values
+from tests.support.samples import UUID
+from tests.support.vm_views import NOW, QEMU, SECOND, view
 
 NUMBERS = {name: number for number, name in enumerate(STATES)}
 SAVE, RESTORE, MIGRATION_IN, MIGRATION_OUT, BACKUP = 2, 3, 4, 5, 9

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from libvirt_exporter.model import DomainInfo, Graphics
-from libvirt_exporter.query.field import ABSENT, VmView
+from libvirt_exporter.query.fields.field import ABSENT, VmView
 
 MEBIBYTE: Final = 1024 * 1024
 DISPLAYS: Final[Mapping[str, str]] = {"spice": "qxl"}

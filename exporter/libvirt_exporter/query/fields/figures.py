@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from libvirt_exporter.model import DomainSample, Stats
-from libvirt_exporter.query.field import ABSENT, VmView, number
-from libvirt_exporter.query.rates import (
+from libvirt_exporter.query.fields.field import ABSENT, VmView, number
+from libvirt_exporter.query.fields.rates import (
     devices,
     increase,
     increases,

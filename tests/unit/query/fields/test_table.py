@@ -27,10 +27,10 @@ from libvirt_exporter.model import (
     VanishedDomain,
 )
 from libvirt_exporter.query import field_docs
-from libvirt_exporter.query.vm_fields import BY_NAME, FIELDS, VmField, VmView, explain, values
+from libvirt_exporter.query.fields.table import BY_NAME, FIELDS, VmField, VmView, explain, values
 from tests.contract.cases import cases
-from tests.unit.samples import TYPICAL_INFO, TYPICAL_STATS, UUID, domain
-from tests.unit.vm_views import NOW, QEMU, infos, later, running, stats, view, views
+from tests.support.samples import TYPICAL_INFO, TYPICAL_STATS, UUID, domain
+from tests.support.vm_views import NOW, QEMU, infos, later, running, stats, view, views
 
 
 def words(text: str) -> list[str]:

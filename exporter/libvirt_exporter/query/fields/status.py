@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from libvirt_exporter.model import REASONS, STATES, DomainSample, OvirtInfo, Stats, VanishedDomain
-from libvirt_exporter.query.field import ABSENT, VmView, number
+from libvirt_exporter.query.fields.field import ABSENT, VmView, number
 
 Status = str
 UP: Final = "Up"

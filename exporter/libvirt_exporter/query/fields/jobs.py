@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from libvirt_exporter.model import DomainInfo
-from libvirt_exporter.query.field import ABSENT, VmView, number
-from libvirt_exporter.query.rates import devices
+from libvirt_exporter.query.fields.field import ABSENT, VmView, number
+from libvirt_exporter.query.fields.rates import devices
 
 MIGRATION_OUT: Final = 5
 """virDomainJobOperation."""

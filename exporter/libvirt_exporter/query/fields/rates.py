@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from libvirt_exporter.model import DomainSample, Stats
-from libvirt_exporter.query.field import VmView, number
+from libvirt_exporter.query.fields.field import VmView, number
 
 SHORTEST: Final = 1.0
 """Seconds below which two samples say nothing of a rate, as counters are read one by one."""

@@ -1,0 +1,1 @@
+"""The VM fields: what each is called, means, and how it is computed."""

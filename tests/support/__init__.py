@@ -1,0 +1,1 @@
+"""What tests of several suites start from: fakes, samples, waiting."""
