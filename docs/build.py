@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from libvirt_exporter import config_docs, metric_list
-from libvirt_exporter.query import field_docs
+from libvirt_exporter.reference import configuration as config_docs
+from libvirt_exporter.reference import fields as field_docs
+from libvirt_exporter.reference import metrics as metric_list
 
 ROOT = Path(__file__).parents[1]
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 
 from libvirt_exporter import __version__
 from libvirt_exporter.config import FLAGS, Config, ConfigError, override
-from libvirt_exporter.config_docs import configuration_schema
+from libvirt_exporter.reference.configuration import configuration_schema
 
 PROGRAM: Final = "libvirt-exporter"
 

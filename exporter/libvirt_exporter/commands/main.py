@@ -17,7 +17,6 @@ from typing import Any, Final, NoReturn
 
 from msgspec.structs import replace
 
-from libvirt_exporter import metric_list
 from libvirt_exporter.commands import doctor, logs, vms_table
 from libvirt_exporter.commands import serve as serving
 from libvirt_exporter.commands.arguments import PROGRAM, options, parse
@@ -34,6 +33,7 @@ from libvirt_exporter.config import (
 )
 from libvirt_exporter.contract import QueryRequest, RequestError, ScrapeRequest, UnavailableError
 from libvirt_exporter.model import HostSample
+from libvirt_exporter.reference import metrics as metric_list
 from libvirt_exporter.service import VOCABULARY, Exporter
 from libvirt_exporter.telemetry import Telemetry
 from libvirt_exporter.web.security import Security

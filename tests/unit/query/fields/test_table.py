@@ -26,8 +26,8 @@ from libvirt_exporter.model import (
     Stats,
     VanishedDomain,
 )
-from libvirt_exporter.query import field_docs
 from libvirt_exporter.query.fields.table import BY_NAME, FIELDS, VmField, VmView, explain, values
+from libvirt_exporter.reference import fields as field_docs
 from tests.contract.cases import cases
 from tests.support.samples import TYPICAL_INFO, TYPICAL_STATS, UUID, domain
 from tests.support.vm_views import NOW, QEMU, infos, later, running, stats, view, views

@@ -8,7 +8,6 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_exporter import metric_list
 from libvirt_exporter.catalogue import (
     GROUPS,
     METRICS,
@@ -16,6 +15,7 @@ from libvirt_exporter.catalogue import (
     WITHHELD,
     WITHHELD_VALUES,
 )
+from libvirt_exporter.reference import metrics as metric_list
 
 
 def by_name() -> dict[str, dict[str, object]]:

@@ -1,0 +1,1 @@
+"""All that is generated from tables: documents, lists, schemas."""
