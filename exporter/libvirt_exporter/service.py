@@ -26,7 +26,6 @@ from libvirt_exporter.contract import (
     RequestError,
     ScrapeRequest,
 )
-from libvirt_exporter.exposition import expose
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import DomainSample, HostSample, Stats
@@ -35,8 +34,9 @@ from libvirt_exporter.patterns.labels import compile_label
 from libvirt_exporter.queries import Queries, Terms
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.fields.table import FIELDS
-from libvirt_exporter.render.plan import Identity
+from libvirt_exporter.render.exposition import expose
 from libvirt_exporter.render.selection import Selection, UnknownGroupError, groups_named
+from libvirt_exporter.render.series import Identity
 from libvirt_exporter.render.text import DomainText, TextRenderer
 from libvirt_exporter.telemetry import Telemetry
 

@@ -20,12 +20,12 @@ from typing import Any, Final, ParamSpec, TypeVar
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from libvirt_exporter.exposition import expose
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.render.collector import domain_families
-from libvirt_exporter.render.plan import Identity
+from libvirt_exporter.render.exposition import expose
 from libvirt_exporter.render.scrape import Families
 from libvirt_exporter.render.selection import Selection, groups_named
+from libvirt_exporter.render.series import Identity
 from libvirt_exporter.render.text import TextRenderer
 from tests.bench.figures import Column, Spread, Table
 from tests.bench.processes import ROOT, memory

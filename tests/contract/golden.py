@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from libvirt_exporter.catalogue import GROUPS
-from libvirt_exporter.exposition import expose
 from libvirt_exporter.model import HostSample
+from libvirt_exporter.render.exposition import expose
 from libvirt_exporter.render.selection import Selection
 from libvirt_exporter.render.text import TextRenderer
 from tests.contract.cases import cases

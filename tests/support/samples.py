@@ -15,8 +15,8 @@ from libvirt_exporter.model import (
     StatValue,
     Watchdog,
 )
-from libvirt_exporter.render.plan import Identity
 from libvirt_exporter.render.selection import Selection
+from libvirt_exporter.render.series import Identity
 from libvirt_exporter.render.text import TextRenderer
 
 UUID = "6e1f0a4c-9b8a-4c55-9d7e-6b7f0e7b1c11"

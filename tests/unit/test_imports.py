@@ -51,7 +51,6 @@ ONLY_IN: dict[str, set[str]] = {
 """Library → the packages that may import it."""
 
 NOT_MOVED_YET: dict[str, str] = {
-    "exposition": "render",
     "queries": "service",
     "telemetry": "service",
 }

@@ -25,9 +25,9 @@ from libvirt_exporter.contract import (
     RequestError,
     ScrapeRequest,
 )
-from libvirt_exporter.exposition import OPENMETRICS, TEXT
 from libvirt_exporter.model import DomainInfo, DomainSample, GroupOutcome, HostInfo, HostSample
 from libvirt_exporter.query.fields.field import VmField
+from libvirt_exporter.render.exposition import OPENMETRICS, TEXT
 from libvirt_exporter.telemetry import Telemetry
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics

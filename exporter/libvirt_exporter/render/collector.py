@@ -14,9 +14,9 @@ from prometheus_client.metrics_core import Metric as MetricFamily
 from prometheus_client.samples import Sample
 
 from libvirt_exporter.model import DomainSample, HostSample, Stats
-from libvirt_exporter.render.plan import Identity, as_domain, domain_series
 from libvirt_exporter.render.scrape import scrape_families
 from libvirt_exporter.render.selection import Selection
+from libvirt_exporter.render.series import Identity, as_domain, domain_series
 from libvirt_exporter.render.tally import Tally
 
 

@@ -1,7 +1,6 @@
-"""Catalogue + selection + domain shape → a compiled plan.
+"""The plan of a domain's text: every name and label in place, and where the values stand between.
 
-`domain_series` says in plain terms which series a domain's sample holds. `DomainPlan` is the same
-compiled for text: every name and label in place, and where the values stand between them.
+It is compiled from the same series that `series.domain_series` lists.
 """
 
 from __future__ import annotations
@@ -19,282 +18,21 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from libvirt_exporter.catalogue.metric import (
-    Fact,
-    Histogram,
     Metric,
     Scale,
-    Stat,
-    StatEnum,
-    StatInfo,
 )
 from libvirt_exporter.model import DomainSample, Stats, StatValue
-from libvirt_exporter.render import keys, labels
+from libvirt_exporter.render import labels
 from libvirt_exporter.render.labels import Labels
 from libvirt_exporter.render.selection import Selection
-
-
-class Series(NamedTuple):
-    """One series of a domain."""
-
-    family: int
-    """Index into `Selection.families`."""
-    name: str
-    """Sample name: the metric's, with `_bucket` for histograms."""
-    own: Labels
-    """The labels behind the identity labels."""
-    keys: tuple[str, ...]
-    """Stats keys whose sum is the value; none: the value is `constant`."""
-    scale: Scale = Scale.ONE
-    constant: float = 0
-
-    def value(self, stats: Stats) -> float:
-        """The value in base units."""
-        if not self.keys:
-            return self.constant
-        return self.scale(sum(_number(stats[key]) for key in self.keys))
-
-
-def as_domain(host_stats: Stats) -> DomainSample:
-    """The host as what series are made from: a domain with other keys, and no identity."""
-    return DomainSample(uuid="", name="", active=True, stats=host_stats, timestamp=0.0)
-
-
-class DomainSeries(NamedTuple):
-    """All series of one domain; families contiguous and in catalogue order."""
-
-    identity: Labels
-    series: tuple[Series, ...]
-    structure: tuple[str, ...]
-    """Keys whose values became labels or constants: other values make other series."""
-    optional: tuple[tuple[Metric, str], ...]
-    """Rows and keys whose values decide whether there is a series."""
-    unmapped: tuple[str, ...]
-    duplicates: int
-    """Series left out because their name and labels were taken."""
-
-
-class Identity(NamedTuple):
-    """How domains are told apart."""
-
-    labels: tuple[str, ...] = ("domain", "uuid")
-    """`domain`, `uuid`, or names of operator-chosen labels."""
-    value_length: int = 256
-    """Longest label value, in bytes of UTF-8; for all labels."""
-
-    def of(self, domain: DomainSample) -> Labels:
-        """The identity labels of a domain; `as_domain` has none."""
-        if not domain.uuid:
-            return ()
-        chosen = dict(domain.info.custom_labels) if domain.info else {}
-        known = {**chosen, "domain": domain.name, "uuid": domain.uuid}
-        return tuple(
-            (name, labels.clean(known.get(name, ""), self.value_length)) for name in self.labels
-        )
-
-
-def domain_series(domain: DomainSample, selection: Selection, identity: Identity) -> DomainSeries:
-    """Everything that one domain's sample shows under a selection."""
-    return _Compilation(domain, selection, identity).result()
-
-
-class _Compilation:
-    def __init__(self, domain: DomainSample, selection: Selection, identity: Identity) -> None:
-        self._domain = domain
-        self._selection = selection
-        self._limit = identity.value_length
-        self._identity = identity.of(domain)
-        self._series: list[Series] = []
-        self._structure: set[str] = set()
-        self._optional: list[tuple[Metric, str]] = []
-        self._unmapped: list[str] = []
-        self._bins: dict[tuple[Histogram, Labels], list[tuple[float, str]]] = defaultdict(list)
-
-    def result(self) -> DomainSeries:
-        stats = self._domain.stats
-        lower_images, image_names = _lower_images(stats)
-        self._structure.update(image_names)
-        for key, value in stats.items():
-            match = keys.match(key)
-            if match is None:
-                self._unmapped.append(key)
-                continue
-            lower = match.placeholders.get("num") in lower_images and key.startswith("block.")
-            for row in match.rows:
-                if _is_lower(row) == lower and self._selection.wants(row, key):
-                    self._add_stat(row, key, value, match.placeholders)
-        for (row, own), bins in self._bins.items():
-            self._add_histogram(row, own, sorted(bins))
-        for row in self._selection.families:
-            if isinstance(row, Fact):
-                self._add_fact(row)
-        unique: dict[tuple[str, Labels], Series] = {}
-        for series in self._series:
-            unique.setdefault((series.name, series.own), series)
-        return DomainSeries(
-            self._identity,
-            tuple(sorted(unique.values(), key=attrgetter("family"))),
-            tuple(sorted(self._structure)),
-            tuple(self._optional),
-            tuple(self._unmapped),
-            len(self._series) - len(unique),
-        )
-
-    def _add(
-        self,
-        row: Metric,
-        own: Labels,
-        source: tuple[str, ...] = (),
-        scale: Scale = Scale.ONE,
-        *,
-        constant: float = 0,
-        suffix: str = "",
-    ) -> None:
-        family = self._selection.index[row.name]
-        self._series.append(Series(family, row.name + suffix, own, source, scale, constant))
-
-    def _add_stat(
-        self, row: Metric, key: str, value: StatValue, placeholders: Mapping[str, str]
-    ) -> None:
-        own = self._labels(row, placeholders)
-        if own is None:
-            return
-        match row:
-            case StatInfo():
-                self._add(row, own, constant=1)
-            case StatEnum() if isinstance(value, int):
-                self._structure.add(key)
-                self._add_enum(row, own, int(value))
-            case Histogram() if isinstance(value, int):
-                start = keys.fill(row.start, placeholders)
-                bound = self._domain.stats.get(start)
-                if isinstance(bound, int):
-                    self._structure.add(start)
-                    self._bins[row, own].append((bound, key))
-            case Stat() if not isinstance(value, str):
-                if row.zero_is_absent or isinstance(value, float):
-                    self._optional.append((row, key))
-                if _is_present(row, value):
-                    self._add(row, own, (key,), row.scale)
-            case _:
-                self._unmapped.append(key)
-
-    def _add_enum(self, row: StatEnum, own: Labels, value: int) -> None:
-        values = row.values
-        if row.within is not None:
-            outer = self._domain.stats.get(row.within.source)
-            if not isinstance(outer, int):
-                return
-            self._structure.add(row.within.source)
-            own = (*own, (row.within.label, _name(row.within.values, outer)))
-            values = row.values_within.get(outer, row.values)
-        current = _name(values, value)
-        for name in dict.fromkeys((*values.values(), current)) if row.every else (current,):
-            self._add(row, (*own, (row.label, name)), constant=int(name == current))
-
-    def _add_histogram(
-        self, row: Histogram, own: Labels, bins: Sequence[tuple[float, str]]
-    ) -> None:
-        bounds = [str(row.scale(start)) for start, _ in bins[1:]]
-        counted: tuple[str, ...] = ()
-        for le, (_, key) in zip((*bounds, "+Inf"), bins, strict=True):
-            counted = (*counted, key)
-            self._add(row, (*own, ("le", le)), counted, suffix="_bucket")
-
-    def _add_fact(self, row: Fact) -> None:
-        info = self._domain.info
-        if info is None:
-            return
-        taken = dict(self._identity)
-        if row.operator_labels:
-            chosen = [(name, value) for name, value in info.custom_labels if name not in taken]
-            if chosen:
-                self._add(row, self._cleaned(chosen), constant=1)
-            return
-        items = attrgetter(row.each)(info) if row.each else info
-        for item in items if isinstance(items, tuple) else (items,):
-            own = self._cleaned(
-                (label, _text(_attribute(item, where)))
-                for label, where in row.labels.items()
-                if label not in taken
-            )
-            if row.value:
-                value = _attribute(item, row.value)
-                if value is not None and _is_present(row, value):
-                    self._add(row, own, constant=_number(value))
-            elif any(text for label, text in own if label != "device"):
-                self._add(row, own, constant=1)
-
-    def _labels(self, row: Metric, placeholders: Mapping[str, str]) -> Labels | None:
-        """The row's own labels; None when libvirt does not say what would be one."""
-        own: list[tuple[str, str]] = []
-        for label, where in row.labels.items():
-            if where.startswith("<"):
-                own.append((label, placeholders[where[1:-1]]))
-                continue
-            companion = keys.fill(where, placeholders)
-            if companion not in self._domain.stats:
-                return None
-            self._structure.add(companion)
-            own.append((label, str(self._domain.stats[companion])))
-        return self._cleaned(own)
-
-    def _cleaned(self, own: Iterable[tuple[str, str]]) -> Labels:
-        return tuple((name, labels.clean(value, self._limit)) for name, value in own)
-
-
-def _lower_images(stats: Stats) -> tuple[set[str], list[str]]:
-    """Indexes of images below the top one of their disk, and the keys that tell so."""
-    lower: set[str] = set()
-    seen: set[StatValue] = set()
-    names: list[str] = []
-    for key, name in stats.items():
-        if key.startswith("block.") and key.endswith(".name"):
-            names.append(key)
-            if name in seen:
-                lower.add(key.split(".")[1])
-            seen.add(name)
-    return lower, names
-
-
-def _is_lower(row: Metric) -> bool:
-    return isinstance(row, Stat | StatInfo) and row.lower
-
-
-def _name(values: Mapping[int, str], number: int) -> str:
-    return values.get(number, f"unknown_{number}")
-
-
-def _number(value: StatValue) -> float:
-    """An int or float as it is, a bool as 0 or 1."""
-    return value + 0 if not isinstance(value, str) else math.nan
-
-
-def _is_present(row: Metric, value: StatValue) -> bool:
-    """Whether a number says something: not NaN, not infinite, not a 0 that means nothing."""
-    if isinstance(value, str) or not math.isfinite(value):
-        return False
-    return not (isinstance(row, Stat) and row.zero_is_absent and value == 0)
-
-
-def _attribute(item: object, path: str) -> Any:
-    """`cpu_tune.quota` of an item; None as soon as one of the steps leads nowhere."""
-    for step in path.split("."):
-        if item is None:
-            return None
-        item = item.get(step) if isinstance(item, Mapping) else getattr(item, step)
-    return item
-
-
-def _text(value: StatValue | None) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-    return str(value)
-
-
-Getter = Callable[[Sequence[Any]], tuple[Any, ...]]
+from libvirt_exporter.render.series import (
+    DomainSeries,
+    Identity,
+    Series,
+    as_domain,
+    domain_series,
+    is_present,
+)
 
 _CONVERT: Mapping[Scale, Callable[[tuple[Any, ...]], Iterable[float]]] = {
     # Of use for bools only, which are numbers that do not look like it.
@@ -306,7 +44,7 @@ _CONVERT: Mapping[Scale, Callable[[tuple[Any, ...]], Iterable[float]]] = {
     Scale.MEBIBYTES: lambda values: [value * 1_048_576 for value in values],
 }
 
-
+Getter = Callable[[Sequence[Any]], tuple[Any, ...]]
 Variant = tuple[tuple[int, ...], tuple[tuple[Metric, int], ...]]
 """Places of the values that became labels or constants, and of those whose presence counts."""
 
@@ -416,7 +154,7 @@ def _marks(
 
 
 def _presence(variant: Variant, values: Sequence[StatValue]) -> tuple[bool, ...]:
-    return tuple(_is_present(row, values[place]) for row, place in variant[1])
+    return tuple(is_present(row, values[place]) for row, place in variant[1])
 
 
 def _word(key: str) -> str:

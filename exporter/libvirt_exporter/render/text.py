@@ -9,8 +9,9 @@ from typing import NamedTuple
 from libvirt_exporter.catalogue.metric import Metric
 from libvirt_exporter.model import DomainSample, Stats
 from libvirt_exporter.render import labels
-from libvirt_exporter.render.plan import DomainPlan, Identity, Shapes, as_domain
+from libvirt_exporter.render.plan import DomainPlan, Shapes
 from libvirt_exporter.render.selection import Selection
+from libvirt_exporter.render.series import Identity, as_domain
 from libvirt_exporter.render.tally import Tally
 
 

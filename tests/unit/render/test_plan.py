@@ -19,7 +19,7 @@ from libvirt_exporter.model import (
     StatValue,
     Watchdog,
 )
-from libvirt_exporter.render.plan import Identity
+from libvirt_exporter.render.series import Identity
 from tests.support.samples import (
     ALL,
     DEFAULT,

@@ -10,8 +10,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text
 
 from libvirt_exporter.contract import Exposition
-from libvirt_exporter.exposition import OPENMETRICS, TEXT, expose
 from libvirt_exporter.model import HostSample
+from libvirt_exporter.render.exposition import OPENMETRICS, TEXT, expose
 from libvirt_exporter.render.text import TextRenderer
 from tests.support.samples import DEFAULT, typical
 

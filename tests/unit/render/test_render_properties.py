@@ -19,7 +19,6 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from libvirt_exporter.catalogue import GROUPS, SAMPLE_METRICS, WITHHELD
-from libvirt_exporter.exposition import expose
 from libvirt_exporter.model import (
     DomainInfo,
     DomainSample,
@@ -31,8 +30,9 @@ from libvirt_exporter.model import (
 )
 from libvirt_exporter.render import keys
 from libvirt_exporter.render.collector import SampleCollector
-from libvirt_exporter.render.plan import Identity
+from libvirt_exporter.render.exposition import expose
 from libvirt_exporter.render.selection import Selection
+from libvirt_exporter.render.series import Identity
 from libvirt_exporter.render.text import DomainText, TextRenderer
 
 SOURCES = sorted(
