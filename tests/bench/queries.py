@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from libvirt_exporter.config import Api
 from libvirt_exporter.contract import QueryRequest
 from libvirt_exporter.model import HostSample
-from libvirt_exporter.queries import Queries, Terms
+from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.query.fields.table import FIELDS
+from libvirt_exporter.service.queries import Queries
 from tests.bench.figures import Column, Spread, Table
 from tests.bench.synthetic import samples
 

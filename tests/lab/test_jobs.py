@@ -21,7 +21,8 @@ from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.hypervisor.sources.pause_code import PauseCode
 from libvirt_exporter.model import DomainSample
-from libvirt_exporter.queries import Queries, Terms
+from libvirt_exporter.query.answers import Terms
+from libvirt_exporter.service.queries import Queries
 from tests.lab.daemon import PrivateLibvirtd, wait_until
 from tests.lab.domains import MIB, begin_backup, paused_domain, state
 from tests.lab.guests import BOOTS_WITHIN, running_guest, start_guest

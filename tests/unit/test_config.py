@@ -36,11 +36,11 @@ from libvirt_exporter.config import (
     place_of,
     read_yaml,
 )
+from libvirt_exporter.config import VOCABULARY as CATALOGUE
 from libvirt_exporter.config.durations import format_duration, parse_duration
 from libvirt_exporter.config.problem import MAXIMUM_SEARCHES
 from libvirt_exporter.config.schema import DURATION_PATTERN
 from libvirt_exporter.reference.configuration import configuration_markdown, configuration_schema
-from libvirt_exporter.service import VOCABULARY as CATALOGUE
 
 FIXTURES = Path(__file__).parent / "fixtures" / "config"
 SHIPPED = Path(__file__).parents[2] / "config"

@@ -50,12 +50,6 @@ ONLY_IN: dict[str, set[str]] = {
 }
 """Library → the packages that may import it."""
 
-NOT_MOVED_YET: dict[str, str] = {
-    "queries": "service",
-    "telemetry": "service",
-}
-"""Module at the top -> the package that it is about to move into."""
-
 LIBRARIES_OF: dict[str, set[str]] = {"model": {"msgspec"}, "catalogue": set()}
 """Package → the only libraries it may import, for packages that are data."""
 
@@ -82,7 +76,7 @@ def imports(source: str, module: tuple[str, ...], *, is_package: bool) -> Iterat
 
 def violations(source: str, module: str, *, is_package: bool = False) -> list[str]:
     """What `source` imports against the rules, were it the module of that dotted name."""
-    names = _housed((PACKAGE, *module.split(".")))
+    names = (PACKAGE, *module.split("."))
     part = names[1]
     if part not in {"__init__", *HEIGHT}:
         return [f"{part} has no place: move it into one of {', '.join(HEIGHT)}"]
@@ -95,14 +89,8 @@ def violations(source: str, module: str, *, is_package: bool = False) -> list[st
     return [sentence for sentence in found if sentence]
 
 
-def _housed(name: tuple[str, ...]) -> tuple[str, ...]:
-    home = NOT_MOVED_YET.get(name[1]) if len(name) > 1 and name[0] == PACKAGE else None
-    return name if home is None else (PACKAGE, home, *name[1:])
-
-
 def _against_the_rules(importer: tuple[str, ...], name: tuple[str, ...]) -> str:
     """What is wrong with this import and where to go instead; '' where nothing is."""
-    name = _housed(name)
     part, module = importer[1], ".".join(importer[1:])
     library = name[0]
     if library != PACKAGE:

@@ -16,9 +16,10 @@ from jsonschema import Draft202012Validator
 from libvirt_exporter.config import Api, Config
 from libvirt_exporter.contract import QueryRequest
 from libvirt_exporter.model import HostSample
-from libvirt_exporter.queries import Queries, Terms
+from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.fields.table import FIELDS
+from libvirt_exporter.service.queries import Queries
 from libvirt_exporter.web.openapi import document
 from tests.contract.cases import cases
 

@@ -28,7 +28,7 @@ from libvirt_exporter.contract import (
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.fields.table import FIELDS
-from libvirt_exporter.telemetry import Telemetry
+from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web.api import MAX_BODY
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.security import Security

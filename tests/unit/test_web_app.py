@@ -28,7 +28,7 @@ from libvirt_exporter.contract import (
 from libvirt_exporter.model import DomainInfo, DomainSample, GroupOutcome, HostInfo, HostSample
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.render.exposition import OPENMETRICS, TEXT
-from libvirt_exporter.telemetry import Telemetry
+from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.pages import landing

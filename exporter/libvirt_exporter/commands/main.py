@@ -22,6 +22,7 @@ from libvirt_exporter.commands import serve as serving
 from libvirt_exporter.commands.arguments import PROGRAM, options, parse
 from libvirt_exporter.config import (
     FLAGS,
+    VOCABULARY,
     Config,
     ConfigError,
     Place,
@@ -34,8 +35,8 @@ from libvirt_exporter.config import (
 from libvirt_exporter.contract import QueryRequest, RequestError, ScrapeRequest, UnavailableError
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.reference import metrics as metric_list
-from libvirt_exporter.service import VOCABULARY, Exporter
-from libvirt_exporter.telemetry import Telemetry
+from libvirt_exporter.service.exporter import Exporter
+from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web.security import Security
 from libvirt_exporter.web.server import ListenError, listen
 

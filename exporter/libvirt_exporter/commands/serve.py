@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from libvirt_exporter import __version__
 from libvirt_exporter.config import Config, ConfigError
-from libvirt_exporter.service import Exporter
-from libvirt_exporter.telemetry import Telemetry
+from libvirt_exporter.service.exporter import Exporter
+from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.security import Security
 from libvirt_exporter.web.server import serve, urls

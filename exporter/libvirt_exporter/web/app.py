@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libvirt_exporter.config import ConfigError
 from libvirt_exporter.contract import RequestError, ScrapeRequest
-from libvirt_exporter.telemetry import Telemetry
+from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web import api, pages
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.problems import API, problem

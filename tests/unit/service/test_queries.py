@@ -21,8 +21,9 @@ from libvirt_exporter.contract import (
     UnavailableError,
 )
 from libvirt_exporter.model import Disk, DomainInfo, DomainSample, HostSample, Stats
-from libvirt_exporter.queries import Queries, Terms
+from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.query.fields.table import FIELDS
+from libvirt_exporter.service.queries import Queries
 
 ONE = "11111111-1111-4111-8111-111111111111"
 TWO = "22222222-2222-4222-8222-222222222222"

@@ -4,154 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gzip
-import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from difflib import get_close_matches
 from math import inf
-from typing import Final, NamedTuple
-from uuid import UUID
+from typing import Final
 
-from msgspec import UNSET, Struct, UnsetType
-
-from libvirt_exporter.config import Api
 from libvirt_exporter.contract import (
-    NotFoundError,
     QueryAnswer,
     QueryRequest,
-    RequestError,
     UnavailableError,
 )
-from libvirt_exporter.model import DomainSample, HostSample
-from libvirt_exporter.query.changes import Changes, Filter, Row
-from libvirt_exporter.query.diagnostics import diagnostics
-from libvirt_exporter.query.fields.field import VmField, encoded
-from libvirt_exporter.query.fields.table import FIELDS, explain
+from libvirt_exporter.model import HostSample
+from libvirt_exporter.query.answers import Clerk, Reply, Taken, Terms
+from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.history import History
 
 _SHORTEST_PAUSE: Final = 0.2
 """Seconds between samples that are taken because something happened."""
-_GZIP_LEVEL: Final = 1
-_SMALL: Final = 500
-"""Bytes of a body that fits into one packet as it is, and hardly gets smaller."""
-_LONGEST_NAME: Final = 64
-"""Characters of a name that is compared with others."""
-
-_SENSITIVE: Final = frozenset(field.name for field in FIELDS if field.sensitive)
-
-
-class Terms:
-    """What the configuration lets clients see."""
-
-    def __init__(self, api: Api, shown: Callable[[HostSample], Sequence[DomainSample]]) -> None:
-        """`shown`: the domains of a sample that exist for clients."""
-        self.api = api
-        self.shown = shown
-        self.fields = {
-            field.name: field
-            for field in FIELDS
-            if not field.sensitive or field.name in api.sensitive_fields
-        }
-
-    def unknown(self, names: Collection[str]) -> list[str]:
-        """Those of the names that are no field, or none that may be seen, once each."""
-        return [name for name in dict.fromkeys(names) if name not in self.fields]
-
-    def chosen(self, request: QueryRequest) -> list[VmField]:
-        """The fields that a request asks for."""
-        named, excluded = {*request.fields}, {*request.exclude}
-        return [
-            field
-            for name, field in self.fields.items()
-            if (name in named if named else not field.on_request) and name not in excluded
-        ]
-
-    def refuse_unknown(self, request: QueryRequest) -> None:
-        """Raise RequestError for the first name that is unknown."""
-        for name in self.unknown((*request.fields, *request.exclude)):
-            close = get_close_matches(name, self.fields, n=1) if len(name) < _LONGEST_NAME else []
-            if name in _SENSITIVE:
-                hint = "it is sensitive, and exists where api.sensitive_fields names it"
-            elif close:
-                hint = f"did you mean {close[0]}?"
-            else:
-                hint = "docs/api.md lists the fields"
-            raise RequestError(f"unknown field {name[:_LONGEST_NAME]}", hint)
-
-
-class _Taken(NamedTuple):
-    """A sample, when it was taken, and what its rates are taken against."""
-
-    sample: HostSample
-    earlier: HostSample | None
-    began: float
-    """Time of the event loop."""
-    number: int
-
-
-class _Reply(NamedTuple):
-    nothing: bool
-    """Whether the client learns nothing by it."""
-    answer: QueryAnswer
-
-
-class _Body(Struct, rename="camel"):
-    data_list: list[Row]
-    query_stamp: str
-    full: bool
-    removed: list[str]
-    unknown_fields: list[str]
-    unknown_vm_ids: list[str]
-    explanations: dict[str, dict[str, str]] | UnsetType = UNSET
-
-
-class _Clerk:
-    """Computes answers, on one thread."""
-
-    def __init__(self, terms: Terms) -> None:
-        self._changes = Changes(terms.api.tombstones)
-        self._committed = 0
-        self._terms: Terms | None = None
-
-    def _commit(self, terms: Terms, taken: _Taken) -> None:
-        if taken.number > self._committed or terms is not self._terms:
-            self._changes.tombstones = terms.api.tombstones
-            sample, shown = taken.sample, terms.shown(taken.sample)
-            self._changes.commit(sample, shown, taken.earlier, time.time())
-            self._committed, self._terms = taken.number, terms
-
-    def reply(self, terms: Terms, taken: _Taken, request: QueryRequest) -> _Reply:
-        """What a request learns from this sample, or from a newer one that is known already."""
-        if request.strict:
-            terms.refuse_unknown(request)
-        self._commit(terms, taken)
-        ids = {text: _uuid(text) for text in request.vm_ids}
-        chosen = Filter(terms.chosen(request), ids.values(), request.exclude)
-        changed = self._changes.since(request.changed_since.strip(), chosen)
-        there = {*self._changes.uuids, *changed.removed}
-        body = _Body(
-            data_list=changed.rows,
-            query_stamp=changed.stamp,
-            full=changed.full,
-            removed=changed.removed,
-            unknown_fields=terms.unknown(request.fields),
-            unknown_vm_ids=[text for text, uuid in ids.items() if uuid not in there],
-        )
-        if request.explain:
-            names = [field.name for field in chosen.fields]
-            views = self._changes.views(chosen)
-            body.explanations = {uuid: explain(view, names) for uuid, view in views.items()}
-        return _Reply(changed.nothing, _answer(body, compress=request.gzip))
-
-    def diagnostics(self, terms: Terms, taken: _Taken, vm_id: str) -> QueryAnswer:
-        """Nova's diagnostics of a VM."""
-        self._commit(terms, taken)
-        uuid = _uuid(vm_id)
-        view = self._changes.views(Filter((), [uuid])).get(uuid)
-        if view is None:
-            raise NotFoundError("there is no such VM", "vmId is its UUID; /api/v1/vms lists them")
-        return _answer(diagnostics(view))
 
 
 class Queries:
@@ -167,10 +36,10 @@ class Queries:
         self._terms = terms
         self._take = sample
         self._thread = thread
-        self._clerk = _Clerk(terms)
+        self._clerk = Clerk(terms)
         self._history: History | None = None
         """None until somebody asks: two samples are much to keep for nobody."""
-        self._latest: _Taken | None = None
+        self._latest: Taken | None = None
         self._news = asyncio.Event()
         """Set, and replaced, when there is another latest sample."""
         self._happened = asyncio.Event()
@@ -195,7 +64,7 @@ class Queries:
 
     def forget(self) -> None:
         """Forget what is known: the host is another one."""
-        self._clerk = _Clerk(self._terms)
+        self._clerk = Clerk(self._terms)
         self._history, self._latest = None, None
 
     def saw(self, sample: HostSample) -> None:
@@ -205,7 +74,7 @@ class Queries:
             before = self._history.before(sample)
             self._history.add(sample)
         began = asyncio.get_running_loop().time() - sample.duration
-        self._latest = _Taken(sample, before, began, number)
+        self._latest = Taken(sample, before, began, number)
         self._tell()
 
     def happened(self) -> None:
@@ -244,13 +113,13 @@ class Queries:
             self._thread, self._clerk.diagnostics, self._terms, taken, vm_id
         )
 
-    async def _reply(self, taken: _Taken, request: QueryRequest) -> _Reply:
+    async def _reply(self, taken: Taken, request: QueryRequest) -> Reply:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._thread, self._clerk.reply, self._terms, taken, request
         )
 
-    async def _recent(self, within: float = 0.0) -> _Taken:
+    async def _recent(self, within: float = 0.0) -> Taken:
         """A sample that is no older than it may be; UnavailableError, as `_sampled`."""
         latest = self._latest
         if self._history is None:
@@ -283,7 +152,7 @@ class Queries:
             raise UnavailableError(f"libvirt has not answered in {within:g} s", "try again later")
         taking.result()
 
-    def _rest(self, taken: _Taken) -> float:
+    def _rest(self, taken: Taken) -> float:
         """Seconds for which a sample may still be used, negative when it is too old.
 
         One that was begun before the last event is, as soon as libvirt has had a pause.
@@ -293,7 +162,7 @@ class Queries:
             usable = min(usable, _SHORTEST_PAUSE)
         return taken.began + usable - asyncio.get_running_loop().time()
 
-    async def _newer(self, than: _Taken, until: float) -> _Taken | None:
+    async def _newer(self, than: Taken, until: float) -> Taken | None:
         """The next sample of a host that answers; None when there is none until then."""
         while not self._ended:
             if self._latest is not None and self._latest is not than and self._latest.sample.up:
@@ -333,19 +202,3 @@ class Queries:
             await self._take()
             # However much happens, libvirt has as much time without a sample as with one.
             await asyncio.sleep(max(_SHORTEST_PAUSE, loop.time() - started))
-
-
-def _uuid(text: str) -> str:
-    """A UUID as libvirt writes it; what is none stays what it is, and names no VM."""
-    try:
-        return str(UUID(text))
-    except ValueError:
-        return text
-
-
-def _answer(content: object, *, compress: bool = False) -> QueryAnswer:
-    body = encoded(content)
-    if compress and len(body) > _SMALL:
-        body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
-        return QueryAnswer(body=body, content_encoding="gzip")
-    return QueryAnswer(body=body)

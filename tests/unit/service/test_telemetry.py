@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from libvirt_exporter.telemetry import Telemetry
+from libvirt_exporter.service.telemetry import Telemetry
 
 
 def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:

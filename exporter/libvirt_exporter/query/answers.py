@@ -1,0 +1,186 @@
+"""What a query learns from a sample."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Callable, Collection, Sequence
+from difflib import get_close_matches
+from typing import Final, NamedTuple, Protocol
+from uuid import UUID
+
+from msgspec import UNSET, Struct, UnsetType
+
+from libvirt_exporter.contract import (
+    NotFoundError,
+    QueryAnswer,
+    QueryRequest,
+    RequestError,
+)
+from libvirt_exporter.model import DomainSample, HostSample
+from libvirt_exporter.query.changes import Changes, Filter, Row
+from libvirt_exporter.query.diagnostics import diagnostics
+from libvirt_exporter.query.fields.field import VmField, encoded
+from libvirt_exporter.query.fields.table import FIELDS, explain
+
+_GZIP_LEVEL: Final = 1
+_SMALL: Final = 500
+"""Bytes of a body that fits into one packet as it is, and hardly gets smaller."""
+_LONGEST_NAME: Final = 64
+"""Characters of a name that is compared with others."""
+_SENSITIVE: Final = frozenset(field.name for field in FIELDS if field.sensitive)
+
+
+class QueryOptions(Protocol):
+    """What the configuration says about queries."""
+
+    @property
+    def sensitive_fields(self) -> Collection[str]:
+        """Names of the sensitive fields that clients may see."""
+        ...
+
+    @property
+    def tombstones(self) -> float:
+        """Seconds for which a VM that is gone is remembered."""
+        ...
+
+    @property
+    def max_age(self) -> float:
+        """Seconds for which a sample may be used."""
+        ...
+
+    @property
+    def longest_wait(self) -> float:
+        """Seconds that a client may wait for a change."""
+        ...
+
+
+class Terms:
+    """What the configuration lets clients see."""
+
+    def __init__(
+        self, api: QueryOptions, shown: Callable[[HostSample], Sequence[DomainSample]]
+    ) -> None:
+        """`shown`: the domains of a sample that exist for clients."""
+        self.api = api
+        self.shown = shown
+        self.fields = {
+            field.name: field
+            for field in FIELDS
+            if not field.sensitive or field.name in api.sensitive_fields
+        }
+
+    def unknown(self, names: Collection[str]) -> list[str]:
+        """Those of the names that are no field, or none that may be seen, once each."""
+        return [name for name in dict.fromkeys(names) if name not in self.fields]
+
+    def chosen(self, request: QueryRequest) -> list[VmField]:
+        """The fields that a request asks for."""
+        named, excluded = {*request.fields}, {*request.exclude}
+        return [
+            field
+            for name, field in self.fields.items()
+            if (name in named if named else not field.on_request) and name not in excluded
+        ]
+
+    def refuse_unknown(self, request: QueryRequest) -> None:
+        """Raise RequestError for the first name that is unknown."""
+        for name in self.unknown((*request.fields, *request.exclude)):
+            close = get_close_matches(name, self.fields, n=1) if len(name) < _LONGEST_NAME else []
+            if name in _SENSITIVE:
+                hint = "it is sensitive, and exists where api.sensitive_fields names it"
+            elif close:
+                hint = f"did you mean {close[0]}?"
+            else:
+                hint = "docs/api.md lists the fields"
+            raise RequestError(f"unknown field {name[:_LONGEST_NAME]}", hint)
+
+
+class Taken(NamedTuple):
+    """A sample, when it was taken, and what its rates are taken against."""
+
+    sample: HostSample
+    earlier: HostSample | None
+    began: float
+    """Time of the event loop."""
+    number: int
+
+
+class Reply(NamedTuple):
+    nothing: bool
+    """Whether the client learns nothing by it."""
+    answer: QueryAnswer
+
+
+class _Body(Struct, rename="camel"):
+    data_list: list[Row]
+    query_stamp: str
+    full: bool
+    removed: list[str]
+    unknown_fields: list[str]
+    unknown_vm_ids: list[str]
+    explanations: dict[str, dict[str, str]] | UnsetType = UNSET
+
+
+class Clerk:
+    """Computes answers, on one thread."""
+
+    def __init__(self, terms: Terms) -> None:
+        self._changes = Changes(terms.api.tombstones)
+        self._committed = 0
+        self._terms: Terms | None = None
+
+    def _commit(self, terms: Terms, taken: Taken) -> None:
+        if taken.number > self._committed or terms is not self._terms:
+            self._changes.tombstones = terms.api.tombstones
+            sample, shown = taken.sample, terms.shown(taken.sample)
+            self._changes.commit(sample, shown, taken.earlier, time.time())
+            self._committed, self._terms = taken.number, terms
+
+    def reply(self, terms: Terms, taken: Taken, request: QueryRequest) -> Reply:
+        """What a request learns from this sample, or from a newer one that is known already."""
+        if request.strict:
+            terms.refuse_unknown(request)
+        self._commit(terms, taken)
+        ids = {text: _uuid(text) for text in request.vm_ids}
+        chosen = Filter(terms.chosen(request), ids.values(), request.exclude)
+        changed = self._changes.since(request.changed_since.strip(), chosen)
+        there = {*self._changes.uuids, *changed.removed}
+        body = _Body(
+            data_list=changed.rows,
+            query_stamp=changed.stamp,
+            full=changed.full,
+            removed=changed.removed,
+            unknown_fields=terms.unknown(request.fields),
+            unknown_vm_ids=[text for text, uuid in ids.items() if uuid not in there],
+        )
+        if request.explain:
+            names = [field.name for field in chosen.fields]
+            views = self._changes.views(chosen)
+            body.explanations = {uuid: explain(view, names) for uuid, view in views.items()}
+        return Reply(changed.nothing, _answer(body, compress=request.gzip))
+
+    def diagnostics(self, terms: Terms, taken: Taken, vm_id: str) -> QueryAnswer:
+        """Nova's diagnostics of a VM."""
+        self._commit(terms, taken)
+        uuid = _uuid(vm_id)
+        view = self._changes.views(Filter((), [uuid])).get(uuid)
+        if view is None:
+            raise NotFoundError("there is no such VM", "vmId is its UUID; /api/v1/vms lists them")
+        return _answer(diagnostics(view))
+
+
+def _uuid(text: str) -> str:
+    """A UUID as libvirt writes it; what is none stays what it is, and names no VM."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return text
+
+
+def _answer(content: object, *, compress: bool = False) -> QueryAnswer:
+    body = encoded(content)
+    if compress and len(body) > _SMALL:
+        body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        return QueryAnswer(body=body, content_encoding="gzip")
+    return QueryAnswer(body=body)
