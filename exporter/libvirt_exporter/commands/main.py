@@ -37,7 +37,7 @@ from libvirt_exporter.model import HostSample
 from libvirt_exporter.reference import metrics as metric_list
 from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.telemetry import Telemetry
-from libvirt_exporter.web.security import Security
+from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.server import ListenError, listen
 
 

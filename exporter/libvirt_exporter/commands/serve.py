@@ -16,7 +16,7 @@ from libvirt_exporter.config import Config, ConfigError
 from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web.app import create_app
-from libvirt_exporter.web.security import Security
+from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.server import serve, urls
 
 log = logging.getLogger(__name__)

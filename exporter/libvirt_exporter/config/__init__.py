@@ -1,6 +1,5 @@
 """The configuration: its schema and defaults, how a file is read, and what is wrong with it."""
 
-from libvirt_exporter.config.vocabulary import VOCABULARY, Vocabulary
 from libvirt_exporter.config.changes import changed_keys
 from libvirt_exporter.config.loading import load, override, place_of, read_yaml
 from libvirt_exporter.config.meaning import narrowing
@@ -24,6 +23,7 @@ from libvirt_exporter.config.schema import (
     Target,
     Web,
 )
+from libvirt_exporter.config.vocabulary import VOCABULARY, Vocabulary
 
 __all__ = [
     "FLAGS",

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from libvirt_exporter.web.problems import problem
-from libvirt_exporter.web.security import Security
+from libvirt_exporter.web.security.security import Security
 
 _REQUEST_TIMEOUT: Final = 10.0
 """Seconds in which a TLS handshake, and then a request, must be complete."""

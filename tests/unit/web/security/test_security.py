@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
 
 from libvirt_exporter.config import ConfigError
-from libvirt_exporter.web import security as security_module
-from libvirt_exporter.web.security import Security, SecurityMiddleware
-from libvirt_exporter.web.web_config import WebConfig, allowed_san, parse_web_config
+from libvirt_exporter.web.security import security as security_module
+from libvirt_exporter.web.security.middleware import SecurityMiddleware
+from libvirt_exporter.web.security.security import Security
+from libvirt_exporter.web.security.web_config import WebConfig, allowed_san, parse_web_config
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
 OTHER_HASH = bcrypt.hashpw(b"other", bcrypt.gensalt(4)).decode()
@@ -366,7 +367,7 @@ def test_configured_headers_are_added(tmp_path: Path) -> None:
 def test_rate_limit_refills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a burst one request per interval is answered, the others get 429."""
     now = 1000.0
-    monkeypatch.setattr("libvirt_exporter.web.security.time.monotonic", lambda: now)
+    monkeypatch.setattr("libvirt_exporter.web.security.security.time.monotonic", lambda: now)
     data = {"rate_limit": {"interval": "2s", "burst": 2}}
     security = Security(write(tmp_path / "web.yml", data))
     responses = answers(security, "", "", "")
@@ -408,7 +409,7 @@ def test_client_certificates_are_matched_by_exact_name(
 
 def test_documented_example_is_valid() -> None:
     """The commented example loads as it is, and with its comments taken away."""
-    example = Path(__file__).parents[2] / "config" / "web-config.yml"
+    example = Path(__file__).parents[4] / "config" / "web-config.yml"
     text = example.read_text()
     assert parse_web_config(yaml.safe_load(text), str(example)) == WebConfig()
     options = "\n".join(line[1:] for line in text.splitlines() if line.startswith("#"))

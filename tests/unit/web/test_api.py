@@ -31,7 +31,7 @@ from libvirt_exporter.query.fields.table import FIELDS
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web.api import MAX_BODY
 from libvirt_exporter.web.app import create_app
-from libvirt_exporter.web.security import Security
+from libvirt_exporter.web.security.security import Security
 
 VMS = "/api/v1/vms"
 SAMPLE = HostSample(timestamp=1.0, duration=0.0, up=True)

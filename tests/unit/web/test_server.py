@@ -25,7 +25,7 @@ from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.web import server
 from libvirt_exporter.web.app import create_app
-from libvirt_exporter.web.security import Security
+from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.server import ListenError, listen, serve, urls
 
 pytestmark = pytest.mark.anyio
@@ -529,7 +529,7 @@ async def test_curve_that_openssl_refuses_keeps_the_old_context(
 
 async def test_documented_example_makes_a_context(authority: Authority, tmp_path: Path) -> None:
     """The whole example, its comments taken away, serves TLS once its certificates are there."""
-    text = (Path(__file__).parents[2] / "config" / "web-config.yml").read_text()
+    text = (Path(__file__).parents[3] / "config" / "web-config.yml").read_text()
     options = "\n".join(line[1:] for line in text.splitlines() if line.startswith("#"))
     file = tmp_path / "web-config.yml"
     file.write_text(options.partition("\n---\n")[2])

@@ -1,0 +1,85 @@
+"""The route that Prometheus scrapes: what a request says, and the exposition that answers it."""
+
+from __future__ import annotations
+
+import math
+from difflib import get_close_matches
+from itertools import islice
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from libvirt_exporter.contract import RequestError, ScrapeRequest
+from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
+from libvirt_exporter.web.service import Service
+
+_PARAMETERS: Final = ("collect[]", "exclude[]", "domain[]")
+_RESEMBLANCE: Final = 0.8
+"""difflib's ratio from which a parameter counts as misspelt; `colect[]` does, `include[]` not."""
+_MAX_UNKNOWN: Final = 100
+"""Unknown parameters that are compared with the known ones, which takes its time."""
+
+
+class Scrapes:
+    """Answers scrapes, so many at once."""
+
+    def __init__(self, service: Service, most: float) -> None:
+        """`most` may run at once; what is over it gets 503."""
+        self._service = service
+        self._most = most
+        self._running = 0
+
+    async def metrics(self, request: Request) -> Response:
+        """The exposition that a request asks for."""
+        # A misspelt one would narrow nothing in silence; others may be anything's and do no harm.
+        unknown = (name for name in request.query_params if name not in _PARAMETERS)
+        for name in islice(unknown, _MAX_UNKNOWN):
+            if meant := get_close_matches(name, _PARAMETERS, n=1, cutoff=_RESEMBLANCE):
+                return _bad_request(f"unknown parameter {name}", f"did you mean {meant[0]}?")
+        if self._running >= self._most:
+            return PlainTextResponse(
+                f"{self._running} scrapes are running already; try again later.\n",
+                status_code=503,
+                headers={"Retry-After": "1"},
+            )
+        self._running += 1
+        try:
+            exposition = await self._service.scrape(
+                ScrapeRequest(
+                    collect=tuple(request.query_params.getlist("collect[]")),
+                    exclude=tuple(request.query_params.getlist("exclude[]")),
+                    domains=tuple(request.query_params.getlist("domain[]")),
+                    timeout=_timeout(request.headers),
+                    openmetrics=accepts_openmetrics(_joined(request.headers, "Accept")),
+                    gzip=accepts_gzip(_joined(request.headers, "Accept-Encoding")),
+                )
+            )
+        except RequestError as error:
+            return _bad_request(error.message, error.hint)
+        finally:
+            self._running -= 1
+        headers = {"Content-Type": exposition.content_type, "Vary": "Accept, Accept-Encoding"}
+        if exposition.content_encoding:
+            headers["Content-Encoding"] = exposition.content_encoding
+        return Response(exposition.body, headers=headers)
+
+
+def _bad_request(message: str, hint: str) -> Response:
+    text = "\n".join(line for line in (message, hint) if line)
+    return PlainTextResponse(f"{text}\n", status_code=400)
+
+
+def _joined(headers: Headers, name: str) -> str:
+    """A list header that may have been sent in several lines."""
+    return ",".join(headers.getlist(name))
+
+
+def _timeout(headers: Headers) -> float | None:
+    """Prometheus' scrape timeout in seconds; None without a usable one."""
+    try:
+        seconds = float(headers.get("X-Prometheus-Scrape-Timeout-Seconds", ""))
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
