@@ -32,7 +32,7 @@ from libvirt_exporter.hypervisor.connection.session import (
     backoff,
     open_read_only,
 )
-from tests.faults.fake_libvirt import FakeHost, libvirt_error
+from tests.support.fake_libvirt import FakeHost, libvirt_error
 
 pytestmark = pytest.mark.anyio
 

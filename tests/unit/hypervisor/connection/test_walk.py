@@ -14,7 +14,7 @@ from libvirt_exporter.hypervisor.connection.observer import Unobserved
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
-from tests.faults.fake_libvirt import FakeHost
+from tests.support.fake_libvirt import FakeHost
 
 pytestmark = pytest.mark.anyio
 

@@ -21,7 +21,7 @@ from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.patterns.labels import compile_label
-from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
+from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ import pytest
 
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.domains.snapshots import ROOTS_READ, snapshot_facts
-from tests.faults.fake_libvirt import libvirt_error
+from tests.support.fake_libvirt import libvirt_error
 
 
 class FakeSnapshot:

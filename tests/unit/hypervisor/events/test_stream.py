@@ -23,7 +23,7 @@ from libvirt_exporter.hypervisor.events.stream import EVENTS, QUEUE_LIMIT, Event
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import HostSample, Stats
-from tests.faults.fake_libvirt import FakeConnection, FakeDomain, FakeHost, libvirt_error
+from tests.support.fake_libvirt import FakeConnection, FakeDomain, FakeHost, libvirt_error
 
 STATE = SampleRequest(frozenset({"state"}))
 WATCHDOG = libvirt.VIR_DOMAIN_EVENT_ID_WATCHDOG

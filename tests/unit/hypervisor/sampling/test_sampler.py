@@ -32,8 +32,8 @@ from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.hypervisor.sources.process_stats import ProcessStats
 from libvirt_exporter.model import DomainSample, HostSample, Stats
 from libvirt_exporter.patterns.labels import compile_label
-from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 from tests.faults.fake_qemu import WAITS, Machine
+from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 
 DEFAULT = frozenset({"state", "cpu-total", "balloon", "vcpu", "interface", "block", "iothread"})
 MONITOR = DEFAULT - {"state", "interface"}

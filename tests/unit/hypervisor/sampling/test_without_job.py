@@ -8,7 +8,7 @@ import libvirt
 import pytest
 
 from libvirt_exporter.hypervisor.sampling.without_job import GROUPS, stats_without_job
-from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
+from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 
 MEMORY = {"balloon.current": 1024, "balloon.maximum": 2048}
 VCPUS = {

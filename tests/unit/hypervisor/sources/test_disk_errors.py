@@ -15,7 +15,7 @@ from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sources import walking_lane
 from libvirt_exporter.hypervisor.sources.disk_errors import DiskErrorsLane
-from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
+from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 
 pytestmark = pytest.mark.anyio
 

@@ -24,7 +24,7 @@ from libvirt_exporter.hypervisor.sources.node import NodeLane
 from libvirt_exporter.hypervisor.sources.storage import StorageLane
 from libvirt_exporter.hypervisor.sources.walking_lane import WalkingLane
 from libvirt_exporter.model import Stats
-from tests.faults.fake_libvirt import FakeConnection, FakeHost, libvirt_error
+from tests.support.fake_libvirt import FakeConnection, FakeHost, libvirt_error
 
 pytestmark = pytest.mark.anyio
 

@@ -19,7 +19,7 @@ from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sources import jobs, walking_lane
 from libvirt_exporter.hypervisor.sources.jobs import LOOK_AGAIN, LOOKS, STALE, JobsLane
 from libvirt_exporter.model import JOB_OPERATIONS, Disk, DomainInfo, StatValue
-from tests.faults.fake_libvirt import FakeDomain, FakeHost, libvirt_error
+from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 from tests.support.samples import value
 
 pytestmark = pytest.mark.anyio

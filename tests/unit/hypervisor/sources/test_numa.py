@@ -20,7 +20,7 @@ from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.hypervisor.sources import numa
 from libvirt_exporter.hypervisor.sources.numa import NumaLane
 from libvirt_exporter.model import DomainInfo, NumaCell, Stats
-from tests.faults.fake_libvirt import libvirt_error
+from tests.support.fake_libvirt import libvirt_error
 
 pytestmark = pytest.mark.anyio
 

@@ -42,8 +42,8 @@ from libvirt_exporter.config.problem import MAXIMUM_SEARCHES
 from libvirt_exporter.config.schema import DURATION_PATTERN
 from libvirt_exporter.reference.configuration import configuration_markdown, configuration_schema
 
-FIXTURES = Path(__file__).parent / "fixtures" / "config"
-SHIPPED = Path(__file__).parents[2] / "config"
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "config"
+SHIPPED = Path(__file__).parents[3] / "config"
 EXAMPLES = sorted((SHIPPED / "examples").glob("*.yml"))
 
 VOCABULARY = Vocabulary(
