@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from libvirt_exporter.hypervisor.events import state_file
+from libvirt_exporter.hypervisor.events import keeper as keeper_module
 from libvirt_exporter.hypervisor.events.domain_history import DomainHistory, Record
 from libvirt_exporter.hypervisor.events.history import EventHistory, Memory
 from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
@@ -200,7 +200,7 @@ async def test_changes_are_saved_now_and_then(
     file: StateFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exporter that is killed loses little."""
-    monkeypatch.setattr(state_file, "SAVE_INTERVAL", 0.01)
+    monkeypatch.setattr(keeper_module, "SAVE_INTERVAL", 0.01)
     history = EventHistory()
     keeper = HistoryKeeper(history, file)
     await keeper.load()
@@ -218,7 +218,7 @@ async def test_what_a_full_disk_did_not_take_is_saved_when_there_is_space(
     file: StateFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though nothing new happens any more: a counter must not be lower after a restart."""
-    monkeypatch.setattr(state_file, "SAVE_INTERVAL", 0.01)
+    monkeypatch.setattr(keeper_module, "SAVE_INTERVAL", 0.01)
     history = EventHistory()
     keeper = HistoryKeeper(history, file)
     await keeper.load()
@@ -258,7 +258,7 @@ async def test_a_disk_that_hangs_at_the_start_costs_the_history_only(
     file: StateFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What it still holds is not overwritten by counters that started at 0."""
-    monkeypatch.setattr(state_file, "LOADING_TIME", 0.05)
+    monkeypatch.setattr(keeper_module, "LOADING_TIME", 0.05)
     hung = HungDisk(file)
     history = EventHistory()
     keeper = HistoryKeeper(history, hung)
@@ -277,7 +277,7 @@ async def test_a_disk_that_hangs_later_holds_up_neither_the_loop_nor_the_end(
     file: StateFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor do savings pile up behind the one that hangs."""
-    monkeypatch.setattr(state_file, "SAVE_INTERVAL", 0.01)
+    monkeypatch.setattr(keeper_module, "SAVE_INTERVAL", 0.01)
     hung = HungDisk(file)
     hung.answers.set()
     history = EventHistory()

@@ -810,7 +810,7 @@ def test_a_source_that_fails_for_one_domain_costs_that_domain_only_what_it_knows
     assert healed.up
     assert recorder.failures == 2
     begun, over = (
-        record.message for record in caplog.records if record.name.endswith("source_failures")
+        record.message for record in caplog.records if record.name.endswith("sampling.sources")
     )
     assert begun.startswith(f"domain vm1 ({bad}): what ProcessStats knows of it is left out")
     assert over == f"domain vm1 ({bad}): ProcessStats no longer fails"
