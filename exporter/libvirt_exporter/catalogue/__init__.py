@@ -108,7 +108,7 @@ SAMPLE_METRICS: tuple[Metric, ...] = (*HOST_METRICS, *DOMAIN_METRICS)
 METRICS: tuple[Metric, ...] = (
     *exporter.SCRAPE_METRICS,
     *SAMPLE_METRICS,
-    *exporter.PROCESS_METRICS,
+    *exporter.OWN_METRICS,
 )
 
 _COUNT = "A number of entries: count the entries' series instead."

@@ -257,7 +257,7 @@ SCRAPE_METRICS: tuple[Metric, ...] = (
     UNPARSABLE_XML,
     HIDDEN_DOMAINS,
 )
-PROCESS_METRICS: tuple[Metric, ...] = (
+OWN_METRICS: tuple[Metric, ...] = (
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from msgspec import Struct
 
 from libvirt_exporter.catalogue import DOMAIN_METRICS, GROUPS, SAMPLE_METRICS
-from libvirt_exporter.catalogue.exporter import PROCESS_METRICS, SCRAPE_METRICS
+from libvirt_exporter.catalogue.exporter import OWN_METRICS, SCRAPE_METRICS
 from libvirt_exporter.catalogue.metric import Fact
 from libvirt_exporter.query.fields.table import FIELDS
 
@@ -35,7 +35,7 @@ VOCABULARY = Vocabulary(
         for name in ((row.name,) if isinstance(row, Fact) else (row.name, row.source))
     ),
     labels=frozenset(label for row in DOMAIN_METRICS for label in row.labels) - {"domain", "uuid"},
-    always=frozenset(row.name for row in (*SCRAPE_METRICS, *PROCESS_METRICS)),
+    always=frozenset(row.name for row in (*SCRAPE_METRICS, *OWN_METRICS)),
     vm_fields={field.name: field.sensitive for field in FIELDS},
 )
 """What a configuration may name."""

@@ -15,7 +15,7 @@ from libvirt_exporter.catalogue import (
     WITHHELD,
     WITHHELD_VALUES,
 )
-from libvirt_exporter.catalogue.exporter import PROCESS_METRICS, SCRAPE_METRICS
+from libvirt_exporter.catalogue.exporter import OWN_METRICS, SCRAPE_METRICS
 from libvirt_exporter.catalogue.metric import Fact, Group, Metric, StatEnum, Withheld
 
 IDENTITY: Final = ("domain", "uuid")
@@ -49,7 +49,7 @@ _ALWAYS: Final = {
     "scrape": ("Of the host and of the scrape, always there.", SCRAPE_METRICS),
     "exporter": (
         "Of the exporter since its start, always there; prometheus_client's `process_*` besides.",
-        PROCESS_METRICS,
+        OWN_METRICS,
     ),
 }
 
