@@ -1,6 +1,8 @@
-"""What is asked and answered: requests, expositions, answers to queries; data only."""
+"""What is asked and answered: requests, expositions, answers to queries; plain data."""
 
 from __future__ import annotations
+
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -77,3 +79,11 @@ class NotFoundError(RequestError):
 
 class UnavailableError(RequestError):
     """The host cannot be asked at the moment, and nobody knows what it would say."""
+
+
+def normalised_uuid(text: str) -> str:
+    """A UUID as libvirt writes it, however the client did; any other text as it is."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return text

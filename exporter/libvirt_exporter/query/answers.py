@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 from typing import Final, NamedTuple, Protocol
-from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -16,6 +15,7 @@ from libvirt_exporter.contract import (
     QueryAnswer,
     QueryRequest,
     RequestError,
+    normalised_uuid,
 )
 from libvirt_exporter.model import DomainSample, HostSample
 from libvirt_exporter.query.changes import Changes, Filter, Row
@@ -142,7 +142,7 @@ class Clerk:
         if request.strict:
             terms.refuse_unknown(request)
         self._commit(terms, taken)
-        ids = {text: _uuid(text) for text in request.vm_ids}
+        ids = {text: normalised_uuid(text) for text in request.vm_ids}
         chosen = Filter(terms.chosen(request), ids.values(), request.exclude)
         changed = self._changes.since(request.changed_since.strip(), chosen)
         there = {*self._changes.uuids, *changed.removed}
@@ -163,19 +163,11 @@ class Clerk:
     def diagnostics(self, terms: Terms, taken: Taken, vm_id: str) -> QueryAnswer:
         """Nova's diagnostics of a VM."""
         self._commit(terms, taken)
-        uuid = _uuid(vm_id)
+        uuid = normalised_uuid(vm_id)
         view = self._changes.views(Filter((), [uuid])).get(uuid)
         if view is None:
             raise NotFoundError("there is no such VM", "vmId is its UUID; /api/v1/vms lists them")
         return _answer(diagnostics(view))
-
-
-def _uuid(text: str) -> str:
-    """A UUID as libvirt writes it; what is none stays what it is, and names no VM."""
-    try:
-        return str(UUID(text))
-    except ValueError:
-        return text
 
 
 def _answer(content: object, *, compress: bool = False) -> QueryAnswer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
-from uuid import UUID
 
 from msgspec.structs import replace
 
@@ -14,6 +13,7 @@ from libvirt_exporter.config import Config
 from libvirt_exporter.contract import (
     RequestError,
     ScrapeRequest,
+    normalised_uuid,
 )
 from libvirt_exporter.hypervisor.host import HostSettings
 from libvirt_exporter.model import DomainSample, HostSample, Stats
@@ -139,7 +139,7 @@ class Active:
         What cannot be decided without a domain's XML is decided against it: nothing may come out
         that is excluded, and no series may change its identity with the next scrape.
         """
-        names = {*wanted, *map(_normalised, wanted)}
+        names = {*wanted, *map(normalised_uuid, wanted)}
         domains, hidden = [], 0
         for domain in sample.domains:
             if names and not (domain.name in names or domain.uuid in names):
@@ -171,10 +171,3 @@ class Active:
             if "event.last.crash" in domain.stats and not (told_by_name and domain.name in listed)
         )
         return self.shown(replace(sample, domains=tuple(gone)), wanted).domains
-
-
-def _normalised(name_or_uuid: str) -> str:
-    try:
-        return str(UUID(name_or_uuid))
-    except ValueError:
-        return name_or_uuid
