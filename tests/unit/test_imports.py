@@ -21,15 +21,15 @@ STACK: tuple[tuple[str, ...], ...] = (
     ("service", "reference"),
     ("render", "config", "hypervisor"),
     ("query", "patterns", "catalogue"),
-    ("contract", "model"),
+    ("contract", "model", "nearest"),
 )
 """The packages, from the top of the house down: each may import what is in a lower row."""
 
 NARROWER: dict[str, set[str]] = {
     "render": {"catalogue", "patterns.fields", "contract", "model"},
-    "config": {"catalogue", "query.fields", "patterns", "model"},
+    "config": {"catalogue", "query.fields", "patterns", "nearest", "model"},
     "hypervisor": {"model", "patterns.labels"},
-    "query": {"contract", "model"},
+    "query": {"contract", "nearest", "model"},
     "patterns": {"model"},
     "catalogue": {"model"},
 }

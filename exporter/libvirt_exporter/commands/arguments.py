@@ -7,13 +7,13 @@ import math
 import platform
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from libvirt_exporter import __version__
 from libvirt_exporter.config import FLAGS, Config, ConfigError, override
+from libvirt_exporter.nearest import nearest
 from libvirt_exporter.reference.configuration import configuration_schema
 
 PROGRAM: Final = "libvirt-exporter"
@@ -251,8 +251,8 @@ def _command(argv: Sequence[str]) -> str:
 
 
 def _meant(word: str, known: Collection[str]) -> str:
-    close = get_close_matches(word, known, n=1)
-    return f", did you mean {close[0]}?" if close else ""
+    hint = nearest(word, known)
+    return hint and f", {hint}"
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -16,11 +16,11 @@ from libvirt_exporter.config.problem import (
     Problem,
     Report,
     dotted,
-    nearest,
     quoted,
     suggestion,
 )
 from libvirt_exporter.config.schema import Config
+from libvirt_exporter.nearest import nearest
 
 
 class Converter:

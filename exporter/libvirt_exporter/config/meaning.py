@@ -8,9 +8,10 @@ from functools import partial
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import PurePath
 
-from libvirt_exporter.config.problem import Hint, Path, nearest, quoted, suggestion
+from libvirt_exporter.config.problem import Hint, Path, quoted, suggestion
 from libvirt_exporter.config.schema import Config, Labels
 from libvirt_exporter.config.vocabulary import Vocabulary
+from libvirt_exporter.nearest import nearest
 from libvirt_exporter.patterns.domains import DomainFilter
 from libvirt_exporter.patterns.fields import FieldPattern
 from libvirt_exporter.patterns.labels import compile_label

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from msgspec import Struct
+
+from libvirt_exporter.nearest import nearest
 
 Path = tuple[str | int, ...]
 """Where an option stands in the schema: `("labels", "custom", 0, "xpath")`."""
@@ -108,16 +109,6 @@ def dotted(path: Path) -> str:
 def quoted(text: str) -> str:
     """Return the text in quotes, and not endless."""
     return repr(text if len(text) <= 60 else f"{text[:60]}…")
-
-
-def nearest(word: str, known: Collection[str]) -> str:
-    """Return a hint that names what was probably meant; '' when nothing is near.
-
-    A name of which the word is the first part comes first: `cpu` is nearer to cpu-total than vcpu.
-    """
-    begun = sorted(name for name in known if name.startswith(f"{word}-"))
-    close = begun or get_close_matches(word[:80], known, n=1)
-    return f"did you mean {close[0]}?" if close else ""
 
 
 def suggestion(word: str, known: Collection[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Callable, Collection, Sequence
-from difflib import get_close_matches
 from typing import Final, NamedTuple, Protocol
 
 from msgspec import UNSET, Struct, UnsetType
@@ -18,6 +17,7 @@ from libvirt_exporter.contract import (
     normalised_uuid,
 )
 from libvirt_exporter.model import DomainSample, HostSample
+from libvirt_exporter.nearest import nearest
 from libvirt_exporter.query.changes import Changes, Filter, Row
 from libvirt_exporter.query.diagnostics import diagnostics
 from libvirt_exporter.query.fields.field import VmField, encoded
@@ -27,7 +27,7 @@ _GZIP_LEVEL: Final = 1
 _SMALL: Final = 500
 """Bytes of a body that fits into one packet as it is, and hardly gets smaller."""
 _LONGEST_NAME: Final = 64
-"""Characters of a name that is compared with others."""
+"""Characters of an unknown name that is repeated."""
 _SENSITIVE: Final = frozenset(field.name for field in FIELDS if field.sensitive)
 
 
@@ -86,13 +86,10 @@ class Terms:
     def refuse_unknown(self, request: QueryRequest) -> None:
         """Raise RequestError for the first name that is unknown."""
         for name in self.unknown((*request.fields, *request.exclude)):
-            close = get_close_matches(name, self.fields, n=1) if len(name) < _LONGEST_NAME else []
             if name in _SENSITIVE:
                 hint = "it is sensitive, and exists where api.sensitive_fields names it"
-            elif close:
-                hint = f"did you mean {close[0]}?"
             else:
-                hint = "docs/api.md lists the fields"
+                hint = nearest(name, self.fields) or "docs/api.md lists the fields"
             raise RequestError(f"unknown field {name[:_LONGEST_NAME]}", hint)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -17,6 +16,7 @@ from libvirt_exporter.contract import (
 )
 from libvirt_exporter.hypervisor.host import HostSettings
 from libvirt_exporter.model import DomainSample, HostSample, Stats
+from libvirt_exporter.nearest import nearest
 from libvirt_exporter.patterns.domains import DomainFilter
 from libvirt_exporter.patterns.labels import compile_label
 from libvirt_exporter.query.answers import Terms
@@ -121,11 +121,8 @@ class Active:
             return groups_named(names)
         except UnknownGroupError as error:
             known = [group.name for group in GROUPS]
-            meant = get_close_matches(str(error), known, n=1)
-            hint = f"did you mean {meant[0]}? " if meant else ""
-            raise RequestError(
-                f"{parameter}: unknown group {error}", f"{hint}groups are: {', '.join(known)}"
-            ) from None
+            hint = f"{nearest(str(error), known)} groups are: {', '.join(known)}".lstrip()
+            raise RequestError(f"{parameter}: unknown group {error}", hint) from None
 
     def timeout(self, request: ScrapeRequest) -> float:
         """Seconds for one sample: the scraper's own time less the way back, else configured."""

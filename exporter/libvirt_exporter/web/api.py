@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from difflib import get_close_matches
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
@@ -23,6 +22,7 @@ from libvirt_exporter.contract import (
     RequestError,
     UnavailableError,
 )
+from libvirt_exporter.nearest import nearest
 from libvirt_exporter.web import openapi
 from libvirt_exporter.web.negotiation import accepts_gzip
 from libvirt_exporter.web.problems import problem
@@ -38,7 +38,7 @@ MAX_BODY: Final = 1024 * 1024
 
 _FLAGS: Final = {"1": True, "true": True, "0": False, "false": False, "": False}
 _LONGEST_NAME: Final = 64
-"""Characters of a name that is repeated in an answer, and compared with others."""
+"""Characters of a name that is repeated in an answer."""
 
 
 class _Posted(Struct, rename="camel", forbid_unknown_fields=True):
@@ -159,8 +159,7 @@ def _in_address(parameters: QueryParams, *, gzip: bool) -> QueryRequest:
 
 
 def _unknown_parameter(name: str) -> RequestError:
-    close = get_close_matches(name[:_LONGEST_NAME], _PARAMETERS, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(_PARAMETERS)}"
+    hint = nearest(name, _PARAMETERS) or f"there are {', '.join(_PARAMETERS)}"
     return RequestError(f"unknown parameter {name[:_LONGEST_NAME]}", hint)
 
 

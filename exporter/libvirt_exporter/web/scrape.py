@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from difflib import get_close_matches
 from itertools import islice
 from typing import Final
 
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from libvirt_exporter.contract import RequestError, ScrapeRequest
+from libvirt_exporter.nearest import nearest
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.service import Service
 
@@ -36,8 +36,8 @@ class Scrapes:
         # A misspelt one would narrow nothing in silence; others may be anything's and do no harm.
         unknown = (name for name in request.query_params if name not in _PARAMETERS)
         for name in islice(unknown, _MAX_UNKNOWN):
-            if meant := get_close_matches(name, _PARAMETERS, n=1, cutoff=_RESEMBLANCE):
-                return _bad_request(f"unknown parameter {name}", f"did you mean {meant[0]}?")
+            if hint := nearest(name, _PARAMETERS, resemblance=_RESEMBLANCE):
+                return _bad_request(f"unknown parameter {name}", hint)
         if self._running >= self._most:
             return PlainTextResponse(
                 f"{self._running} scrapes are running already; try again later.\n",
