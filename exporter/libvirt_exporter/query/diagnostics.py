@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from libvirt_exporter.model import DomainSample, Stats
+from libvirt_exporter.model import DomainSample
 from libvirt_exporter.query.fields.field import VmView, number
+from libvirt_exporter.query.fields.lifetime import start_time
 from libvirt_exporter.query.fields.rates import MOST_DEVICES, devices, increase, interval, vcpus
-from libvirt_exporter.query.fields.status import start_time
 
 KIBIBYTES_IN_MEBIBYTE: Final = 1024
 MEBIBYTE: Final = 1024 * 1024
@@ -33,7 +33,6 @@ _STATES: Final = (
 """By virDomainState; Nova has no words for BLOCKED and SHUTOFF."""
 _DRIVERS_ON_LINUX: Final = frozenset({"QEMU", "KVM", "LXC", "Xen", "CH"})
 _MAC: Final = re.compile("(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}")
-_NO_STATS: Final[Stats] = {}
 
 
 def diagnostics(view: VmView) -> dict[str, Any]:
@@ -85,7 +84,7 @@ def _cpus(view: VmView) -> list[dict[str, int | None]]:
     known = vcpus(stats)
     if not known and info is not None:
         known = [*range(min(info.vcpus_current or 0, MOST_DEVICES))]
-    seconds, before = interval(view), _before(view)
+    seconds, before = interval(view), view.before
     found = []
     for vcpu in known:
         key = f"vcpu.{vcpu}.time"
@@ -100,7 +99,7 @@ def _cpus(view: VmView) -> list[dict[str, int | None]]:
 def _nics(view: VmView) -> list[dict[str, Any]]:
     stats, info = view.domain.stats, view.info
     prefixes = devices(stats, "net")
-    seconds, before = interval(view), _before(view)
+    seconds, before = interval(view), view.before
     earlier = devices(before, "net") if seconds is not None else {}
     addresses: Mapping[str, str] = dict.fromkeys(prefixes, "")
     if info is not None:
@@ -147,7 +146,3 @@ def _disks(view: VmView) -> list[dict[str, int | None]]:
         }
         for name in names
     ]
-
-
-def _before(view: VmView) -> Stats:
-    return view.earlier.stats if view.earlier is not None else _NO_STATS

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from libvirt_exporter.query.fields.table import FIELDS, VmField
-
-DESIGNED: Final = 59
-"""Fields of VDSM's design, which stand first in the table."""
+from libvirt_exporter.query.fields.field import VmField
+from libvirt_exporter.query.fields.table import FIELDS
 
 _INTRODUCTION: Final = """\
 # Fields as JSON
@@ -74,9 +72,9 @@ def markdown() -> str:
         (
             _INTRODUCTION,
             "## The fields of VDSM's design\n",
-            *_table(FIELDS[:DESIGNED]),
+            *_table(field for field in FIELDS if not field.own),
             "\n## More fields\n",
-            *_table(FIELDS[DESIGNED:]),
+            *_table(field for field in FIELDS if field.own),
             "\n## Fields with parts\n",
             "Parts that cannot be had are absent; the field changes as a whole.\n",
             *_parts(),

@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from libvirt_exporter.model import DomainInfo, Graphics
-from libvirt_exporter.query.fields.field import ABSENT, VmView
+from libvirt_exporter.model import DomainInfo
+from libvirt_exporter.query.fields.field import of_info, xml_field
+from libvirt_exporter.query.fields.schema import (
+    BOOLEAN,
+    COUNT,
+    INTEGER,
+    STRING,
+    list_of,
+    map_of,
+    object_of,
+)
 
 MEBIBYTE: Final = 1024 * 1024
-DISPLAYS: Final[Mapping[str, str]] = {"spice": "qxl"}
-"""VDSM's names of displays where they differ from libvirt's."""
-NO_PORT: Final = -1
 SHARES_PER_NICE: Final = 51
 LOWEST_PRIORITY: Final = 20
 """VDSM gave a VM (20 - nice) · 51 CPU shares."""
 
 
-def of_info(read: Callable[[DomainInfo], Any]) -> Callable[[VmView], Any]:
-    """The value that `read` finds in the domain XML; None there is ABSENT here."""
-
-    def value(view: VmView) -> Any:
-        info = view.info
-        found = None if info is None else read(info)
-        return ABSENT if found is None else found
-
-    return value
-
-
-def metadata_of(system: str) -> Callable[[VmView], Any]:
-    """What one management system wrote into the metadata."""
-    return of_info(lambda info: info.metadata.get(system))
-
-
-def cdrom(info: DomainInfo) -> str | None:
+def _cdrom(info: DomainInfo) -> str | None:
     """Source of the first CD-ROM drive in the order of their targets; '' of an empty one."""
     drives = [(disk.device, disk.source) for disk in info.disks if disk.kind == "cdrom"]
     return min(drives)[1] if drives else None
 
 
-def cpu_type(info: DomainInfo) -> str | None:
+def _cpu_type(info: DomainInfo) -> str | None:
     """CPU model with features added and taken away, or VDSM's name of a mode without model."""
     match info.cpu_mode:
         case "host-passthrough":
@@ -53,22 +42,7 @@ def cpu_type(info: DomainInfo) -> str | None:
     return ",".join((info.cpu_model, *added, *removed)) if info.cpu_model else None
 
 
-def custom(info: DomainInfo) -> Mapping[str, Any] | None:
-    """Free-form properties: oVirt's, else Nova's of the image and of the flavor."""
-    if "ovirt" in info.metadata:
-        return _part(info.metadata, "ovirt", "custom")
-    image = _part(info.metadata, "nova", "image", "properties")
-    flavor = _part(info.metadata, "nova", "flavor", "extraSpecs")
-    return None if image is None and flavor is None else {**(image or {}), **(flavor or {})}
-
-
-def _part(value: Any, *path: str) -> Mapping[str, Any] | None:
-    for step in path:
-        value = value.get(step) if isinstance(value, Mapping) else None
-    return value if isinstance(value, Mapping) else None
-
-
-def devices(info: DomainInfo) -> list[dict[str, Any]]:
+def _devices(info: DomainInfo) -> list[dict[str, Any]]:
     """All devices in XML order, without what the XML does not say of them."""
     return [
         {
@@ -87,68 +61,25 @@ def devices(info: DomainInfo) -> list[dict[str, Any]]:
     ]
 
 
-def display(info: DomainInfo) -> str | None:
-    """Kind of the first display."""
-    first = _first_display(info)
-    return DISPLAYS.get(first.type, first.type) if first else None
-
-
-def display_info(info: DomainInfo) -> list[dict[str, Any]]:
-    """All displays; null where there is no port or address."""
-    return [
-        {
-            "type": graphics.type,
-            "port": graphics.port,
-            "tlsPort": graphics.tls_port,
-            "ipAddress": graphics.listen or None,
-        }
-        for graphics in info.graphics
-    ]
-
-
-def display_ip(info: DomainInfo) -> str | None:
-    """Where the first display listens."""
-    first = _first_display(info)
-    return (first.listen or None) if first else None
-
-
-def display_port(info: DomainInfo) -> int | None:
-    """Port of the first display, NO_PORT without one."""
-    first = _first_display(info)
-    return None if first is None else NO_PORT if first.port is None else first.port
-
-
-def display_secure_port(info: DomainInfo) -> int | None:
-    """TLS port of the first display, NO_PORT without one."""
-    first = _first_display(info)
-    return None if first is None else NO_PORT if first.tls_port is None else first.tls_port
-
-
-def _first_display(info: DomainInfo) -> Graphics | None:
-    return info.graphics[0] if info.graphics else None
-
-
-def guaranteed_memory(info: DomainInfo) -> int | None:
-    """MiB that the VM keeps whatever the balloon does."""
+def _guaranteed_memory(info: DomainInfo) -> int | None:
     size = info.ovirt.guaranteed_memory if info.ovirt else None
     if size is None:
         size = info.memory_guarantee
     return None if size is None or size < 0 else size // MEBIBYTE
 
 
-def memory_size(info: DomainInfo) -> int | None:
+def _memory_size(info: DomainInfo) -> int | None:
     """MiB of memory without NVDIMMs."""
     if info.memory_maximum is None:
         return None
     return max(info.memory_maximum - info.memory_nvdimm, 0) // MEBIBYTE
 
 
-def nic_model(info: DomainInfo) -> str | None:
-    """Models of the interfaces in XML order, joined by commas."""
+def _nic_model(info: DomainInfo) -> str | None:
     return ",".join(nic.model for nic in info.interfaces if nic.model) or None
 
 
-def nice(info: DomainInfo) -> int | None:
+def _nice(info: DomainInfo) -> int | None:
     """The niceness from which VDSM would have made these CPU shares; None for other shares."""
     shares = info.cpu_tune.shares
     if shares is None or shares % SHARES_PER_NICE:
@@ -157,8 +88,7 @@ def nice(info: DomainInfo) -> int | None:
     return value if 0 <= value < LOWEST_PRIORITY else None
 
 
-def time_offset(info: DomainInfo) -> int | None:
-    """Seconds of the guest's clock ahead of UTC."""
+def _time_offset(info: DomainInfo) -> int | None:
     match info.clock_offset:
         case "utc":
             return 0
@@ -171,11 +101,198 @@ def time_offset(info: DomainInfo) -> int | None:
     return None
 
 
-def disk_serials(info: DomainInfo) -> dict[str, str] | None:
-    """Serial numbers of the disks that have one, by device."""
+def _disk_serials(info: DomainInfo) -> dict[str, str] | None:
     return {disk.device: disk.serial for disk in info.disks if disk.serial} or None
 
 
-def lun_guids(info: DomainInfo) -> dict[str, str] | None:
-    """oVirt's GUIDs of the LUNs behind disks, by device."""
-    return {disk.device: disk.lun_guid for disk in info.disks if disk.lun_guid} or None
+_SHARES: Final = "virDomainGetSchedulerParameters: cpu_shares, else domain XML, cputune/shares"
+
+FIELDS: Final = (
+    xml_field(
+        name="acpiEnable",
+        schema=BOOLEAN,
+        text="Whether the guest is offered ACPI.",
+        source="domain XML, features/acpi",
+        metric="libvirt_domain_config_info",
+        value=of_info(lambda info: info.acpi),
+    ),
+    xml_field(
+        name="boot",
+        schema={"type": "string", "pattern": "^[acdn]+$"},
+        text="Boot devices in order: a floppy, c disk, d CD-ROM, n network.",
+        source="domain XML, os/boot/@dev, else boot/@order of devices",
+        metric="libvirt_domain_config_info",
+        value=of_info(lambda info: info.boot or None),
+    ),
+    xml_field(
+        name="cdrom",
+        schema=STRING,
+        text="Path of the image in the first CD-ROM drive, empty without a medium.",
+        source="domain XML, devices/disk[@device='cdrom']/source",
+        sensitive=True,
+        metric="libvirt_domain_block_source_info",
+        value=of_info(_cdrom),
+        why_absent="The VM has no CD-ROM drive.",
+    ),
+    xml_field(
+        name="cpuShares",
+        schema=COUNT,
+        text=(
+            "Relative CPU weight, of a running VM the one in force; not comparable between hosts "
+            "with cgroup v1 and v2."
+        ),
+        source=_SHARES,
+        metric="libvirt_domain_cpu_shares",
+        value=of_info(lambda info: info.cpu_tune.shares),
+        why_absent="The domain XML has no CPU shares, and libvirt tells of none that are in force.",
+    ),
+    xml_field(
+        name="cpuType",
+        schema=STRING,
+        text=(
+            "CPU model with features added (`+`) and removed (`-`), or hostPassthrough, hostModel, "
+            "maximum. Of a transient VM with host-model libvirt keeps only the model that it "
+            "became. A change of the definition counts from the VM's next start, but one that was "
+            "made while no exporter ran may count at once."
+        ),
+        source="domain XML, cpu; of a running VM the mode of its definition",
+        metric="libvirt_domain_info",
+        value=of_info(_cpu_type),
+    ),
+    xml_field(
+        name="devices",
+        schema=list_of(
+            object_of(
+                type=(STRING, "element of the XML: disk, interface, controller …"),
+                device=(STRING, "its type; of a disk: disk, cdrom, floppy, lun"),
+                model=(STRING, "model"),
+                name=(STRING, "target: vda, vnet0"),
+                alias=(STRING, "libvirt's name of the device"),
+                address=(map_of(STRING), "attributes of the address in the guest"),
+            )
+        ),
+        text="The VM's devices in XML order.",
+        source="domain XML, devices/*",
+        value=of_info(_devices),
+    ),
+    xml_field(
+        name="emulatedMachine",
+        schema=STRING,
+        text="Machine type.",
+        source="domain XML, os/type/@machine",
+        metric="libvirt_domain_info",
+        value=of_info(lambda info: info.machine or None),
+    ),
+    xml_field(
+        name="kvmEnable",
+        schema=BOOLEAN,
+        text="Whether the hardware accelerates the VM.",
+        source="domain XML, domain/@type",
+        metric="libvirt_domain_info",
+        value=of_info(lambda info: info.type == "kvm"),
+    ),
+    xml_field(
+        name="maxVCpus",
+        schema=COUNT,
+        text="vCPUs at most.",
+        source="domain XML, vcpu",
+        metric="libvirt_domain_configured_vcpus_maximum",
+        value=of_info(lambda info: info.vcpus_maximum),
+    ),
+    xml_field(
+        name="memGuaranteedSize",
+        schema=COUNT,
+        unit="MiB",
+        text="Memory that the VM keeps whatever the balloon does.",
+        source="metadata: oVirt's minGuaranteedMemoryMb; domain XML, memtune/min_guarantee",
+        metric="libvirt_domain_ovirt_guaranteed_memory_bytes",
+        value=of_info(_guaranteed_memory),
+        why_absent="QEMU's driver has no such setting; the domain XML has no metadata of oVirt.",
+    ),
+    xml_field(
+        name="memSize",
+        schema=COUNT,
+        unit="MiB",
+        text="Memory of the VM, NVDIMMs not counted.",
+        source="domain XML, memory",
+        metric="libvirt_domain_configured_memory_maximum_bytes",
+        value=of_info(_memory_size),
+    ),
+    xml_field(
+        name="nicModel",
+        schema=STRING,
+        text="Models of the interfaces in XML order, separated by commas.",
+        source="domain XML, devices/interface/model/@type",
+        metric="libvirt_domain_interface_info",
+        value=of_info(_nic_model),
+    ),
+    xml_field(
+        name="nice",
+        schema={"type": "integer", "minimum": 0, "maximum": 19},
+        text=(
+            "The niceness for which VDSM would have set these CPU shares, (20 - nice) × 51. The "
+            "process has another."
+        ),
+        source=_SHARES,
+        value=of_info(_nice),
+        why_absent="There are no CPU shares, or not such as VDSM makes of a niceness.",
+    ),
+    xml_field(
+        name="serial",
+        schema=STRING,
+        text="Serial number of the system.",
+        source="domain XML, sysinfo/system/entry[@name='serial']",
+        sensitive=True,
+        value=of_info(lambda info: info.system_serial or None),
+    ),
+    xml_field(
+        name="smpCoresPerSocket",
+        schema=COUNT,
+        text="Cores per socket, dies and clusters multiplied in; 1 without a topology.",
+        source="domain XML, cpu/topology",
+        metric="libvirt_domain_info",
+        value=of_info(lambda info: info.cpu_cores or 1),
+    ),
+    xml_field(
+        name="smpThreadsPerCore",
+        schema=COUNT,
+        text="Threads per core; 1 without a topology.",
+        source="domain XML, cpu/topology",
+        metric="libvirt_domain_info",
+        value=of_info(lambda info: info.cpu_threads or 1),
+    ),
+    xml_field(
+        name="timeOffset",
+        schema=INTEGER,
+        unit="s",
+        text=(
+            "What the guest's clock is set ahead of UTC; not its drift. With a time zone, daylight "
+            "saving time is as it was when the XML was last read, every `scrape.info_refresh`."
+        ),
+        source="domain XML, clock; time zones of this machine",
+        metric="libvirt_domain_clock_adjustment_seconds",
+        value=of_info(_time_offset),
+        why_absent=(
+            "The clock has a start of its own, follows the time zone of another machine or one "
+            "that is not known here, or the domain XML does not say."
+        ),
+    ),
+    xml_field(
+        name="vmType",
+        schema=STRING,
+        text="Kind of VM, as kvm, qemu, lxc, xen, test.",
+        source="domain XML, domain/@type",
+        metric="libvirt_domain_info",
+        value=of_info(lambda info: info.type or None),
+    ),
+    xml_field(
+        name="diskSerials",
+        own=True,
+        schema=map_of(STRING),
+        text="Serial numbers of the disks by target; OpenStack's volume ids.",
+        source="domain XML, devices/disk/serial",
+        sensitive=True,
+        metric="libvirt_domain_block_serial_info",
+        value=of_info(_disk_serials),
+    ),
+)

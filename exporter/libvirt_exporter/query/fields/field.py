@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
@@ -21,6 +22,10 @@ from libvirt_exporter.model import (
 
 ABSENT: Final = UNSET
 """The value of a field that cannot be had, or not now; it is left out of every answer."""
+
+GONE: Final = "The domain does not exist any more; only its end is known."
+NOT_IN_XML: Final = "The domain XML does not say."
+NOT_SEEN: Final = "Has not been seen; libvirt tells it only at the moment when it happens."
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -52,6 +57,11 @@ class VmView(Struct, frozen=True):
         return self.domain.info if isinstance(self.domain, DomainSample) else None
 
     @property
+    def before(self) -> Stats:
+        """The earlier sample's statistics, empty when there is none."""
+        return self.earlier.stats if self.earlier is not None else {}
+
+    @property
     def active(self) -> bool:
         """Whether the domain runs, or is paused."""
         return isinstance(self.domain, DomainSample) and self.domain.active
@@ -74,6 +84,8 @@ class VmField:
     """Names a person, an address, a serial number, a path, or holds free text."""
     on_request: bool = False
     """Part of an answer only when the request names it."""
+    own: bool = False
+    """Not of VDSM's design: these stand behind those that are."""
     by_clock: bool = False
     """The value may become another one with the time alone, and that is news."""
     metric: str = ""
@@ -82,6 +94,26 @@ class VmField:
     """The value, as JSON types; ABSENT when it cannot be had. Never raises."""
     why_absent: str
     """What it takes to have a value."""
+
+
+xml_field: Final = partial(VmField, change="static", why_absent=NOT_IN_XML)
+"""A row of which the value is `of_info(…)`."""
+
+
+def of_info(read: Callable[[DomainInfo], Any]) -> Callable[[VmView], Any]:
+    """The value that `read` finds in the domain XML; None there is ABSENT here."""
+
+    def value(view: VmView) -> Any:
+        info = view.info
+        found = None if info is None else read(info)
+        return ABSENT if found is None else found
+
+    return value
+
+
+def known(parts: dict[str, Any]) -> dict[str, Any]:
+    """Those parts of an object that are not None."""
+    return {name: value for name, value in parts.items() if value is not None}
 
 
 def encoded(value: Any) -> bytes:

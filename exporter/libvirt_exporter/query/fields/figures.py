@@ -1,40 +1,36 @@
-"""Fields that move with every sample of a busy domain: CPU, memory, disks, network."""
+"""Fields that move with every sample of a busy domain: CPU and memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 from libvirt_exporter.model import DomainSample, Stats
-from libvirt_exporter.query.fields.field import ABSENT, VmView, number
+from libvirt_exporter.query.fields.field import ABSENT, GONE, VmField, VmView, known, number
 from libvirt_exporter.query.fields.rates import (
-    devices,
     increase,
     increases,
     interval,
     numbers,
     percent,
     rate,
-    significant,
     vcpu_times,
+)
+from libvirt_exporter.query.fields.schema import (
+    BOOLEAN,
+    COUNT,
+    PERCENT,
+    SECONDS,
+    list_of,
+    map_of,
+    object_of,
 )
 
 NANOSECOND: Final = 1e-9
 KIBIBYTE: Final = 1024
-FAST_MODELS: Final = frozenset({"virtio", "e1000", "e1000e"})
-FAST: Final = 1000
-"""Mbit/s that VDSM takes the models above to have …"""
-SLOW: Final = 100
-"""… and any other."""
-MEGABIT: Final = 125_000
-"""Bytes."""
-
-_NO_STATS: Final[Stats] = {}
 
 
-def cpu_user(view: VmView) -> Any:
-    """Percent of one CPU spent in guest code."""
+def _cpu_user(view: VmView) -> Any:
     seconds = interval(view)
     guest = None if seconds is None else _guest_growth(view)
     if seconds is None or guest is None:
@@ -42,20 +38,15 @@ def cpu_user(view: VmView) -> Any:
     return percent(guest * NANOSECOND, seconds)
 
 
-def cpu_sys(view: VmView) -> Any:
-    """Percent of one CPU that QEMU spent beside guest code."""
+def _cpu_sys(view: VmView) -> Any:
     seconds = interval(view)
     if seconds is None:
         return ABSENT
     guest = _guest_growth(view)
-    total = increase(view.domain.stats, "cpu.time", _before(view))
+    total = increase(view.domain.stats, "cpu.time", view.before)
     if guest is None or total is None:
         return ABSENT
     return percent(max(total - guest, 0) * NANOSECOND, seconds)
-
-
-def _before(view: VmView) -> Stats:
-    return view.earlier.stats if view.earlier is not None else _NO_STATS
 
 
 def _guest_growth(view: VmView) -> int | None:
@@ -63,19 +54,18 @@ def _guest_growth(view: VmView) -> int | None:
 
     Under TCG guest code is ordinary code to the kernel, and its guest time stays 0.
     """
-    info, stats, before = view.info, view.domain.stats, _before(view)
+    info, stats, before = view.info, view.domain.stats, view.before
     if info is not None and info.type == "kvm":
         guest = increase(stats, "process.guest.time", before)
         if guest is not None:
             return guest
     keys = vcpu_times(number(stats, "vcpu.maximum") or 0)
     grown = increases(numbers(stats, keys), numbers(before, keys))
-    known = [growth for growth in grown if growth is not None]
-    return sum(known) if known else None
+    growths = [growth for growth in grown if growth is not None]
+    return sum(growths) if growths else None
 
 
-def balloon_info(view: VmView) -> Any:
-    """Sizes of the balloon in KiB."""
+def _balloon_info(view: VmView) -> Any:
     stats, info = view.domain.stats, view.info
     current = number(stats, "balloon.current")
     if current is None:
@@ -91,19 +81,14 @@ def balloon_info(view: VmView) -> Any:
             found["balloon_target"] = _kibibytes(info.ovirt.balloon_target)
             if info.ovirt.ballooning_enabled is not None:
                 found["ballooning_enabled"] = info.ovirt.ballooning_enabled
-    return _known(found)
+    return known(found)
 
 
 def _kibibytes(size: int | None) -> int | None:
     return None if size is None or size < 0 else size // KIBIBYTE
 
 
-def _known(found: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def memory_usage(view: VmView) -> Any:
-    """Percent of the guest's memory in use, by what the guest reports."""
+def _memory_usage(view: VmView) -> Any:
     stats = view.domain.stats
     total, free = number(stats, "balloon.available"), number(stats, "balloon.usable")
     if not total or free is None:
@@ -128,8 +113,7 @@ _PAGING: Final[Mapping[str, str]] = {
 }
 
 
-def memory_stats(view: VmView) -> Any:
-    """The guest's memory as it reports it: KiB, KiB/s and faults/s."""
+def _memory_stats(view: VmView) -> Any:
     stats = view.domain.stats
     found: dict[str, Any] = {
         "mem_total": number(stats, "balloon.available"),
@@ -137,86 +121,15 @@ def memory_stats(view: VmView) -> Any:
         "mem_free": _free(stats),
     }
     if (seconds := interval(view)) is not None:
-        before = _before(view)
+        before = view.before
         for name, key in _PAGING.items():
             found[name] = rate(increase(stats, key, before), seconds)
         if found["majflt"] is not None and found["minflt"] is not None:
             found["pageflt"] = found["majflt"] + found["minflt"]
-    return _known(found) or ABSENT
+    return known(found) or ABSENT
 
 
-@lru_cache(1024)
-def _disk_keys(prefix: str) -> tuple[str, ...]:
-    return tuple(
-        prefix + what
-        for what in (
-            *("rd.reqs", "wr.reqs", "rd.bytes", "wr.bytes", "physical"),
-            *("rd.times", "wr.times", "fl.times", "fl.reqs"),
-        )
-    )
-
-
-def disks(view: VmView) -> Any:
-    """Sizes, totals, rates and latencies by disk."""
-    stats = view.domain.stats
-    if "block.count" not in stats:
-        return ABSENT
-    seconds, before = interval(view), _before(view)
-    earlier = devices(before, "block") if seconds is not None else {}
-    info = view.info
-    definitions = {disk.device: disk for disk in info.disks} if info is not None else {}
-    names, found = devices(stats, "block"), {}
-    for name, prefix in names.items():
-        figures = numbers(stats, _disk_keys(prefix))
-        reads, writes, read, written, physical, *_ = figures
-        disk: dict[str, Any] = {
-            "truesize": physical,
-            "readOps": reads,
-            "writeOps": writes,
-            "readBytes": read,
-            "writtenBytes": written,
-        }
-        definition = definitions.get(name)
-        if definition is not None:
-            if definition.source_type == "block":
-                disk["apparentsize"] = physical
-            disk["imageID"] = definition.image_id or None
-        if seconds is not None and name in earlier:
-            old = numbers(before, _disk_keys(earlier[name]))
-            disk |= _disk_rates(increases(figures, old), seconds)
-        if known := _known(disk):
-            found[name] = known
-    # A domain that does not answer has names of disks and nothing else.
-    return found if found or not names else ABSENT
-
-
-def _disk_rates(growth: list[int | None], seconds: float) -> dict[str, Any]:
-    reads, writes, read, written, _, read_time, write_time, flush_time, flushes = growth
-    return {
-        "readRate": rate(read, seconds),
-        "writeRate": rate(written, seconds),
-        "readLatency": _latency(read_time, reads),
-        "writeLatency": _latency(write_time, writes),
-        "flushLatency": _latency(flush_time, flushes),
-    }
-
-
-def _latency(nanoseconds: int | None, operations: int | None) -> int | None:
-    if nanoseconds is None or operations is None:
-        return None
-    return significant(nanoseconds / operations) if operations and nanoseconds else 0
-
-
-@lru_cache(1024)
-def _nic_keys(prefix: str) -> tuple[str, ...]:
-    return tuple(
-        prefix + what
-        for what in ("rx.bytes", "tx.bytes", "rx.errs", "rx.drop", "tx.errs", "tx.drop")
-    )
-
-
-def numa_placement(view: VmView) -> Any:
-    """Nodes of the host by node of the guest."""
+def _numa_placement(view: VmView) -> Any:
     placement: dict[str, list[int]] = {}
     if view.info is not None and view.info.numa_cells:
         for key in view.domain.stats:
@@ -226,41 +139,110 @@ def numa_placement(view: VmView) -> Any:
     return {node: sorted(found) for node, found in placement.items()} or ABSENT
 
 
-def network(view: VmView) -> Any:
-    """Totals and rates by interface."""
-    stats = view.domain.stats
-    if "net.count" not in stats:
-        return ABSENT
-    seconds, before = interval(view), _before(view)
-    earlier = devices(before, "net") if seconds is not None else {}
-    info = view.info
-    definitions = {nic.device: nic for nic in info.interfaces} if info is not None else {}
-    found = {}
-    for name, prefix in devices(stats, "net").items():
-        received, sent, *errors = numbers(stats, _nic_keys(prefix))
-        nic: dict[str, Any] = {"name": name}
-        nic["rxErrors"], nic["rxDropped"], nic["txErrors"], nic["txDropped"] = errors
-        nic["rx"], nic["tx"] = received, sent
-        speed = None
-        definition = definitions.get(name)
-        if definition is not None:
-            speed = FAST if definition.model in FAST_MODELS else SLOW
-            nic["state"] = "down" if definition.link_state == "down" else "up"
-            nic["speed"] = speed
-            nic["macAddr"] = definition.mac or None
-        if seconds is not None and name in earlier:
-            old = numbers(before, _nic_keys(earlier[name])[:2])
-            growth = increases((received, sent), old)
-            for way, grown in zip(("rx", "tx"), growth, strict=True):
-                nic[f"{way}BytesPerSecond"] = rate(grown, seconds)
-                if grown is not None and speed is not None:
-                    nic[f"{way}Rate"] = percent(grown / (speed * MEGABIT), seconds)
-        found[name] = _known(nic)
-    return found
-
-
-def stats_age(view: VmView) -> Any:
-    """Seconds since just before the call that answered for the domain."""
+def _stats_age(view: VmView) -> Any:
     if not isinstance(view.domain, DomainSample):
         return ABSENT
     return round(max(view.now - view.domain.timestamp, 0.0), 3)
+
+
+_RATES: Final = "Needs two samples of one run, some seconds apart, of a domain that is active."
+_GUEST_MEMORY: Final = (
+    "The domain does not answer, or its guest does not report its memory: that needs a balloon "
+    "driver, and <stats period=…/> in the domain XML's <memballoon>."
+)
+
+FIELDS: Final = (
+    VmField(
+        name="balloonInfo",
+        schema=object_of(
+            balloon_max=(COUNT, "KiB at most"),
+            balloon_min=(COUNT, "KiB guaranteed, from oVirt's metadata"),
+            balloon_cur=(COUNT, "KiB now"),
+            balloon_target=(COUNT, "KiB that oVirt last asked for, from its metadata"),
+            ballooning_enabled=(BOOLEAN, "by oVirt's metadata, else whether there is a device"),
+        ),
+        unit="KiB",
+        text="State of the memory balloon.",
+        source="balloon.maximum, balloon.current; oVirt's metadata",
+        change="sampled",
+        metric="libvirt_domain_balloon_current_bytes",
+        value=_balloon_info,
+        why_absent="Needs the group `balloon`, and a domain that is active and answers.",
+    ),
+    VmField(
+        name="cpuSys",
+        schema=PERCENT,
+        unit="% of one CPU",
+        text="CPU time that QEMU spent beside guest code, to 0.1 %.",
+        source="cpu.time less what cpuUser says",
+        change="sampled",
+        metric="libvirt_domain_cpu_seconds_total",
+        value=_cpu_sys,
+        why_absent=_RATES,
+    ),
+    VmField(
+        name="cpuUser",
+        schema=PERCENT,
+        unit="% of one CPU",
+        text="CPU time spent in guest code, to 0.1 %; more than 100 with several vCPUs.",
+        source="guest time of /proc/PID/stat with KVM, else the sum of vcpu.<num>.time",
+        change="sampled",
+        metric="libvirt_domain_vcpu_seconds_total",
+        value=_cpu_user,
+        why_absent=_RATES,
+    ),
+    VmField(
+        name="memUsage",
+        schema={"type": "integer", "minimum": 0, "maximum": 100},
+        unit="%",
+        text="Memory in use in the guest, of what the guest has.",
+        source="balloon.usable and balloon.available, else balloon.unused and disk_caches",
+        change="sampled",
+        metric="libvirt_domain_balloon_usable_bytes",
+        value=_memory_usage,
+        why_absent=_GUEST_MEMORY,
+    ),
+    VmField(
+        name="memoryStats",
+        schema=object_of(
+            mem_total=(COUNT, "KiB that the guest has"),
+            mem_unused=(COUNT, "KiB that nothing uses"),
+            mem_free=(COUNT, "KiB unused, or holding what could be read from disk again"),
+            swap_in=(COUNT, "KiB/s"),
+            swap_out=(COUNT, "KiB/s"),
+            majflt=(COUNT, "major page faults per second"),
+            minflt=(COUNT, "minor page faults per second"),
+            pageflt=(COUNT, "page faults per second"),
+        ),
+        unit="KiB",
+        text="Memory as the guest sees it; rates take two samples and have 3 significant digits.",
+        source="balloon.*",
+        change="sampled",
+        metric="libvirt_domain_balloon_available_bytes",
+        value=_memory_stats,
+        why_absent=_GUEST_MEMORY,
+    ),
+    VmField(
+        name="statsAge",
+        schema=SECONDS,
+        unit="s",
+        text="Time since just before the call that answered for the VM.",
+        source="the exporter",
+        change="time",
+        value=_stats_age,
+        why_absent=GONE,
+    ),
+    VmField(
+        name="vNodeRuntimeInfo",
+        schema=map_of(list_of(COUNT)),
+        text=(
+            "NUMA nodes of the host, ascending, whose CPUs ran the vCPUs of each of the guest's "
+            "when they were last looked at, two minutes ago at most."
+        ),
+        source="virDomainGetVcpus; domain XML, cpu/numa; capabilities, host/topology",
+        change="sampled",
+        metric="libvirt_domain_numa_node_placement",
+        value=_numa_placement,
+        why_absent="Needs NUMA cells in the domain XML, and the group `vcpu`.",
+    ),
+)

@@ -8,8 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from libvirt_exporter.model import DomainInfo
-from libvirt_exporter.query.fields.field import ABSENT, VmView, number
+from libvirt_exporter.query.fields.field import ABSENT, VmField, VmView, known, number
 from libvirt_exporter.query.fields.rates import devices
+from libvirt_exporter.query.fields.schema import COUNT, STRING, enum_of, map_of, object_of
 
 MIGRATION_OUT: Final = 5
 """virDomainJobOperation."""
@@ -17,7 +18,7 @@ BLOCK_JOB_TYPES: Final = ("unknown", "pull", "copy", "commit", "commit", "backup
 """By virDomainBlockJobType; to VDSM an active commit is a commit."""
 
 
-def migration_progress(view: VmView) -> Any:
+def _migration_progress(view: VmView) -> Any:
     """Percent of an outgoing migration that is done; 100 when nothing remains, and not before."""
     stats = view.domain.stats
     total, remaining = number(stats, "job.data_total"), number(stats, "job.data_remaining")
@@ -28,14 +29,14 @@ def migration_progress(view: VmView) -> Any:
     return max(min(100 - 100 * remaining // total, 99), 0) if remaining else 100
 
 
-def vm_jobs(view: VmView) -> Any:
+def _vm_jobs(view: VmView) -> Any:
     """Block jobs by id; {} when it is known that there is none."""
     stats, info = view.domain.stats, view.info
     if "blockjob.count" not in stats:
         return ABSENT
     found = {}
     for device, prefix in devices(stats, "blockjob").items():
-        job = {
+        job: dict[str, Any] = {
             "id": _ovirt_job(info, device) or device,
             "jobType": "block",
             "blockJobType": _type(number(stats, f"{prefix}type")),
@@ -43,7 +44,7 @@ def vm_jobs(view: VmView) -> Any:
             "imgUUID": _image(info, device),
             **{what: number(stats, prefix + what) for what in ("bandwidth", "cur", "end")},
         }
-        found[job["id"]] = {name: value for name, value in job.items() if value is not None}
+        found[job["id"]] = known(job)
     return found
 
 
@@ -69,3 +70,39 @@ def _ovirt_job(info: DomainInfo | None, device: object) -> str | None:
 
 def _drive(job: object) -> object:
     return job.get("drive") if isinstance(job, Mapping) else None
+
+
+FIELDS: Final = (
+    VmField(
+        name="migrationProgress",
+        schema={"type": "integer", "minimum": 0, "maximum": 100},
+        unit="%",
+        text="How much of an outgoing migration is done; falls when the guest writes faster.",
+        source="virDomainGetJobStats: data_remaining, data_total",
+        change="sampled",
+        metric="libvirt_domain_job_data_remaining_bytes",
+        value=_migration_progress,
+        why_absent="The VM is not migrating away, or its job has not been looked at yet.",
+    ),
+    VmField(
+        name="vmJobs",
+        schema=map_of(
+            object_of(
+                id=(STRING, "oVirt's id of the job, else the disk's target"),
+                jobType=({"const": "block"}, "kind of job"),
+                blockJobType=(enum_of(dict.fromkeys(BLOCK_JOB_TYPES)), "kind of block job"),
+                drive=(STRING, "the disk's target"),
+                bandwidth=(COUNT, "limit in bytes/s, 0 for none"),
+                cur=(COUNT, "what is done, of `end`"),
+                end=(COUNT, "what there is to do; for copies bytes"),
+                imgUUID=(STRING, "oVirt's id of the image, from the metadata"),
+            )
+        ),
+        text="Block jobs that run.",
+        source="virDomainGetBlockJobInfo",
+        change="sampled",
+        metric="libvirt_domain_block_job_current_bytes",
+        value=_vm_jobs,
+        why_absent="No block job is known to run.",
+    ),
+)

@@ -1,12 +1,28 @@
-"""What state a VM is in, why, since when, and what happened to it."""
+"""What state a VM is in, why, and what happened to it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from libvirt_exporter.model import REASONS, STATES, DomainSample, OvirtInfo, Stats, VanishedDomain
-from libvirt_exporter.query.fields.field import ABSENT, VmView, number
+from libvirt_exporter.model import REASONS, STATES, DomainSample, Stats, VanishedDomain
+from libvirt_exporter.query.fields.field import (
+    ABSENT,
+    GONE,
+    NOT_IN_XML,
+    NOT_SEEN,
+    VmField,
+    VmView,
+    number,
+)
+from libvirt_exporter.query.fields.schema import (
+    BOOLEAN,
+    COUNT,
+    SECONDS,
+    STRING,
+    enum_of,
+    object_of,
+)
 
 Status = str
 UP: Final = "Up"
@@ -72,7 +88,7 @@ def state_name(stats: Stats) -> str:
     return STATES[state] if state < len(STATES) else f"unknown_{state}"
 
 
-def reason_name(stats: Stats) -> str:
+def _reason_name(stats: Stats) -> str:
     """libvirt's name of the state's reason, '' when it is not known."""
     state, reason = number(stats, "state.state"), number(stats, "state.reason")
     if state is None or reason is None:
@@ -80,15 +96,14 @@ def reason_name(stats: Stats) -> str:
     return REASONS.get(state, {}).get(reason, f"unknown_{reason}")
 
 
-def status(view: VmView) -> Any:
-    """VDSM's word for what the VM does."""
+def _status(view: VmView) -> Any:
     if isinstance(view.domain, VanishedDomain):
         return DOWN
     stats = view.domain.stats
     state = state_name(stats)
     if state in ("shutoff", "crashed"):
         return DOWN
-    reason = reason_name(stats)
+    reason = _reason_name(stats)
     if state == "nostate" or (state, reason) == ("paused", "starting_up"):
         return WAIT_FOR_LAUNCH
     if (state, reason) != ("paused", "postcopy"):
@@ -116,74 +131,20 @@ def _booting(view: VmView, domain: DomainSample, reason: str) -> Status | None:
     return REBOOTING if rebooted else POWERING_UP
 
 
-def state(view: VmView) -> Any:
-    """libvirt's state."""
+def _state(view: VmView) -> Any:
     return state_name(view.domain.stats) or ABSENT
 
 
-def state_reason(view: VmView) -> Any:
-    """libvirt's reason of the state."""
-    return reason_name(view.domain.stats) or ABSENT
+def _state_reason(view: VmView) -> Any:
+    return _reason_name(view.domain.stats) or ABSENT
 
 
-def pause_code(view: VmView) -> Any:
-    """Why the VM is paused."""
+def _pause_code(view: VmView) -> Any:
     code = number(view.domain.stats, "pause.code")
     return PAUSE_CODES[code] if code is not None and code < len(PAUSE_CODES) else ABSENT
 
 
-def exit_code(view: VmView) -> Any:
-    """0 for a normal end, 1 for an error."""
-    code = number(view.domain.stats, "exit.code")
-    if code is None and (record := _ovirt_record(view)) is not None:
-        code = record.exit_code
-    return ABSENT if code is None else code
-
-
-def exit_reason(view: VmView) -> Any:
-    """VDSM's number of the reason for the end."""
-    reason = number(view.domain.stats, "exit.reason")
-    if reason is None and (record := _ovirt_record(view)) is not None:
-        reason = record.exit_reason
-    return ABSENT if reason is None else reason
-
-
-def exit_message(view: VmView) -> Any:
-    """Why the VM ended, in words."""
-    # What VDSM wrote into the metadata may be any exception's text, and is no part of this.
-    message = view.domain.stats.get("exit.message")
-    return message if isinstance(message, str) and message else ABSENT
-
-
-def _ovirt_record(view: VmView) -> OvirtInfo | None:
-    """What VDSM wrote into the metadata when the VM ended."""
-    info = view.info
-    return None if info is None or view.active else info.ovirt
-
-
-def start_time(view: VmView) -> float | None:
-    """Unix time at which the VM was started; None when it does not run or nobody saw it."""
-    start = number(view.domain.stats, "start.time") if view.active else None
-    return None if start is None else start / SECOND
-
-
-def started_at(view: VmView) -> Any:
-    """The start as a field."""
-    start = start_time(view)
-    return ABSENT if start is None else start
-
-
-def elapsed_time(view: VmView) -> Any:
-    """Whole seconds since the guest last began to boot."""
-    since = start_time(view)
-    reboot = number(view.domain.stats, "event.last.reboot")
-    if reboot is not None and view.active:
-        since = max(since or 0.0, reboot / SECOND)
-    return ABSENT if since is None else max(int(view.now - since), 0)
-
-
-def monitor_response(view: VmView) -> Any:
-    """0 while QEMU's monitor answers, else -1."""
+def _monitor_response(view: VmView) -> Any:
     match view.domain.stats.get("monitor.responsive"):
         case True:
             return 0
@@ -192,21 +153,19 @@ def monitor_response(view: VmView) -> Any:
     return ABSENT
 
 
-def pid(view: VmView) -> Any:
-    """Number of the QEMU process."""
+def _pid(view: VmView) -> Any:
     process = number(view.domain.stats, "process.pid")
     return ABSENT if process is None else process
 
 
-def transparent_huge_pages(view: VmView) -> Any:
-    """Whether the kernel may put the VM's memory into transparent huge pages."""
+def _transparent_huge_pages(view: VmView) -> Any:
     if view.info is not None and view.info.hugepage_size is not None:
         return False
     found = view.domain.stats.get("process.transparent_hugepages")
     return found if isinstance(found, bool) else ABSENT
 
 
-def vcpus_now(view: VmView) -> Any:
+def _vcpus_now(view: VmView) -> Any:
     """vCPUs online; the XML is not read again when one is plugged in."""
     current = number(view.domain.stats, "vcpu.current")
     if current is None and view.info is not None:
@@ -214,8 +173,7 @@ def vcpus_now(view: VmView) -> Any:
     return ABSENT if current is None else current
 
 
-def watchdog_event(view: VmView) -> Any:
-    """The last time that the watchdog fired."""
+def _watchdog_event(view: VmView) -> Any:
     time = number(view.domain.stats, "event.watchdog.last.time")
     action = number(view.domain.stats, "event.watchdog.last.action")
     if time is None or action is None:
@@ -227,10 +185,135 @@ def watchdog_event(view: VmView) -> Any:
     }
 
 
-def client_address(view: VmView) -> Any:
-    """Address of the display's client that came last; '' without a client."""
-    stats = view.domain.stats
-    if "graphics.clients" not in stats:
-        return ABSENT
-    address = stats.get("graphics.client.address")
-    return address if isinstance(address, str) and number(stats, "graphics.clients") else ""
+_PROCESS: Final = "Needs QEMU's process in this machine's /proc, and the group `process`."
+
+FIELDS: Final = (
+    VmField(
+        name="monitorResponse",
+        schema={"enum": [-1, 0]},
+        text="0 while QEMU's monitor answers, -1 when it does not.",
+        source="virDomainGetControlInfo, while calls take long",
+        change="event",
+        metric="libvirt_domain_monitor_responsive",
+        value=_monitor_response,
+        why_absent="The domain is not active, or nothing that needs its monitor is asked.",
+    ),
+    VmField(
+        name="pauseCode",
+        schema=enum_of(PAUSE_CODES),
+        text="Why the VM is paused, NOERR when by no error; EOTHER may be a crash or the watchdog.",
+        source="state.reason; virDomainGetDiskErrors, event IO_ERROR",
+        change="event",
+        metric="libvirt_domain_pause_code",
+        value=_pause_code,
+        why_absent="The domain is not active, or its disks have not been asked for errors yet.",
+    ),
+    VmField(
+        name="pid",
+        schema=COUNT,
+        text="Number of QEMU's process.",
+        source="/run/libvirt/qemu/<name>.pid",
+        change="event",
+        metric="libvirt_domain_process_id",
+        value=_pid,
+        why_absent=_PROCESS,
+    ),
+    VmField(
+        name="smp",
+        schema=COUNT,
+        text="vCPUs that are plugged in.",
+        source="vcpu.current, else domain XML, vcpu/@current",
+        change="event",
+        metric="libvirt_domain_vcpus_current",
+        value=_vcpus_now,
+        why_absent=NOT_IN_XML,
+    ),
+    VmField(
+        name="status",
+        schema=enum_of(STATUSES),
+        text=(
+            "What the VM does, in VDSM's words. Powering up and RebootInProgress are guesses: for "
+            "60 s after a start or reboot, until the guest's agent is connected."
+        ),
+        source="state.state, state.reason; virDomainGetJobStats; event REBOOT; start of QEMU",
+        change="event",
+        by_clock=True,
+        metric="libvirt_domain_state",
+        value=_status,
+        why_absent="libvirt told a state that this version does not know.",
+    ),
+    VmField(
+        name="transparentHugePages",
+        schema=BOOLEAN,
+        text=(
+            "Whether the kernel may put the VM's memory into transparent huge pages: neither the "
+            "host nor the process forbids it, and no hugetlbfs backs the memory."
+        ),
+        source=(
+            "domain XML, memoryBacking; THP_enabled of /proc/PID/status, and "
+            "/sys/kernel/mm/transparent_hugepage/enabled"
+        ),
+        change="event",
+        metric="libvirt_domain_transparent_hugepages_enabled",
+        value=_transparent_huge_pages,
+        why_absent=f"{_PROCESS} For memory that is shared or in files the kernel has other rules.",
+    ),
+    VmField(
+        name="vmId",
+        schema=STRING,
+        text="UUID of the VM; part of every answer.",
+        source="virDomainGetUUID",
+        change="static",
+        metric="libvirt_domain_info",
+        value=lambda view: view.domain.uuid,
+        why_absent="Always there.",
+    ),
+    VmField(
+        name="vmName",
+        schema=STRING,
+        text="Name of the VM.",
+        source="virDomainGetName",
+        change="static",
+        metric="libvirt_domain_info",
+        value=lambda view: view.domain.name,
+        why_absent="Always there.",
+    ),
+    VmField(
+        name="watchdogEvent",
+        schema=object_of(
+            time=(SECONDS, "Unix time"),
+            action=(
+                STRING,
+                f"{', '.join(WATCHDOG_ACTIONS)}, or `unknown_` and libvirt's number",
+            ),
+        ),
+        text="When the watchdog last fired, and what was done.",
+        source="event WATCHDOG",
+        change="event",
+        metric="libvirt_domain_watchdog_events_total",
+        value=_watchdog_event,
+        why_absent=NOT_SEEN,
+    ),
+    VmField(
+        name="state",
+        own=True,
+        schema=STRING,
+        text=f"libvirt's state: {', '.join(STATES)}, or `unknown_` and libvirt's number.",
+        source="state.state",
+        change="event",
+        metric="libvirt_domain_state",
+        value=_state,
+        why_absent=GONE,
+    ),
+    VmField(
+        name="stateReason",
+        own=True,
+        schema=STRING,
+        text="libvirt's reason of the state, as booted, ioerror, watchdog.",
+        source="state.reason",
+        change="event",
+        metric="libvirt_domain_state_reason",
+        value=_state_reason,
+        why_absent=GONE,
+    ),
+)

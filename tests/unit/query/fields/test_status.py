@@ -18,8 +18,9 @@ from libvirt_exporter.model import (
     Stats,
     VanishedDomain,
 )
+from libvirt_exporter.query.fields.field import VmView
 from libvirt_exporter.query.fields.status import BOOT_TIME, STATUSES
-from libvirt_exporter.query.fields.table import VmView, values
+from libvirt_exporter.query.fields.table import values
 from tests.support.samples import UUID
 from tests.support.vm_views import NOW, QEMU, SECOND, view
 

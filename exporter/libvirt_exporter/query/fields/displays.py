@@ -1,0 +1,163 @@
+"""Fields of the displays, and who looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from libvirt_exporter.model import DomainInfo, Graphics
+from libvirt_exporter.query.fields.field import (
+    ABSENT,
+    NOT_SEEN,
+    VmField,
+    VmView,
+    number,
+    of_info,
+    xml_field,
+)
+from libvirt_exporter.query.fields.schema import BOOLEAN, STRING, Schema, list_of, object_of
+
+DISPLAYS: Final[Mapping[str, str]] = {"spice": "qxl"}
+"""VDSM's names of displays where they differ from libvirt's."""
+NO_PORT: Final = -1
+_PORT: Final[Schema] = {"type": ["integer", "null"]}
+
+
+def _display(info: DomainInfo) -> str | None:
+    first = _first_display(info)
+    return DISPLAYS.get(first.type, first.type) if first else None
+
+
+def _display_info(info: DomainInfo) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": graphics.type,
+            "port": graphics.port,
+            "tlsPort": graphics.tls_port,
+            "ipAddress": graphics.listen or None,
+        }
+        for graphics in info.graphics
+    ]
+
+
+def _display_ip(info: DomainInfo) -> str | None:
+    first = _first_display(info)
+    return (first.listen or None) if first else None
+
+
+def _display_port(info: DomainInfo) -> int | None:
+    first = _first_display(info)
+    return None if first is None else NO_PORT if first.port is None else first.port
+
+
+def _display_secure_port(info: DomainInfo) -> int | None:
+    first = _first_display(info)
+    return None if first is None else NO_PORT if first.tls_port is None else first.tls_port
+
+
+def _first_display(info: DomainInfo) -> Graphics | None:
+    return info.graphics[0] if info.graphics else None
+
+
+def _client_address(view: VmView) -> Any:
+    stats = view.domain.stats
+    if "graphics.clients" not in stats:
+        return ABSENT
+    address = stats.get("graphics.client.address")
+    return address if isinstance(address, str) and number(stats, "graphics.clients") else ""
+
+
+FIELDS: Final = (
+    VmField(
+        name="clientIp",
+        schema=STRING,
+        text="Address of the display's client that came last, empty without a client.",
+        source="event GRAPHICS",
+        change="event",
+        sensitive=True,
+        metric="libvirt_domain_graphics_clients",
+        value=_client_address,
+        why_absent=NOT_SEEN,
+    ),
+    xml_field(
+        name="copyPasteEnable",
+        schema=BOOLEAN,
+        text="Whether SPICE shares the clipboard with the guest.",
+        source="domain XML, devices/graphics[@type='spice']/clipboard/@copypaste",
+        metric="libvirt_domain_config_info",
+        value=of_info(lambda info: info.clipboard),
+        why_absent="The VM has no SPICE display.",
+    ),
+    xml_field(
+        name="display",
+        schema=STRING,
+        text="Kind of the first display: vnc, qxl (which is SPICE), or libvirt's word.",
+        source="domain XML, devices/graphics/@type",
+        metric="libvirt_domain_graphics_info",
+        value=of_info(_display),
+        why_absent="The VM has no display.",
+    ),
+    xml_field(
+        name="displayInfo",
+        schema=list_of(
+            object_of(
+                type=(STRING, "libvirt's word: vnc, spice …"),
+                port=(_PORT, "null without one"),
+                tlsPort=(_PORT, "null without one"),
+                ipAddress=({"type": ["string", "null"]}, "where it listens"),
+            )
+        ),
+        text="All displays.",
+        source="domain XML, devices/graphics",
+        sensitive=True,
+        metric="libvirt_domain_graphics_info",
+        value=of_info(_display_info),
+    ),
+    xml_field(
+        name="displayIp",
+        schema=STRING,
+        text="Where the first display listens; 0.0.0.0 and :: mean every address of the host.",
+        source="domain XML, devices/graphics/listen",
+        sensitive=True,
+        metric="libvirt_domain_graphics_info",
+        value=of_info(_display_ip),
+        why_absent="The VM has no display that listens.",
+    ),
+    xml_field(
+        name="displayPort",
+        schema={"type": "integer", "minimum": NO_PORT},
+        text="Unencrypted port of the first display, -1 for none.",
+        source="domain XML, devices/graphics/@port",
+        sensitive=True,
+        metric="libvirt_domain_graphics_info",
+        value=of_info(_display_port),
+        why_absent="The VM has no display.",
+    ),
+    xml_field(
+        name="displaySecurePort",
+        schema={"type": "integer", "minimum": NO_PORT},
+        text="TLS port of the first display, -1 for none; VNC's TLS has none of its own.",
+        source="domain XML, devices/graphics/@tlsPort",
+        sensitive=True,
+        metric="libvirt_domain_graphics_info",
+        value=of_info(_display_secure_port),
+        why_absent="The VM has no display.",
+    ),
+    xml_field(
+        name="displayType",
+        schema=STRING,
+        text="The same as `display`.",
+        source="domain XML, devices/graphics/@type",
+        metric="libvirt_domain_graphics_info",
+        value=of_info(_display),
+        why_absent="The VM has no display.",
+    ),
+    xml_field(
+        name="keyboardLayout",
+        schema=STRING,
+        text="Keyboard layout of the first display that has one, `en-us`.",
+        source="domain XML, devices/graphics/@keymap",
+        metric="libvirt_domain_config_info",
+        value=of_info(lambda info: info.keymap or None),
+    ),
+)

@@ -1,0 +1,116 @@
+"""When a VM was started, and how it ended."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from libvirt_exporter.model import OvirtInfo
+from libvirt_exporter.query.fields.field import ABSENT, VmField, VmView, number
+from libvirt_exporter.query.fields.schema import COUNT, INTEGER, SECONDS, STRING
+
+SECOND: Final = 10**9
+
+
+def _exit_code(view: VmView) -> Any:
+    code = number(view.domain.stats, "exit.code")
+    if code is None and (record := _ovirt_record(view)) is not None:
+        code = record.exit_code
+    return ABSENT if code is None else code
+
+
+def _exit_reason(view: VmView) -> Any:
+    reason = number(view.domain.stats, "exit.reason")
+    if reason is None and (record := _ovirt_record(view)) is not None:
+        reason = record.exit_reason
+    return ABSENT if reason is None else reason
+
+
+def _exit_message(view: VmView) -> Any:
+    # What VDSM wrote into the metadata may be any exception's text, and is no part of this.
+    message = view.domain.stats.get("exit.message")
+    return message if isinstance(message, str) and message else ABSENT
+
+
+def _ovirt_record(view: VmView) -> OvirtInfo | None:
+    """What VDSM wrote into the metadata when the VM ended."""
+    info = view.info
+    return None if info is None or view.active else info.ovirt
+
+
+def start_time(view: VmView) -> float | None:
+    """Unix time at which the VM was started; None when it does not run or nobody saw it."""
+    start = number(view.domain.stats, "start.time") if view.active else None
+    return None if start is None else start / SECOND
+
+
+def _started_at(view: VmView) -> Any:
+    start = start_time(view)
+    return ABSENT if start is None else start
+
+
+def _elapsed_time(view: VmView) -> Any:
+    """Whole seconds since the guest last began to boot."""
+    since = start_time(view)
+    reboot = number(view.domain.stats, "event.last.reboot")
+    if reboot is not None and view.active:
+        since = max(since or 0.0, reboot / SECOND)
+    return ABSENT if since is None else max(int(view.now - since), 0)
+
+
+FIELDS: Final = (
+    VmField(
+        name="elapsedTime",
+        schema=COUNT,
+        unit="s",
+        text="Time since the VM was started, or since its guest last rebooted.",
+        source="start of QEMU's process or oVirt's startTime; event REBOOT",
+        change="time",
+        metric="libvirt_domain_start_time_seconds",
+        value=_elapsed_time,
+        why_absent=(
+            "The start was not seen: needs oVirt's metadata, QEMU's process in this machine's "
+            "/proc, or the event of the start."
+        ),
+    ),
+    VmField(
+        name="exitCode",
+        schema=INTEGER,
+        text="How the VM ended: 0 normally, 1 with an error. Not QEMU's exit status.",
+        source="lifecycle events, else state.reason; oVirt's metadata",
+        change="event",
+        metric="libvirt_domain_exit_code",
+        value=_exit_code,
+        why_absent="The VM has not ended.",
+    ),
+    VmField(
+        name="exitMessage",
+        schema=STRING,
+        text="Why the VM ended, in words.",
+        source="lifecycle events, else state.reason",
+        change="event",
+        value=_exit_message,
+        why_absent="The VM has not ended.",
+    ),
+    VmField(
+        name="exitReason",
+        own=True,
+        schema=INTEGER,
+        text="Why the VM ended, as VDSM's number.",
+        source="lifecycle events, else state.reason; oVirt's metadata",
+        change="event",
+        value=_exit_reason,
+        why_absent="The VM has not ended.",
+    ),
+    VmField(
+        name="startTime",
+        own=True,
+        schema=SECONDS,
+        unit="s",
+        text="Unix time at which the VM was started; reboots do not count.",
+        source="start of QEMU's process or oVirt's startTime",
+        change="event",
+        metric="libvirt_domain_start_time_seconds",
+        value=_started_at,
+        why_absent="The start was not seen; as elapsedTime.",
+    ),
+)
