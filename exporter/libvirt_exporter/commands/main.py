@@ -22,7 +22,6 @@ from libvirt_exporter.commands import serve as serving
 from libvirt_exporter.commands.arguments import PROGRAM, options, parse
 from libvirt_exporter.config import (
     FLAGS,
-    VOCABULARY,
     Config,
     ConfigError,
     Place,
@@ -187,7 +186,7 @@ def _columns() -> int | None:
 
 def _check_config(arguments: Namespace) -> int:
     file: Path = arguments.file
-    config = load(file, vocabulary=VOCABULARY)
+    config = load(file)
     mistakes: list[Problem] = []
     directory, option = config.events.state_directory, "events.state_directory"
     if doctor.is_no_directory(directory):
@@ -198,7 +197,7 @@ def _check_config(arguments: Namespace) -> int:
         mistakes += error.problems
     if mistakes:
         raise ConfigError(mistakes)
-    if found := narrowing(config, VOCABULARY):
+    if found := narrowing(config):
         what, remedy = found
         _print(f"{Problem(*place_of('groups.include', file), f'note: {what}', remedy)}\n")
     _print(f"{file}: no mistakes\n")
@@ -208,7 +207,7 @@ def _check_config(arguments: Namespace) -> int:
 def _doctor(arguments: Namespace) -> int:
     config = _configuration(arguments)
     besides = [*doctor.state_directory_findings(config.events.state_directory)]
-    if found := narrowing(config, VOCABULARY):
+    if found := narrowing(config):
         besides.append(doctor.Finding("hint", *found))
     return _run_with_exporter(arguments, lambda exporter: _print_findings(exporter, besides))
 
@@ -239,8 +238,8 @@ _COMMANDS: Final[Mapping[str, Callable[[Namespace], int]]] = {
 def _configuration(arguments: Namespace) -> Config:
     """The configuration file, if one is named, with the flags on top. Raises ConfigError."""
     file: Path | None = arguments.config_file
-    config = Config() if file is None else load(file, vocabulary=VOCABULARY)
-    return override(config, options(arguments), vocabulary=VOCABULARY)
+    config = Config() if file is None else load(file)
+    return override(config, options(arguments))
 
 
 def _security(config: Config, file: Path | None) -> Security:

@@ -23,11 +23,9 @@ from libvirt_exporter.config.schema import (
     Target,
     Web,
 )
-from libvirt_exporter.config.vocabulary import VOCABULARY, Vocabulary
 
 __all__ = [
     "FLAGS",
-    "VOCABULARY",
     "Api",
     "Applications",
     "Config",
@@ -46,7 +44,6 @@ __all__ = [
     "Problem",
     "Scrape",
     "Target",
-    "Vocabulary",
     "Web",
     "changed_keys",
     "load",

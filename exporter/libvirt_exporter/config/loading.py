@@ -14,33 +14,30 @@ from libvirt_exporter.config.document import Document, Value, parse, plain
 from libvirt_exporter.config.meaning import check
 from libvirt_exporter.config.problem import ConfigError, Place, Problem, Report, quoted
 from libvirt_exporter.config.schema import FLAGS, Config
-from libvirt_exporter.config.vocabulary import Vocabulary
 
 MAXIMUM_FILE_SIZE: Final = 1024 * 1024
 """Bytes."""
 
 
-def load(source: str | os.PathLike[str], *, vocabulary: Vocabulary) -> Config:
+def load(source: str | os.PathLike[str]) -> Config:
     """Read a configuration: a path-like object names a file, a str is the YAML text itself.
 
     An empty text gives the defaults. A relative `web.config_file` is that of the file's directory.
     Raises ConfigError with every problem found.
     """
     file, text = ("<text>", source) if isinstance(source, str) else _read(source)
-    config = _load(parse(text, file), Config(), Report(file), vocabulary, strict=True)
+    config = _load(parse(text, file), Config(), Report(file), strict=True)
     if isinstance(source, str) or not config.web.config_file:
         return config
     web_file = FilePath(source).parent / config.web.config_file
     return structs.replace(config, web=structs.replace(config.web, config_file=str(web_file)))
 
 
-def override(
-    config: Config, changes: Mapping[str, object], *, vocabulary: Vocabulary | None = None
-) -> Config:
+def override(config: Config, changes: Mapping[str, object]) -> Config:
     """Return the configuration with some options replaced, keyed `web.listen`.
 
     Values may be texts as a command line gives them. Raises ConfigError with every problem found,
-    each at the flag of its option; names of groups and fields are checked only with a vocabulary.
+    each at the flag of its option.
     """
     nowhere = Place("command line", 0)
     sections: dict[str, dict[str, Value]] = {}
@@ -49,7 +46,7 @@ def override(
         place = Place(FLAGS.get(key, f"--{key}"), 0)
         sections.setdefault(section, {})[option] = _value(change, place)
     root = Value(nowhere, {name: Value(nowhere, options) for name, options in sections.items()})
-    return _load(Document(root, []), config, Report(nowhere.file), vocabulary, strict=False)
+    return _load(Document(root, []), config, Report(nowhere.file), strict=False)
 
 
 def place_of(option: str, file: str | os.PathLike[str]) -> Place:
@@ -78,17 +75,10 @@ def read_yaml(path: str | os.PathLike[str]) -> object:
     return plain(document.root)
 
 
-def _load(
-    document: Document,
-    base: Config,
-    report: Report,
-    vocabulary: Vocabulary | None,
-    *,
-    strict: bool,
-) -> Config:
+def _load(document: Document, base: Config, report: Report, *, strict: bool) -> Config:
     """Return `base` with what the document gives, checked."""
     config: Config = Converter(report, strict=strict).convert(document.root, Config, base)
-    for finding in check(config, vocabulary):
+    for finding in check(config):
         report.add(*finding)
     if problems := document.problems + report.problems:
         raise ConfigError(problems)

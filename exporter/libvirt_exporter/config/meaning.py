@@ -10,7 +10,13 @@ from pathlib import PurePath
 
 from libvirt_exporter.config.problem import Hint, Path, quoted, suggestion
 from libvirt_exporter.config.schema import Config, Labels
-from libvirt_exporter.config.vocabulary import Vocabulary
+from libvirt_exporter.config.vocabulary import (
+    ALWAYS_SHOWN,
+    FIELDS,
+    GROUPS,
+    SERIES_LABELS,
+    VM_FIELDS,
+)
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.patterns.domains import DomainFilter
 from libvirt_exporter.patterns.fields import FieldPattern
@@ -24,18 +30,17 @@ _IDENTITY = ("domain", "uuid")
 _NOT_AVAILABLE = "not available in this version"
 
 
-def check(config: Config, vocabulary: Vocabulary | None) -> Iterator[Finding]:
-    """Yield all that is wrong; without a vocabulary, groups and fields are not looked at."""
+def check(config: Config) -> Iterator[Finding]:
+    """Yield all that is wrong."""
     yield from _libvirt(config)
     yield from _unavailable(config)
     yield from _events(config)
-    if vocabulary is not None:
-        yield from _groups(config, vocabulary)
-        yield from _fields(config, vocabulary)
-        yield from _sensitive_fields(config, vocabulary)
+    yield from _groups(config)
+    yield from _fields(config)
+    yield from _sensitive_fields(config)
     yield from _domains(config)
     yield from _custom_labels(config.labels)
-    yield from _identity(config.labels, vocabulary.labels if vocabulary else ())
+    yield from _identity(config.labels)
     yield from _web(config)
 
 
@@ -63,27 +68,27 @@ def _events(config: Config) -> Iterator[Finding]:
         yield ("events", "state_directory"), message, "for example /var/lib/libvirt-exporter"
 
 
-def _groups(config: Config, vocabulary: Vocabulary) -> Iterator[Finding]:
-    known = ("default", "all", *vocabulary.groups)
+def _groups(config: Config) -> Iterator[Finding]:
+    known = ("default", "all", *GROUPS)
     for option in ("include", "exclude"):
         for position, name in enumerate(getattr(config.groups, option)):
             if name not in known:
                 path = ("groups", option, position)
                 yield path, f"unknown group {quoted(name)}", partial(suggestion, name, known)
     include, exclude = (
-        _expanded(names, vocabulary) for names in (config.groups.include, config.groups.exclude)
+        _expanded(names) for names in (config.groups.include, config.groups.exclude)
     )
     if include <= exclude:
         yield ("groups",), "no group is selected", "name one, or `default`, in groups.include"
 
 
-def narrowing(config: Config, vocabulary: Vocabulary) -> tuple[str, str] | None:
+def narrowing(config: Config) -> tuple[str, str] | None:
     """Say that groups.include shows less than the default, and how to add to it instead.
 
     That is no mistake, but easily made: who names one more group may not mean to lose the others.
     """
     named = config.groups.include
-    if _expanded(["default"], vocabulary) <= _expanded(named, vocabulary):
+    if _expanded(["default"]) <= _expanded(named):
         return None
     names = ", ".join(named)
     return (
@@ -92,32 +97,32 @@ def narrowing(config: Config, vocabulary: Vocabulary) -> tuple[str, str] | None:
     )
 
 
-def _expanded(names: Collection[str], vocabulary: Vocabulary) -> set[str]:
+def _expanded(names: Collection[str]) -> set[str]:
     """Return the groups that the names, `default` and `all` stand for."""
     return {
         group
-        for group, default in vocabulary.groups.items()
+        for group, default in GROUPS.items()
         if group in names or "all" in names or (default and "default" in names)
     }
 
 
-def _fields(config: Config, vocabulary: Vocabulary) -> Iterator[Finding]:
+def _fields(config: Config) -> Iterator[Finding]:
     for option in ("include", "exclude"):
         for position, text in enumerate(getattr(config.fields, option)):
             path = ("fields", option, position)
-            if _matches(text, vocabulary.fields):
+            if _matches(text, FIELDS):
                 continue
-            if _matches(text, vocabulary.always):
+            if _matches(text, ALWAYS_SHOWN):
                 message = f"{quoted(text)} is always shown and cannot be chosen"
                 yield path, message, "remove it"
-            elif text in vocabulary.groups:
+            elif text in GROUPS:
                 hint = f"name it in groups.{option}"
-                if _matches(f"{text}.*", vocabulary.fields):
+                if _matches(f"{text}.*", FIELDS):
                     hint += f", or write {text}.*"
                 yield path, f"{quoted(text)} is a group, not a field", hint
             else:
                 message = f"{quoted(text)} matches no metric and no stats key"
-                yield path, message, partial(_nearest_pattern, text, vocabulary.fields)
+                yield path, message, partial(_nearest_pattern, text)
 
 
 def _matches(text: str, fields: Collection[str]) -> bool:
@@ -128,22 +133,22 @@ def _matches(text: str, fields: Collection[str]) -> bool:
     )
 
 
-def _nearest_pattern(text: str, fields: Collection[str]) -> str:
+def _nearest_pattern(text: str) -> str:
     """Return a hint that names a similar field, or a pattern of fields that begin alike."""
-    if "*" not in text and (hint := nearest(text, fields)):
+    if "*" not in text and (hint := nearest(text, FIELDS)):
         return hint
-    written = {*fields, *(re.sub(r"<\w+>", "*", field) for field in fields)}
+    written = {*FIELDS, *(re.sub(r"<\w+>", "*", field) for field in FIELDS)}
     beginnings = {
         f"{field[: end.end()]}*" for field in written for end in re.finditer("[._]", field)
     }
     return nearest(text, written | beginnings)
 
 
-def _sensitive_fields(config: Config, vocabulary: Vocabulary) -> Iterator[Finding]:
-    sensitive = [name for name, is_sensitive in vocabulary.vm_fields.items() if is_sensitive]
+def _sensitive_fields(config: Config) -> Iterator[Finding]:
+    sensitive = [name for name, is_sensitive in VM_FIELDS.items() if is_sensitive]
     for position, name in enumerate(config.api.sensitive_fields):
         path = ("api", "sensitive_fields", position)
-        if name not in vocabulary.vm_fields:
+        if name not in VM_FIELDS:
             message = f"unknown field {quoted(name)}"
             yield path, message, partial(suggestion, name, sensitive)
         elif name not in sensitive:
@@ -179,7 +184,7 @@ def _custom_labels(labels: Labels) -> Iterator[Finding]:
             yield (*path, "xpath"), str(error), ""
 
 
-def _identity(labels: Labels, taken: Collection[str]) -> Iterator[Finding]:
+def _identity(labels: Labels) -> Iterator[Finding]:
     known = (*_IDENTITY, *(label.name for label in labels.custom))
     for position, name in enumerate(labels.identity):
         path = ("labels", "identity", position)
@@ -190,7 +195,7 @@ def _identity(labels: Labels, taken: Collection[str]) -> Iterator[Finding]:
             yield path, f"{quoted(name)} is neither domain, uuid nor a custom label", hint
         elif name in labels.identity[:position]:
             yield path, f"{quoted(name)} is named twice", "remove one"
-        elif name in taken:
+        elif name in SERIES_LABELS:
             message = f"{quoted(name)} is a label of some domain metrics themselves"
             yield path, message, "give the custom label another name"
     if not set(_IDENTITY).intersection(labels.identity):

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
-from msgspec import Struct
-
-from libvirt_exporter.catalogue import DOMAIN_METRICS, GROUPS, SAMPLE_METRICS
+from libvirt_exporter import catalogue
 from libvirt_exporter.catalogue.exporter import OWN_METRICS, SCRAPE_METRICS
 from libvirt_exporter.catalogue.metric import Fact
-from libvirt_exporter.query.fields.table import FIELDS
+from libvirt_exporter.query.fields import table
 
+GROUPS: Final[Mapping[str, bool]] = {group.name: group.default for group in catalogue.GROUPS}
+"""Field group → whether it is on by default."""
 
-class Vocabulary(Struct, frozen=True):
-    """The names known to the catalogue."""
-
-    groups: Mapping[str, bool]
-    """Field group → whether it is on by default."""
-    fields: Collection[str]
-    """Metric names and stats key patterns (`block.<num>.rd.times`)."""
-    always: Collection[str] = ()
-    """Metrics that are always shown, so that `fields` cannot choose them."""
-    labels: Collection[str] = ()
-    """Label names that domain metrics use themselves, besides the identity labels."""
-    vm_fields: Mapping[str, bool] = {}
-    """Fields of the API → whether they are sensitive."""
-
-
-VOCABULARY = Vocabulary(
-    groups={group.name: group.default for group in GROUPS},
-    fields=frozenset(
-        name
-        for row in SAMPLE_METRICS
-        for name in ((row.name,) if isinstance(row, Fact) else (row.name, row.source))
-    ),
-    labels=frozenset(label for row in DOMAIN_METRICS for label in row.labels) - {"domain", "uuid"},
-    always=frozenset(row.name for row in (*SCRAPE_METRICS, *OWN_METRICS)),
-    vm_fields={field.name: field.sensitive for field in FIELDS},
+FIELDS: Final[Collection[str]] = frozenset(
+    name
+    for row in catalogue.SAMPLE_METRICS
+    for name in ((row.name,) if isinstance(row, Fact) else (row.name, row.source))
 )
-"""What a configuration may name."""
+"""Metric names and stats key patterns (`block.<num>.rd.times`)."""
+
+ALWAYS_SHOWN: Final[Collection[str]] = frozenset(
+    row.name for row in (*SCRAPE_METRICS, *OWN_METRICS)
+)
+"""Metrics that are always shown, so that `fields` cannot choose them."""
+
+SERIES_LABELS: Final[Collection[str]] = frozenset(
+    label for row in catalogue.DOMAIN_METRICS for label in row.labels
+) - {"domain", "uuid"}
+"""Label names that domain metrics use themselves, besides the identity labels."""
+
+VM_FIELDS: Final[Mapping[str, bool]] = {field.name: field.sensitive for field in table.FIELDS}
+"""Fields of the API → whether they are sensitive."""

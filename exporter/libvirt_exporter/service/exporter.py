@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec.structs import replace
 
-from libvirt_exporter.config import VOCABULARY, Config, ConfigError, changed_keys, narrowing
+from libvirt_exporter.config import Config, ConfigError, changed_keys, narrowing
 from libvirt_exporter.contract import (
     Exposition,
     QueryAnswer,
@@ -35,7 +35,7 @@ _OVERVIEW_AGE = 2.0
 
 
 def _tell_narrowing(config: Config) -> None:
-    if found := narrowing(config, VOCABULARY):
+    if found := narrowing(config):
         log.info("%s; %s", *found)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from msgspec import Struct, structs
 
+from libvirt_exporter.catalogue import GROUPS
 from libvirt_exporter.config import (
     FLAGS,
     Api,
@@ -27,7 +28,6 @@ from libvirt_exporter.config import (
     Place,
     Problem,
     Scrape,
-    Vocabulary,
     Web,
     changed_keys,
     load,
@@ -36,7 +36,6 @@ from libvirt_exporter.config import (
     place_of,
     read_yaml,
 )
-from libvirt_exporter.config import VOCABULARY as CATALOGUE
 from libvirt_exporter.config.durations import format_duration, parse_duration
 from libvirt_exporter.config.problem import MAXIMUM_SEARCHES
 from libvirt_exporter.config.schema import DURATION_PATTERN
@@ -46,19 +45,11 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "config"
 SHIPPED = Path(__file__).parents[3] / "config"
 EXAMPLES = sorted((SHIPPED / "examples").glob("*.yml"))
 
-VOCABULARY = Vocabulary(
-    groups={"state": True, "vcpu": True, "block": True, "dirtyrate": False},
-    fields=("libvirt_domain_state", "block.<num>.rd.times"),
-    always=("libvirt_up", "libvirt_scrape_duration_seconds"),
-    labels=("device", "state"),
-    vm_fields={"status": False, "serial": True, "username": True},
-)
 
-
-def problems(source: str | Path, vocabulary: Vocabulary = VOCABULARY) -> tuple[Problem, ...]:
+def problems(source: str | Path) -> tuple[Problem, ...]:
     """Load what must be refused, and return why."""
     with pytest.raises(ConfigError) as caught:
-        load(source, vocabulary=vocabulary)
+        load(source)
     return caught.value.problems
 
 
@@ -93,13 +84,13 @@ def at(data: object, path: tuple[str, ...]) -> object:
 )
 def test_an_empty_file_section_or_list_has_its_defaults(text: str) -> None:
     """What is only commented out changes nothing."""
-    assert load(text, vocabulary=VOCABULARY) == Config()
+    assert load(text) == Config()
 
 
 def test_every_option_is_read() -> None:
     """Each option of a file that sets them all arrives in the configuration."""
     namespaces = {"acme": "https://acme.example/vm"}
-    assert load(FIXTURES / "every-key.yml", vocabulary=VOCABULARY) == Config(
+    assert load(FIXTURES / "every-key.yml") == Config(
         libvirt=Libvirt(
             uri="qemu+tls://node7/system",
             name="node7",
@@ -142,7 +133,7 @@ web: &web {max_requests: 5}
 log: {<<: [{level: debug}, {level: error, format: json}], format: logfmt}
 limits: {<<: {series: 9}, series: 8}
 """
-    config = load(text, vocabulary=VOCABULARY)
+    config = load(text)
     assert (config.web.max_requests, config.log, config.limits.series) == (
         5,
         Log(level="debug", format="logfmt"),
@@ -209,7 +200,7 @@ def test_a_problem_is_one_printable_line() -> None:
     """Names from the file that end up in a hint cannot break or forge lines of a log."""
     text = 'labels: {identity: [uuid, tenan], custom: [{name: "tenant\\n\\e", xpath: a}]}'
     with pytest.raises(ConfigError) as caught:
-        load(text, vocabulary=VOCABULARY)
+        load(text)
     lines = str(caught.value).splitlines()
     assert len(lines) == len(caught.value.problems) == 2
     assert all(line.isprintable() for line in lines)
@@ -260,7 +251,7 @@ def test_a_file_that_makes_no_sense_is_refused_where_it_does_not(
 def test_a_custom_label_may_not_take_the_place_of_a_metrics_own_label() -> None:
     """On every series it would collide; on libvirt_domain_labels alone it does not."""
     custom = "labels: {custom: [{name: device, xpath: title}]"
-    assert load(f"{custom}}}", vocabulary=VOCABULARY).labels.custom[0].name == "device"
+    assert load(f"{custom}}}").labels.custom[0].name == "device"
     assert messages(f"{custom}, identity: [domain, device]}}") == [
         "'device' is a label of some domain metrics themselves"
     ]
@@ -301,7 +292,7 @@ domains: {include: ["label:tenant=a"]}
 
 def test_a_fact_of_the_xml_is_no_field() -> None:
     """Where a metric on the domain XML comes from is told in words, which no pattern means."""
-    (problem,) = problems("fields: {include: [domain XML*]}", CATALOGUE)
+    (problem,) = problems("fields: {include: [domain XML*]}")
     assert problem.message == "'domain XML*' matches no metric and no stats key"
 
 
@@ -348,28 +339,29 @@ def test_a_path_that_cannot_exist_is_a_problem_too() -> None:
 
 def test_groups_that_take_the_place_of_the_default_are_told() -> None:
     """With how to keep it."""
-    vocabulary = Vocabulary(groups={"state": True, "slow": False}, fields=VOCABULARY.fields)
-    assert narrowing(load("groups: {include: [slow]}", vocabulary=vocabulary), vocabulary) == (
-        "groups.include shows slow instead of the groups that are on by default",
-        "to add to those, write include: [default, slow]",
+    assert narrowing(load("groups: {include: [dirtyrate]}")) == (
+        "groups.include shows dirtyrate instead of the groups that are on by default",
+        "to add to those, write include: [default, dirtyrate]",
     )
 
 
-@pytest.mark.parametrize("include", ["[default, slow]", "[all]", "[slow, state, balloon]"])
+ON_BY_DEFAULT = ", ".join(group.name for group in GROUPS if group.default)
+
+
+@pytest.mark.parametrize(
+    "include", ["[default, dirtyrate]", "[all]", f"[dirtyrate, {ON_BY_DEFAULT}]"]
+)
 def test_groups_that_lose_nothing_of_the_default_are_not_told(include: str) -> None:
     """Nor what is excluded besides: whoever did that knows of it."""
-    vocabulary = Vocabulary(
-        groups={"state": True, "balloon": True, "slow": False}, fields=VOCABULARY.fields
-    )
-    config = load(f"groups: {{include: {include}, exclude: [state]}}", vocabulary=vocabulary)
-    assert narrowing(config, vocabulary) is None
+    config = load(f"groups: {{include: {include}, exclude: [state]}}")
+    assert narrowing(config) is None
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     """Editors on other systems write one."""
     path = tmp_path / "exporter.yml"
     path.write_bytes(b"\xef\xbb\xbflog: {level: debug}\n")
-    assert load(path, vocabulary=VOCABULARY).log.level == "debug"
+    assert load(path).log.level == "debug"
 
 
 YAML_TEXT = st.text() | st.text(alphabet="{}[]:,-&*!|>'\"%@#?<~ \n\tab01")
@@ -403,7 +395,7 @@ OPTIONS = st.fixed_dictionaries(
 def test_whatever_the_text_only_config_errors_are_raised(text: str) -> None:
     """Arbitrary text and arbitrary documents give a configuration or problems with positions."""
     try:
-        load(text, vocabulary=VOCABULARY)
+        load(text)
     except ConfigError as error:
         refused = error
     else:
@@ -425,7 +417,7 @@ def test_a_web_configuration_is_found_beside_the_file_that_names_it(
     """A relative name in the file does not depend on the working directory."""
     file = tmp_path / "exporter.yml"
     file.write_text(f"web: {{config_file: {written}}}\n")
-    config = load(file, vocabulary=VOCABULARY)
+    config = load(file)
     assert config.web.config_file == read.format(directory=tmp_path)
 
 
@@ -436,7 +428,7 @@ def test_a_web_configuration_of_the_command_line_is_not_moved() -> None:
 
 def test_a_first_part_of_a_name_is_nearer_than_a_similar_name() -> None:
     """`cpu` means cpu-total, and not vcpu, which has more letters in common."""
-    (problem,) = problems("groups: {include: [cpu]}", CATALOGUE)
+    (problem,) = problems("groups: {include: [cpu]}")
     assert problem.hint == "did you mean cpu-total?"
 
 
@@ -459,8 +451,8 @@ def test_a_place_is_that_of_the_key(tmp_path: Path, option: str, line: int) -> N
 
 def test_changed_keys_are_those_that_differ() -> None:
     """Single options of sections, and whole mappings of names."""
-    before = load("web: {listen: [':1']}\nlog: {level: warn}\n", vocabulary=VOCABULARY)
-    after = structs.replace(load("log: {level: error}\n", vocabulary=VOCABULARY), targets={"a": 1})
+    before = load("web: {listen: [':1']}\nlog: {level: warn}\n")
+    after = structs.replace(load("log: {level: error}\n"), targets={"a": 1})
     assert changed_keys(before, before) == []
     assert changed_keys(before, after) == ["targets", "web.listen", "log.level"]
 
@@ -470,7 +462,7 @@ def test_changed_keys_are_those_that_differ() -> None:
 
 def test_flags_replace_options_and_leave_the_rest() -> None:
     """Values come as texts, and the file's other options stay."""
-    config = load(FIXTURES / "every-key.yml", vocabulary=VOCABULARY)
+    config = load(FIXTURES / "every-key.yml")
     changes = {
         "libvirt.uri": "test:///default",
         "web.listen": [":1", ":2"],
@@ -511,12 +503,12 @@ def test_a_bad_flag_is_reported_under_its_own_name() -> None:
     ]
 
 
-def test_overridden_groups_are_checked_against_a_vocabulary() -> None:
-    """With a vocabulary the names count as they do in a file."""
+def test_overridden_groups_are_checked_as_those_of_a_file() -> None:
+    """The names count as they do in a file."""
     changes = {"groups.include": ["nonsense"]}
-    assert override(Config(), changes).groups.include == ("nonsense",)
     with pytest.raises(ConfigError, match=r"--groups\.include: unknown group 'nonsense'"):
-        override(Config(), changes, vocabulary=VOCABULARY)
+        override(Config(), changes)
+    assert override(Config(), {"groups.include": ["block"]}).groups.include == ("block",)
 
 
 # Other YAML files
@@ -551,7 +543,7 @@ def test_read_yaml_refuses_duplicate_keys_with_their_line(tmp_path: Path) -> Non
 def test_the_shipped_file_holds_every_option_with_its_default() -> None:
     """It loads cleanly, equals the defaults, and leaves no option out."""
     file = SHIPPED / "exporter.yml"
-    assert load(file, vocabulary=CATALOGUE) == Config()
+    assert load(file) == Config()
     data = read_yaml(file)
     for path in option_paths(Config):
         at(data, path)
@@ -560,7 +552,7 @@ def test_the_shipped_file_holds_every_option_with_its_default() -> None:
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_an_example_loads_with_the_catalogue_and_changes_something(file: Path) -> None:
     """Every example is a working configuration."""
-    assert load(file, vocabulary=CATALOGUE) != Config()
+    assert load(file) != Config()
 
 
 def test_the_schema_is_valid_and_accepts_what_the_reader_accepts() -> None:
