@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
@@ -15,18 +14,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from libvirt_exporter.contract import (
-    NotFoundError,
-    QueryAnswer,
-    QueryRequest,
-    RequestError,
-    UnavailableError,
-)
+from libvirt_exporter.contract import QueryAnswer, QueryRequest, RequestError
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.web import openapi
 from libvirt_exporter.web.negotiation import accepts_gzip
-from libvirt_exporter.web.problems import problem
+from libvirt_exporter.web.problems import TooLargeError
 from libvirt_exporter.web.service import Service
+from libvirt_exporter.web.slots import Slots
 
 T = TypeVar("T")
 
@@ -37,6 +31,7 @@ MAX_BODY: Final = 1024 * 1024
 """Bytes of a posted query: 25,000 UUIDs."""
 
 _FLAGS: Final = {"1": True, "true": True, "0": False, "false": False, "": False}
+_BUSY: Final = "as many requests are being answered as max_requests allows", "try again later"
 _LONGEST_NAME: Final = 64
 """Characters of a name that is repeated in an answer."""
 
@@ -55,29 +50,20 @@ class _Posted(Struct, rename="camel", forbid_unknown_fields=True):
 _PARAMETERS: Final = tuple(field.encode_name for field in structs.fields(_Posted))
 
 
-class _TooLargeError(Exception):
-    """The body is longer than MAX_BODY."""
-
-
-class _BusyError(Exception):
-    """As many requests are being answered as may be."""
-
-
 class Api:
     """Answers the requests of the API."""
 
     def __init__(self, service: Service, max_requests: float) -> None:
         """`max_requests` that wait for a change may run at once, and as many that do not."""
         self._service = service
-        self._quick = _Slots(max_requests)
-        self._waiting = _Slots(max_requests)
+        self._quick, self._waiting = (Slots(max_requests, *_BUSY) for _ in range(2))
 
     def routes(self) -> list[Route]:
         """All routes of the API."""
         return [
-            Route(VMS, _answered(self.vms), methods=["GET", "POST"]),
-            Route(DIAGNOSTICS, _answered(self.diagnostics)),
-            Route(DOCUMENT, _answered(self.document)),
+            Route(VMS, self.vms, methods=["GET", "POST"]),
+            Route(DIAGNOSTICS, self.diagnostics),
+            Route(DOCUMENT, self.document),
         ]
 
     async def vms(self, request: Request) -> Response:
@@ -104,34 +90,6 @@ class Api:
         longest_wait = self._service.config.api.longest_wait
         document = openapi.document(self._service.fields, longest_wait=longest_wait)
         return _json(QueryAnswer(body=msgspec.json.encode(document)))
-
-
-def _answered(
-    answer: Callable[[Request], Awaitable[Response]],
-) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint, with an answer for each of its exceptions."""
-
-    async def answered(request: Request) -> Response:
-        path = request.url.path
-        try:
-            return await answer(request)
-        except NotFoundError as error:
-            return problem(path, 404, error.message, error.hint)
-        except UnavailableError as error:
-            return problem(path, 503, error.message, error.hint, {"Retry-After": "5"})
-        except RequestError as error:
-            return problem(path, 400, error.message, error.hint)
-        except _TooLargeError:
-            error_text = f"the body is longer than {MAX_BODY} bytes"
-            return problem(path, 413, error_text, "ask for fewer VMs at once, or for all")
-        except _BusyError:
-            error_text = "as many requests are being answered as max_requests allows"
-            return problem(path, 503, error_text, "try again later", {"Retry-After": "1"})
-        except ClientDisconnect:
-            # Nobody is there to read it, but it is counted: by nginx' code, as HTTP has none.
-            return Response(status_code=499)
-
-    return answered
 
 
 def _json(answer: QueryAnswer) -> Response:
@@ -233,7 +191,10 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
-            raise _TooLargeError
+            raise TooLargeError(
+                f"the body is longer than {MAX_BODY} bytes",
+                "ask for fewer VMs at once, or for all",
+            )
     return bytes(body)
 
 
@@ -254,21 +215,3 @@ async def _while_connected(request: Request, work: Coroutine[None, None, T]) -> 
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-class _Slots:
-    """How many requests of a kind may be answered at once."""
-
-    def __init__(self, number: float) -> None:
-        self._free = number
-
-    @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
-        """Take one; raises _BusyError when there is none."""
-        if self._free < 1:
-            raise _BusyError
-        self._free -= 1
-        try:
-            yield
-        finally:
-            self._free += 1

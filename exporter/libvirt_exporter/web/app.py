@@ -7,15 +7,16 @@ import math
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from libvirt_exporter.config import ConfigError
+from libvirt_exporter.contract import RequestError
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web import api, pages
 from libvirt_exporter.web.middleware import Counting, SizeLimits
-from libvirt_exporter.web.problems import API, problem
+from libvirt_exporter.web.problems import API, problem, refused
 from libvirt_exporter.web.scrape import Scrapes
 from libvirt_exporter.web.security.middleware import SecurityMiddleware
 from libvirt_exporter.web.security.security import Security
@@ -52,6 +53,8 @@ def create_app(
         telemetry.route_served(route.path)
 
     def failed(request: Request, error: Exception) -> Response:
+        if isinstance(error, RequestError):
+            return refused(request.url.path, error)
         status = error.status_code if isinstance(error, HTTPException) else 500
         headers = error.headers if isinstance(error, HTTPException) else None
         text = {
@@ -71,10 +74,20 @@ def create_app(
             Middleware(SizeLimits),
             Middleware(SecurityMiddleware, security=security),
         ],
-        exception_handlers={HTTPException: failed, Exception: failed},
+        exception_handlers={
+            RequestError: failed,
+            ClientDisconnect: _nobody_left,
+            HTTPException: failed,
+            Exception: failed,
+        },
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _nobody_left(_request: Request, _error: Exception) -> Response:
+    """An answer that nobody reads, but that is counted: by nginx' code, as HTTP has none."""
+    return Response(status_code=499)
 
 
 class _Routes:

@@ -7,10 +7,35 @@ from typing import Final
 
 from starlette.responses import PlainTextResponse, Response
 
+from libvirt_exporter.contract import NotFoundError, RequestError, UnavailableError
 from libvirt_exporter.query.fields.field import encoded
 
 API: Final = "/api/"
 """What the paths of the API begin with."""
+
+
+class BusyError(RequestError):
+    """As many requests are being answered as may be."""
+
+
+class TooLargeError(RequestError):
+    """The body is longer than it may be."""
+
+
+_REFUSALS: Final[Mapping[type[RequestError], tuple[int, Mapping[str, str]]]] = {
+    NotFoundError: (404, {}),
+    UnavailableError: (503, {"Retry-After": "5"}),
+    BusyError: (503, {"Retry-After": "1"}),
+    TooLargeError: (413, {}),
+}
+"""Status and headers of the answers to requests that are refused; of others they are 400 and none.
+"""
+
+
+def refused(path: str, error: RequestError) -> Response:
+    """The answer to a request for `path` that is refused."""
+    status, headers = _REFUSALS.get(type(error), (400, {}))
+    return problem(path, status, error.message, error.hint, headers)
 
 
 def problem(

@@ -8,12 +8,13 @@ from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from libvirt_exporter.contract import RequestError, ScrapeRequest
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.service import Service
+from libvirt_exporter.web.slots import Slots
 
 _PARAMETERS: Final = ("collect[]", "exclude[]", "domain[]")
 _RESEMBLANCE: Final = 0.8
@@ -28,8 +29,7 @@ class Scrapes:
     def __init__(self, service: Service, most: float) -> None:
         """`most` may run at once; what is over it gets 503."""
         self._service = service
-        self._most = most
-        self._running = 0
+        self._running = Slots(most, f"{most} scrapes are running already; try again later.")
 
     async def metrics(self, request: Request) -> Response:
         """The exposition that a request asks for."""
@@ -37,15 +37,8 @@ class Scrapes:
         unknown = (name for name in request.query_params if name not in _PARAMETERS)
         for name in islice(unknown, _MAX_UNKNOWN):
             if hint := nearest(name, _PARAMETERS, resemblance=_RESEMBLANCE):
-                return _bad_request(f"unknown parameter {name}", hint)
-        if self._running >= self._most:
-            return PlainTextResponse(
-                f"{self._running} scrapes are running already; try again later.\n",
-                status_code=503,
-                headers={"Retry-After": "1"},
-            )
-        self._running += 1
-        try:
+                raise RequestError(f"unknown parameter {name}", hint)
+        with self._running.one():
             exposition = await self._service.scrape(
                 ScrapeRequest(
                     collect=tuple(request.query_params.getlist("collect[]")),
@@ -56,19 +49,10 @@ class Scrapes:
                     gzip=accepts_gzip(_joined(request.headers, "Accept-Encoding")),
                 )
             )
-        except RequestError as error:
-            return _bad_request(error.message, error.hint)
-        finally:
-            self._running -= 1
         headers = {"Content-Type": exposition.content_type, "Vary": "Accept, Accept-Encoding"}
         if exposition.content_encoding:
             headers["Content-Encoding"] = exposition.content_encoding
         return Response(exposition.body, headers=headers)
-
-
-def _bad_request(message: str, hint: str) -> Response:
-    text = "\n".join(line for line in (message, hint) if line)
-    return PlainTextResponse(f"{text}\n", status_code=400)
 
 
 def _joined(headers: Headers, name: str) -> str:
