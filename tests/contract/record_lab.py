@@ -15,9 +15,10 @@ from pathlib import Path
 import libvirt
 
 from tests.contract.record import record
-from tests.lab.daemon import PrivateLibvirtd, wait_until
+from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import kvm_works, paused_domain, shutoff_domain, statistics
 from tests.lab.guests import running_guest
+from tests.support.waiting import wait_until
 
 MIB = 1024**2
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
-from tests.lab.daemon import wait_until
+from tests.support.waiting import wait_until
 
 RUNS = "import sys; print(flush=True); sys.stdin.read()"
 # The parent of a vfork waits uninterruptibly until the child is a program of its own, and this

@@ -19,8 +19,9 @@ import pytest
 from libvirt_exporter.hypervisor.sampling.qemu_process import Halted, QemuProcesses
 from tests.faults.cases import polled
 from tests.faults.watch import Scrape, WatchedExporter, usual
-from tests.lab.daemon import PrivateLibvirtd, can_run_privileged, wait_until
+from tests.lab.daemon import PrivateLibvirtd, can_run_privileged
 from tests.lab.domains import HOSTILE_NAMES, crowd, paused_domain
+from tests.support.waiting import wait_until
 
 SIZE: Final = 40
 STUCK_CALLS: Final = 12

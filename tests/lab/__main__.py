@@ -16,9 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.lab.daemon import CACHE, PrivateLibvirtd, wait_until
+from tests.lab.daemon import CACHE, PrivateLibvirtd
 from tests.lab.domains import crowd
 from tests.lab.guests import running_guest
+from tests.support.waiting import wait_until
 
 RECORD = CACHE / "lab.json"
 """Where the lab's keeper and its URIs are written down while it is up."""

@@ -23,9 +23,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -34,6 +33,7 @@ from urllib.parse import quote
 import libvirt
 
 from tests.lab import keeper
+from tests.support.waiting import wait_until
 
 ANSWER_WITHIN = 30.0
 """Seconds until a started daemon must answer; it takes 0.1."""
@@ -63,14 +63,6 @@ def can_run_privileged() -> bool:
         return False
     probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "lab", "/run"]
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
-
-
-def wait_until(condition: Callable[[], bool], what: str, within: float = 10.0) -> None:
-    """Wait until `condition()` holds; AssertionError with `what` after `within` seconds."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
-        time.sleep(0.02)
 
 
 class PrivateLibvirtd:

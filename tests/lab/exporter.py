@@ -20,7 +20,7 @@ from urllib.request import Request, urlopen
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.lab.daemon import wait_until
+from tests.support.waiting import wait_until
 
 SOURCE = Path(__file__).parents[2] / "exporter"
 

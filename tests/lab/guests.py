@@ -7,9 +7,10 @@ from typing import Any
 
 import libvirt
 
-from tests.lab.daemon import PrivateLibvirtd, wait_until
+from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import MIB, Machine, create
 from tests.lab.guest_image import READY, SCENARIOS, guest_image
+from tests.support.waiting import wait_until
 
 BOOTS_WITHIN = 180.0
 """Seconds until a guest must be ready; it takes 4 to 6 where the processor is free."""

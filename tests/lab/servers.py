@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import urlopen
 
-from tests.lab.daemon import wait_until
+from tests.support.waiting import wait_until
 
 
 def free_address() -> str:

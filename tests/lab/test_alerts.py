@@ -11,11 +11,12 @@ import libvirt
 import pytest
 
 from tests.lab.alertmanager import Alertmanager, Notification, Receiver, alertmanager, receiver
-from tests.lab.daemon import PrivateLibvirtd, wait_until
+from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import MIB, paused_domain, shutoff_domain
 from tests.lab.exporter import Exporter
 from tests.lab.guests import BOOTS_WITHIN, start_guest
 from tests.lab.prometheus import Prometheus, prometheus
+from tests.support.waiting import wait_until
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 RULES: Final = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))

@@ -20,9 +20,10 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from tests.lab.daemon import PrivateLibvirtd, wait_until
+from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import paused_domain, shutoff_domain
 from tests.lab.exporter import Exporter
+from tests.support.waiting import wait_until
 
 VMS: Final = "/api/v1/vms"
 MAX_AGE: Final = 120.0

@@ -22,9 +22,10 @@ from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.render.collector import SampleCollector
 from libvirt_exporter.render.selection import Selection, groups_named
-from tests.lab.daemon import SESSION_USER, PrivateLibvirtd, wait_until
+from tests.lab.daemon import SESSION_USER, PrivateLibvirtd
 from tests.lab.domains import paused_domain
 from tests.lab.exporter import SOURCE, Exporter, series
+from tests.support.waiting import wait_until
 
 MISTAKES: Final = """\
 libvirt:

@@ -18,10 +18,11 @@ import pytest
 
 from dashboards import build
 from libvirt_exporter.model import STATES
-from tests.lab.daemon import PrivateLibvirtd, wait_until
+from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import MIB, begin_backup, paused_domain
 from tests.lab.exporter import Exporter
 from tests.lab.prometheus import Prometheus, prometheus
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 DEMO = f"test://{quote(str(ROOT / 'deploy' / 'demo' / 'node.xml'))}"

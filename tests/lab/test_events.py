@@ -16,9 +16,10 @@ from libvirt_exporter.hypervisor.connection.session import start_event_loop
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import DomainSample, HostSample, StatValue
-from tests.lab.daemon import PrivateLibvirtd, wait_until
+from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import MIB, paused_domain, shutoff_domain
 from tests.lab.guests import BOOTS_WITHIN, start_guest
+from tests.support.waiting import wait_until
 
 REQUEST = SampleRequest(frozenset({"state", "block"}))
 SECOND = 10**9

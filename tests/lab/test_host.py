@@ -17,9 +17,10 @@ import pytest
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import Stats
-from tests.lab.daemon import PrivateLibvirtd, can_run_privileged, wait_until
+from tests.lab.daemon import PrivateLibvirtd, can_run_privileged
 from tests.lab.domains import MIB, Machine, create, kvm_works, paused_domain, state
 from tests.lab.exporter import Exporter, series
+from tests.support.waiting import wait_until
 
 POOL_NAMES: Final = (
     'double"quote',

@@ -23,10 +23,11 @@ from libvirt_exporter.hypervisor.sources.pause_code import PauseCode
 from libvirt_exporter.model import DomainSample
 from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.service.queries import Queries
-from tests.lab.daemon import PrivateLibvirtd, wait_until
+from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import MIB, begin_backup, paused_domain, state
 from tests.lab.guests import BOOTS_WITHIN, running_guest, start_guest
 from tests.lab.migration import Migration, destination
+from tests.support.waiting import wait_until
 
 __all__ = ["destination"]
 

@@ -15,7 +15,7 @@ from typing import cast
 import libvirt
 import pytest
 
-from tests.lab.daemon import PrivateLibvirtd, wait_until
+from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import (
     HOSTILE_NAMES,
     crowd,
@@ -24,6 +24,7 @@ from tests.lab.domains import (
     state,
     statistics,
 )
+from tests.support.waiting import wait_until
 
 Guests = dict[str, libvirt.virDomain]
 

@@ -11,9 +11,10 @@ import libvirt
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.lab.daemon import PrivateLibvirtd, wait_until
+from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.exporter import EVERYTHING, Exporter, Series
 from tests.lab.prometheus import Prometheus, prometheus, text_only
+from tests.support.waiting import wait_until
 
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"

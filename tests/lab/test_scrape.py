@@ -15,7 +15,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 
 from libvirt_exporter.catalogue import WITHHELD
 from tests.lab import circumstances, expectation
-from tests.lab.daemon import PrivateLibvirtd, wait_until
+from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import (
     HOSTILE_NAMES,
     MIB,
@@ -27,6 +27,7 @@ from tests.lab.domains import (
     statistics,
 )
 from tests.lab.exporter import EVERYTHING, Exporter, Series, series
+from tests.support.waiting import wait_until
 
 ROUNDS: Final = 20
 """Scrapes within which every figure must once be right while it stands still."""

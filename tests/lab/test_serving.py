@@ -16,9 +16,10 @@ from typing import Any, Final, cast
 import libvirt
 import pytest
 
-from tests.lab.daemon import PrivateLibvirtd, wait_until
+from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import crowd, paused_domain, shutoff_domain
 from tests.lab.exporter import Call, Exporter, Series, series
+from tests.support.waiting import wait_until
 
 FEW: Final = {"groups": {"include": ["state", "info", "metadata", "interface"]}}
 DESCRIBED: Final = {"fields": {"include": ["libvirt_domain_description_info"]}}

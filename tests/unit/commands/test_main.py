@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -30,8 +29,7 @@ from libvirt_exporter import __version__
 from libvirt_exporter.catalogue import METRICS
 from libvirt_exporter.commands import main as cli
 from libvirt_exporter.config import FLAGS
-
-T = TypeVar("T")
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 DEMO = f"test://{quote(str(ROOT))}/deploy/demo/node.xml"
@@ -73,7 +71,7 @@ class Server:
         def found() -> str:
             return next((line["msg"] for line in self.lines()[after:] if text in line["msg"]), "")
 
-        return eventually(found)
+        return wait_until(found, f"the message {text!r}")
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """The answer to a request."""
@@ -84,15 +82,6 @@ class Server:
         started = time.monotonic()
         self.process.send_signal(number)
         return self.process.wait(10), time.monotonic() - started
-
-
-def eventually(condition: Callable[[], T], seconds: float = 30.0) -> T:
-    """The first true value of the condition."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-    return value
 
 
 @pytest.fixture
@@ -158,7 +147,7 @@ def test_ready_after_the_first_sample_without_a_scrape(start: Callable[..., Serv
     """The exporter samples once by itself; then it is ready."""
     server = start(f"--libvirt.uri={DEMO}")
 
-    eventually(lambda: server.get("/-/ready").status_code == 200)
+    wait_until(lambda: server.get("/-/ready").status_code == 200, "it is ready")
 
 
 def test_page_lists_the_vms(start: Callable[..., Server]) -> None:
@@ -237,7 +226,7 @@ def test_signal_before_it_is_ready_ends_it_with_success(number: signal.Signals) 
         env=ENVIRONMENT,
         stderr=subprocess.PIPE,
     )
-    eventually(lambda: begun(process.pid))
+    wait_until(lambda: begun(process.pid), "it has begun to start")
 
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
@@ -250,7 +239,7 @@ def test_reload_before_it_is_ready_ends_nothing(start: Callable[..., Server]) ->
     """A SIGHUP during the start waits until it is understood; later ones are not held back."""
 
     def hang_up(process: int) -> None:
-        eventually(lambda: begun(process))
+        wait_until(lambda: begun(process), "it has begun to start")
         os.kill(process, signal.SIGHUP)
 
     server = start(f"--libvirt.uri={DEMO}", started=hang_up)
@@ -355,7 +344,7 @@ def test_reload_changes_the_log_level(start: Callable[..., Server], tmp_path: Pa
     assert not accesses()
     server.get("/-/healthy")
 
-    eventually(accesses)
+    wait_until(accesses, "the accesses are logged")
 
 
 def test_libvirt_away_is_served_as_down(start: Callable[..., Server]) -> None:
@@ -433,12 +422,12 @@ def test_counts_of_events_outlive_the_exporter(
     first, second = tmp_path / "first", tmp_path / "second"
     file.write_text(f"events: {{state_directory: {first}}}")
     server = start("--config.file", file, "--libvirt.uri", DEMO)
-    eventually(lambda: 'action="pause"' in server.get("/metrics").text)
+    wait_until(lambda: 'action="pause"' in server.get("/metrics").text, "the event is counted")
     file.write_text(f"events: {{state_directory: {second}}}")
     server.process.send_signal(signal.SIGHUP)
     server.logged("configuration reloaded")
-    eventually(lambda: first.is_dir() and any(first.glob("*.json")))
-    eventually(lambda: 'action="pause"' in server.get("/metrics").text)
+    wait_until(lambda: first.is_dir() and any(first.glob("*.json")), "the counts are saved")
+    wait_until(lambda: 'action="pause"' in server.get("/metrics").text, "the event is counted")
     status, seconds = server.stop()
 
     assert (status, seconds < 2) == (0, True)

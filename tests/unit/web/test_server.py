@@ -31,11 +31,6 @@ from libvirt_exporter.web.server import ListenError, listen, serve, urls
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class FakeService:
     """Gives `body`; scrapes for the domain "slow" never end."""
 

@@ -33,16 +33,11 @@ from libvirt_exporter.hypervisor.connection.session import (
     open_read_only,
 )
 from tests.support.fake_libvirt import FakeHost, libvirt_error
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
 URI = "qemu:///system"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run the coroutines under asyncio."""
-    return "asyncio"
 
 
 def soon(seconds: float = 20.0) -> Deadline:
@@ -52,14 +47,6 @@ def soon(seconds: float = 20.0) -> Deadline:
 
 def hypervisor_type(session: Session) -> str:
     return session.conn.getType()
-
-
-async def eventually(condition: Any) -> None:
-    """Wait until `condition()` holds; fails after twenty seconds."""
-    deadline = soon()
-    while not condition():
-        assert deadline.rest > 0
-        await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +221,7 @@ async def test_a_deadline_that_is_put_off_is_followed_by_who_already_waits() -> 
 
     deadline = soon(0.5)
     waiting = asyncio.create_task(connections.ask("state", "block", block, deadline))
-    await eventually(begun.is_set)
+    await eventually(begun.is_set, "the call has begun")
     deadline.put_off(soon().at)
     deadline.put_off(0.0)
     await asyncio.sleep(0.6)
@@ -256,7 +243,7 @@ async def test_a_stuck_call_costs_its_connection_only() -> None:
     stuck_connection = fake.connections[0]
     assert not stuck_connection.closed
     gate.set()
-    await eventually(lambda: connections.stuck == 0)
+    await eventually(lambda: connections.stuck == 0, "no call is stuck")
     assert stuck_connection.closed
 
 
@@ -266,7 +253,7 @@ async def test_a_frozen_daemon_gets_one_attempt_for_each_lane() -> None:
     fake.thawed.clear()
     connections = Connections(URI, Unobserved(), fake.connect)
     connections.lane("state").call("getType", hypervisor_type)
-    await eventually(lambda: fake.attempts > 0)
+    await eventually(lambda: fake.attempts > 0, "an attempt to connect")
     for _ in range(5):
         with pytest.raises(NoAnswerError):
             await connections.ask("state", "getType", hypervisor_type, soon(0.02))
@@ -290,7 +277,7 @@ async def test_callbacks_and_handles_are_let_go_before_the_connection_is_closed(
 
     session = await connections.ask("events", "fill", fill, soon())
     connections.close()
-    await eventually(lambda: fake.connections[0].closed)
+    await eventually(lambda: fake.connections[0].closed, "the connection is closed")
     assert fake.connections[0].callbacks == {}
     assert fake.connections[0].close_callback is None
     assert session.handles == {}

@@ -19,12 +19,6 @@ SOURCE_ROOT = Path(libvirt_exporter.__file__).parents[1]
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run the coroutines under asyncio."""
-    return "asyncio"
-
-
 def nothing() -> None:
     """For threads whose end does not matter."""
 

@@ -24,12 +24,6 @@ LONG = 10.0
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """Run the coroutines under asyncio."""
-    return "asyncio"
-
-
-@pytest.fixture
 async def gate() -> AsyncIterator[threading.Event]:
     """What blocks every visit until it is set."""
     gate = threading.Event()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,16 +21,11 @@ from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.patterns.labels import compile_label
 from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
+from tests.support.waiting import eventually, wait_until
 
 pytestmark = pytest.mark.anyio
 
 STATE = SampleRequest(frozenset({"state"}))
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run the coroutines under asyncio."""
-    return "asyncio"
 
 
 @asynccontextmanager
@@ -55,20 +49,6 @@ def names(fake: FakeHost) -> dict[str, str]:
 
 async def settle(inventory: Inventory, fake: FakeHost) -> None:
     await inventory.settled(fake.domains, asyncio.get_running_loop().time() + 5)
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 async def test_each_domain_is_read_once() -> None:
@@ -308,10 +288,10 @@ async def test_nobody_waits_for_xml_that_may_not_be_asked_for() -> None:
     inventory = Inventory(connections)
     task = asyncio.create_task(inventory.run())
     inventory.reconcile(names(fake))
-    await eventually(lambda: not inventory.unread)
+    await eventually(lambda: not inventory.unread, "all XML has been read")
     assert fake[0].xml_reads == 0
     gate.set()
-    await eventually(lambda: inventory.get(fake[0].uuid) is not None)
+    await eventually(lambda: inventory.get(fake[0].uuid) is not None, "the domain is known")
     task.cancel()
     connections.close()
 
@@ -344,7 +324,7 @@ async def test_the_slow_timer_reads_without_any_event() -> None:
     """What no event tells is known after the refresh time."""
     fake = FakeHost(1)
     async with inventory_of(fake, refresh=0.01):
-        await eventually(lambda: fake[0].xml_reads >= 2)
+        await eventually(lambda: fake[0].xml_reads >= 2, "the XML is read again")
 
 
 @pytest.mark.parametrize(
@@ -366,11 +346,14 @@ def test_events_that_change_the_xml_have_it_read(event_id: int, details: tuple[o
     fake = FakeHost(2)
     host = Host(HostSettings(uri="qemu:///system"), connect=fake.connect)
     host.start()
-    wait_until(lambda: host.events_connected)
+    wait_until(lambda: host.events_connected, "events are followed")
     host.sample(STATE, 5).result(10)
-    wait_until(lambda: all(domain.xml_reads == 1 for domain in fake.domains.values()))
+    wait_until(
+        lambda: all(domain.xml_reads == 1 for domain in fake.domains.values()),
+        "each XML is read once",
+    )
     fake.emit(fake[0], event_id, *details)
-    wait_until(lambda: fake[0].xml_reads == 2)
+    wait_until(lambda: fake[0].xml_reads == 2, "the XML is read again")
     host.close()
 
 
@@ -379,11 +362,11 @@ def test_missed_events_are_made_good_after_a_reconnect() -> None:
     fake = FakeHost(1)
     host = Host(HostSettings(uri="qemu:///system"), connect=fake.connect)
     host.start()
-    wait_until(lambda: host.events_connected)
+    wait_until(lambda: host.events_connected, "events are followed")
     host.sample(STATE, 5).result(10)
-    wait_until(lambda: fake[0].xml_reads == 1)
+    wait_until(lambda: fake[0].xml_reads == 1, "the XML is read")
     fake.drop_connections()
-    wait_until(lambda: fake[0].xml_reads > 1)
+    wait_until(lambda: fake[0].xml_reads > 1, "the XML is read again")
     host.close()
 
 
@@ -392,12 +375,12 @@ def test_a_domain_that_appears_is_known_in_the_next_sample() -> None:
     fake = FakeHost(1)
     host = Host(HostSettings(uri="qemu:///system"), connect=fake.connect)
     host.start()
-    wait_until(lambda: host.events_connected)
+    wait_until(lambda: host.events_connected, "events are followed")
     host.sample(STATE, 5).result(10)
     added = FakeDomain(7)
     fake.add(added)
     fake.emit(added, 0, libvirt.VIR_DOMAIN_EVENT_DEFINED, 0)
-    wait_until(lambda: added.xml_reads == 1)
+    wait_until(lambda: added.xml_reads == 1, "the XML is read")
     sample = host.sample(STATE, 5).result(10)
     host.close()
     assert {domain.name: domain.info is not None for domain in sample.domains}["vm7"]
@@ -417,7 +400,7 @@ def test_a_real_metadata_event_changes_the_info() -> None:
         return info.title if info else ""
 
     try:
-        wait_until(lambda: title() == "renamed by a test")
+        wait_until(lambda: title() == "renamed by a test", "the new title is known")
     finally:
         domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE, None, None, None, 0)
         host.close()

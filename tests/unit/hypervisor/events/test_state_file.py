@@ -29,12 +29,6 @@ HISTORY = DomainHistory("wéb", counts={"watchdog.pause": 3}, last={"watchdog": 
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """Run the coroutines under asyncio."""
-    return "asyncio"
-
-
-@pytest.fixture
 def file(tmp_path: Path) -> StateFile:
     """A file with a history in a directory of its own."""
     file = StateFile(str(tmp_path / "state"), URI)

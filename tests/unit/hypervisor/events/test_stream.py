@@ -24,6 +24,7 @@ from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import HostSample, Stats
 from tests.support.fake_libvirt import FakeConnection, FakeDomain, FakeHost, libvirt_error
+from tests.support.waiting import wait_until
 
 STATE = SampleRequest(frozenset({"state"}))
 WATCHDOG = libvirt.VIR_DOMAIN_EVENT_ID_WATCHDOG
@@ -46,14 +47,6 @@ class Recorder(Unobserved):
         self.dropped += count
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until `condition()` holds."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @contextlib.contextmanager
 def host_of(
     fake: FakeHost,
@@ -69,7 +62,7 @@ def host_of(
     host = Host(settings, observer=observer, connect=fake.connect, on_event=on_event)
     host.start()
     try:
-        wait_until(lambda: host.events_connected)
+        wait_until(lambda: host.events_connected, "events are followed")
         yield host
     finally:
         host.close()
@@ -221,7 +214,7 @@ def test_a_host_that_gives_no_events_is_tried_again(monkeypatch: pytest.MonkeyPa
         assert "event.watchdog.pause" not in stats_of(host, fake[0].uuid)
         assert not host.events_connected
         allowed.set()
-        wait_until(lambda: host.events_connected)
+        wait_until(lambda: host.events_connected, "events are followed")
         assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == 0
     finally:
         host.close()
@@ -330,7 +323,7 @@ def test_a_blocked_consumer_drops_events_and_never_holds_up_libvirt(
         released.set()
         assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == QUEUE_LIMIT
         # What was dropped may have told of a change.
-        wait_until(lambda: fake[0].xml_reads > reads)
+        wait_until(lambda: fake[0].xml_reads > reads, "the XML is read again")
         fake.emit(fake[0], WATCHDOG, 1)
         assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == QUEUE_LIMIT + 1
     assert observer.dropped == 123
@@ -342,7 +335,7 @@ def test_real_events_of_the_test_driver_are_all_counted() -> None:
     host = Host(HostSettings(uri="test:///default"))
     host.start()
     try:
-        wait_until(lambda: host.events_connected)
+        wait_until(lambda: host.events_connected, "events are followed")
         domain = libvirt.open("test:///default").lookupByName("test")
         uuid = domain.UUIDString()
         before = stats_of(host, uuid)
@@ -355,7 +348,7 @@ def test_real_events_of_the_test_driver_are_all_counted() -> None:
             after = stats_of(host, uuid)
             return tuple(int(after.get(key, 0)) - int(before.get(key, 0)) for key in keys)
 
-        wait_until(lambda: counted() == (500, 500))
+        wait_until(lambda: counted() == (500, 500), "all events are counted")
         after = stats_of(host, uuid)
         assert abs(time.time_ns() - int(after["event.last.resumed"])) < PATIENCE * 1e9
         assert after["state.change.time"] == after["event.last.resumed"]
@@ -369,7 +362,7 @@ def test_whoever_waits_is_told_after_each_batch() -> None:
     told: list[str] = []
     with host_of(fake, on_event=lambda: told.append(threading.current_thread().name)) as host:
         fake.emit(fake[0], WATCHDOG, 1)
-        wait_until(lambda: bool(told))
+        wait_until(lambda: bool(told), "the observer is told")
         assert set(told) == {"host-default"}
         assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == 1
 
@@ -385,15 +378,18 @@ def test_after_a_reconnect_nothing_is_counted_twice() -> None:
         fake.emit(fake[0], WATCHDOG, 1)
         take(host)
         (old,) = (connection for connection in fake.connections if connection.callbacks)
-        wait_until(lambda: fake[0].xml_reads > 0)
+        wait_until(lambda: fake[0].xml_reads > 0, "the XML is read")
         time.sleep(0.05)
         reads = fake[0].xml_reads
         fake.drop_connections()
-        wait_until(lambda: host.events_connected and any(c.callbacks for c in fake.connections))
+        wait_until(
+            lambda: host.events_connected and any(c.callbacks for c in fake.connections),
+            "events are followed",
+        )
         assert (old.callbacks, old.close_callback) == ({}, None)
         fake.emit(fake[0], WATCHDOG, 1)
         assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == 2
-        wait_until(lambda: fake[0].xml_reads > reads)
+        wait_until(lambda: fake[0].xml_reads > reads, "the XML is read again")
     assert observer.received["watchdog"] == 2
 
 
@@ -412,8 +408,11 @@ def test_a_connection_that_a_call_finds_dead_is_not_waited_upon(
 
     monkeypatch.setattr(FakeConnection, "getVersion", die_once)
     with host_of(fake) as host:
-        wait_until(lambda: any(known.alive and known.callbacks for known in fake.connections))
-        wait_until(lambda: host.events_connected)
+        wait_until(
+            lambda: any(known.alive and known.callbacks for known in fake.connections),
+            "events are registered for",
+        )
+        wait_until(lambda: host.events_connected, "events are followed")
         fake.emit(fake[0], WATCHDOG, 1)
         assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == 1
 
@@ -424,13 +423,13 @@ def test_the_stream_tells_whether_it_is_connected() -> None:
     with host_of(fake) as host:
         fake.refusal = libvirt_error(libvirt.VIR_ERR_NO_CONNECT)
         fake.drop_connections()
-        wait_until(lambda: not host.events_connected)
+        wait_until(lambda: not host.events_connected, "the stream is down")
         age = host.events_alive_age
         time.sleep(0.1)
         assert host.events_alive_age >= age + 0.1
         fake.refusal = None
         take(host)
-        wait_until(lambda: host.events_connected)
+        wait_until(lambda: host.events_connected, "events are followed")
 
 
 def test_the_stream_proves_to_be_alive_on_libvirts_own_loop(
@@ -442,9 +441,9 @@ def test_the_stream_proves_to_be_alive_on_libvirts_own_loop(
     with host_of(fake) as host:
         (connection,) = (item for item in fake.connections if item.callbacks)
         time.sleep(0.5)
-        wait_until(lambda: host.events_alive_age < 0.4)
+        wait_until(lambda: host.events_alive_age < 0.4, "a sign of life")
         connection.alive = False
-        wait_until(lambda: host.events_alive_age > 0.6)
+        wait_until(lambda: host.events_alive_age > 0.6, "no sign of life")
 
 
 def test_the_timer_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -465,9 +464,9 @@ def test_the_timer_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(libvirt, "virEventRemoveTimeout", removing)
     fake = FakeHost(1)
     with host_of(fake):
-        wait_until(lambda: bool(added))
+        wait_until(lambda: bool(added), "a timer is added")
     # A host of another test may be ending at the same time.
-    wait_until(lambda: {*added} <= {*removed})
+    wait_until(lambda: {*added} <= {*removed}, "all timers are removed")
 
 
 def test_a_domain_that_is_gone_is_told_of_with_its_end() -> None:
@@ -497,7 +496,7 @@ def test_a_domain_that_comes_while_another_is_locked_keeps_its_counts() -> None:
                 sample = take(host)
                 assert sample.up
                 assert sample.vanished == ()
-        wait_until(lambda: host.stuck_calls == 0)
+        wait_until(lambda: host.stuck_calls == 0, "no call is stuck")
         assert stats_of(host, late.uuid)["event.watchdog.pause"] == 1
 
 
@@ -508,7 +507,10 @@ def test_counts_outlive_the_host(tmp_path: Path) -> None:
         with host_of(fake, state_directory=str(tmp_path)) as host:
             fake.emit(fake[0], WATCHDOG, 1)
             assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == expected
-        wait_until(lambda: any(path.suffix == ".json" for path in tmp_path.iterdir()))
+        wait_until(
+            lambda: any(path.suffix == ".json" for path in tmp_path.iterdir()),
+            "the counts are saved",
+        )
     with host_of(fake) as host:
         assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == 0
 
@@ -531,7 +533,9 @@ def test_no_count_is_shown_before_the_earlier_ones_are_known(
     try:
         assert "event.watchdog.pause" not in stats_of(host, fake[0].uuid)
         answers.set()
-        wait_until(lambda: "event.watchdog.pause" in stats_of(host, fake[0].uuid))
+        wait_until(
+            lambda: "event.watchdog.pause" in stats_of(host, fake[0].uuid), "the event is counted"
+        )
     finally:
         host.close()
 

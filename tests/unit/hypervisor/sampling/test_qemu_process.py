@@ -16,17 +16,11 @@ import pytest
 from libvirt_exporter.hypervisor.sampling import qemu_process
 from libvirt_exporter.hypervisor.sampling.qemu_process import APART, Halted, QemuProcesses, is_local
 from tests.faults.fake_qemu import WAITS, Machine
-from tests.lab.daemon import wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
 PATIENCE = 5.0
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run the coroutines under asyncio."""
-    return "asyncio"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import replace
@@ -34,6 +34,7 @@ from libvirt_exporter.model import DomainSample, HostSample, Stats
 from libvirt_exporter.patterns.labels import compile_label
 from tests.faults.fake_qemu import WAITS, Machine
 from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
+from tests.support.waiting import wait_until
 
 DEFAULT = frozenset({"state", "cpu-total", "balloon", "vcpu", "interface", "block", "iothread"})
 MONITOR = DEFAULT - {"state", "interface"}
@@ -87,13 +88,6 @@ def failed_groups(sample: HostSample) -> set[str]:
 
 def incomplete(sample: HostSample) -> set[str]:
     return {domain.name for domain in sample.domains if domain.missing_groups}
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class Recorder(Unobserved):
@@ -164,7 +158,7 @@ def test_the_hypervisor_version_is_known_soon_and_holds_nobody_up() -> None:
     with host_of(fake) as host:
         first = take(host).host
         known.set()
-        wait_until(lambda: take(host).host != first)
+        wait_until(lambda: take(host).host != first, "the version is known")
         then = take(host).host
     assert first is not None
     assert then is not None
@@ -277,7 +271,7 @@ def test_a_new_domain_whose_xml_is_not_to_be_had_is_waited_for_once_and_not_long
         assert seconds < TIMEOUT * 0.6
         assert by_name(sample)["vm9"].info is None
         assert incomplete(sample) == set()
-        wait_until(lambda: host.stuck_calls == 1)
+        wait_until(lambda: host.stuck_calls == 1, "one call is stuck")
         assert median(timed_take(host)[1] for _ in range(3)) < SLACK
         late.readable.set()
 
@@ -353,7 +347,7 @@ def test_requests_that_overlap_share_one_sample() -> None:
         fake.calls.clear()
         with fake[0].hung():
             futures = [host.sample(SampleRequest(DEFAULT), TIMEOUT) for _ in range(100)]
-            wait_until(lambda: recorder.shared == 99)
+            wait_until(lambda: recorder.shared == 99, "99 requests share a sample")
         samples = [future.result(5) for future in futures]
     assert [call for call, _, _ in fake.calls].count("getAllDomainStats") == 1
     assert len({sample.timestamp for sample in samples}) == 1
@@ -370,7 +364,7 @@ def test_a_narrower_request_shares_and_a_wider_one_waits_for_its_own() -> None:
             first = host.sample(SampleRequest(frozenset({"block"})), TIMEOUT)
             narrower = host.sample(SampleRequest(frozenset({"state"})), TIMEOUT)
             wider = host.sample(SampleRequest(DEFAULT), TIMEOUT)
-            wait_until(lambda: recorder.shared == 1)
+            wait_until(lambda: recorder.shared == 1, "one request shares a sample")
         samples = [future.result(5) for future in (first, narrower, wider)]
     assert samples[0].timestamp == samples[1].timestamp < samples[2].timestamp
     assert incomplete(samples[2]) == set()
@@ -454,7 +448,7 @@ def test_a_domain_that_answers_again_is_whole_in_the_next_sample(
         with fake[1].hung():
             for _ in range(3):
                 take(host)
-        wait_until(lambda: host.stuck_calls == 0)
+        wait_until(lambda: host.stuck_calls == 0, "no call is stuck")
         assert incomplete(take(host)) == set()
         assert host.stuck_domains == {}
     lines = [record.getMessage() for record in caplog.records if "vm1" in record.getMessage()]
@@ -479,7 +473,7 @@ def test_a_domain_that_answers_while_it_counts_as_stuck_is_stuck_no_longer() -> 
         take(host)
         with domain.hung():
             take(host)
-        wait_until(lambda: host.stuck_calls == 0)
+        wait_until(lambda: host.stuck_calls == 0, "no call is stuck")
         domain.lags = True
         sample = take(host)
         assert incomplete(sample) == set()
@@ -496,7 +490,7 @@ def test_a_domain_that_goes_on_during_a_sample_is_whole_in_it() -> None:
         def statistics(self, groups: set[str], flags: int) -> dict[str, Any]:
             if "block" in groups and (sleeper := self.sleeper) is not None:
                 sleeper.answers.set()
-                wait_until(lambda: sleeper.job_since is None)
+                wait_until(lambda: sleeper.job_since is None, "the job is over")
             return super().statistics(groups, flags)
 
     fake = FakeHost(2)
@@ -530,7 +524,7 @@ def test_however_many_hang_no_more_calls_get_stuck_than_allowed() -> None:
             )
         assert "block" in failed_groups(sample)
         hung.close()
-        wait_until(lambda: host.stuck_calls == 0)
+        wait_until(lambda: host.stuck_calls == 0, "no call is stuck")
         assert incomplete(take(host)) == set()
 
 
@@ -542,7 +536,7 @@ def test_what_others_have_under_way_counts_towards_the_calls_that_may_get_stuck(
         fake[0].readable.clear()
         hung.callback(fake[0].readable.set)
         fake.emit(fake[0], libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, 0, "uri")
-        wait_until(lambda: fake[0].xml_waiters == 1)
+        wait_until(lambda: fake[0].xml_waiters == 1, "somebody waits for the XML")
         for domain in fake.domains.values():
             hung.enter_context(domain.hung())
         end = time.monotonic() + inventory.PATIENCE + SLACK
@@ -551,7 +545,7 @@ def test_what_others_have_under_way_counts_towards_the_calls_that_may_get_stuck(
             assert host.stuck_calls <= 3
         assert host.stuck_calls == 3
         hung.close()
-        wait_until(lambda: host.stuck_calls == 0)
+        wait_until(lambda: host.stuck_calls == 0, "no call is stuck")
         assert incomplete(take(host)) == set()
 
 
@@ -567,7 +561,10 @@ def test_a_sample_after_healing_waits_for_the_calls_that_are_coming_back() -> No
         for domain in fake.domains.values():
             domain.late = 0.05
         hung.close()
-        wait_until(lambda: all(domain.job_since is None for domain in fake.domains.values()))
+        wait_until(
+            lambda: all(domain.job_since is None for domain in fake.domains.values()),
+            "all jobs are over",
+        )
         assert incomplete(take(host)) == set()
 
 
@@ -696,7 +693,7 @@ def test_a_qemu_that_waits_for_a_moment_is_asked_a_little_later(
         waiting = machine.start("vm0", WAITS)
         contacts = [fake[number].monitor_contacts for number in range(4)]
         future = host.sample(SampleRequest(DEFAULT), 2 * TIMEOUT)
-        wait_until(lambda: fake[3].monitor_contacts > contacts[3])
+        wait_until(lambda: fake[3].monitor_contacts > contacts[3], "its monitor is asked again")
         assert fake[0].monitor_contacts == contacts[0]
         machine.release()
         machine.processes[waiting].wait(10)
@@ -840,7 +837,7 @@ def test_a_domain_being_destroyed_holds_up_nobody_else() -> None:
                 assert sample.up
                 assert incomplete(sample) == {"vm2"}
             assert host.stuck_calls <= 3
-        wait_until(lambda: host.stuck_calls == 0)
+        wait_until(lambda: host.stuck_calls == 0, "no call is stuck")
         assert incomplete(take(host)) == set()
 
 
@@ -856,7 +853,7 @@ def test_domains_beyond_what_may_get_stuck_stay_listed() -> None:
             assert set(by_name(sample)) == {f"vm{number}" for number in range(8)}
             assert host.stuck_calls <= 1 + 3  # the listing, and one for each that was found out
         locked.close()
-        wait_until(lambda: host.stuck_calls == 0)
+        wait_until(lambda: host.stuck_calls == 0, "no call is stuck")
         assert incomplete(take(host)) == set()
 
 
@@ -888,7 +885,7 @@ def test_a_refused_connection_is_a_sample_that_says_so(
         assert sample.domains == ()
         assert failed_groups(sample) == DEFAULT
         fake.refusal = None
-        wait_until(lambda: take(host).up)
+        wait_until(lambda: take(host).up, "libvirt is up")
     assert (recorder.lost, recorder.regained) == (1, 1)
     (warning,) = (record.getMessage() for record in caplog.records)
     away = "libvirt at qemu:///system does not answer: cannot connect: Connection refused."
@@ -928,7 +925,7 @@ def test_a_frozen_daemon_is_answered_for_in_time_and_piles_nothing_up() -> None:
             assert max(threads.values()) <= 2, threads
         assert median(durations) < 0.3 + SLACK
         fake.thawed.set()
-        wait_until(lambda: incomplete(take(host)) == set() and take(host).up)
+        wait_until(lambda: incomplete(take(host)) == set() and take(host).up, "the sample is whole")
 
 
 def test_the_first_request_after_a_thaw_gets_a_sample_of_its_own() -> None:
@@ -952,7 +949,7 @@ def test_close_does_not_wait_for_what_is_stuck() -> None:
             take(host)
             with fake[0].hung():
                 waiting = host.sample(SampleRequest(DEFAULT), 30)
-                wait_until(lambda: fake[0].job_since is not None)
+                wait_until(lambda: fake[0].job_since is not None, "the domain has a job")
                 started = time.monotonic()
                 host.close()
                 seconds = time.monotonic() - started
@@ -970,7 +967,7 @@ def test_close_ends_a_sample_that_is_being_taken(caplog: pytest.LogCaptureFixtur
         take(host)
         with fake[0].hung():
             host.sample(SampleRequest(DEFAULT), 30)
-            wait_until(lambda: fake[0].job_since is not None)
+            wait_until(lambda: fake[0].job_since is not None, "the domain has a job")
     del host
     gc.collect()
     assert "destroyed" not in caplog.text

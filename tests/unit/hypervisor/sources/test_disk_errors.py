@@ -22,12 +22,6 @@ pytestmark = pytest.mark.anyio
 RUNNING, IO_ERROR = (1, 1), (3, 5)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run the coroutines under asyncio."""
-    return "asyncio"
-
-
 class Case:
     """A lane over a fake host, and what it is told from elsewhere."""
 

@@ -29,12 +29,6 @@ from tests.support.fake_libvirt import FakeConnection, FakeHost, libvirt_error
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run the coroutines under asyncio."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that hangs is given up soon."""

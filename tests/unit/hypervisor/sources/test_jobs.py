@@ -30,12 +30,6 @@ COPY = {"type": 2, "bandwidth": 0, "cur": 10, "end": 20}
 RUNNING = (1, 1)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run the coroutines under asyncio."""
-    return "asyncio"
-
-
 class Clock:
     """The time as the lane sees it."""
 

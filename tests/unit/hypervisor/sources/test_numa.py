@@ -32,12 +32,6 @@ FOUR_CPUS = """
 TWO_NODES = (NumaCell(0, (0, 1)), NumaCell(7, (2, 3, 4)))
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run the coroutines under asyncio."""
-    return "asyncio"
-
-
 class Libvirt:
     """A daemon of a machine with two nodes; its connections and domains are itself."""
 

@@ -19,7 +19,7 @@ from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcess, QemuP
 from libvirt_exporter.hypervisor.sources.process_stats import OLDEST, ProcessStats
 from libvirt_exporter.model import DomainInfo, OvirtInfo, Stats
 from tests.faults.fake_qemu import RUNS, Machine
-from tests.lab.daemon import wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -34,12 +34,6 @@ FROM_SNAPSHOT = (RUNNING, libvirt.VIR_DOMAIN_RUNNING_FROM_SNAPSHOT)
 PR_SET_THP_DISABLE = 41
 """prctl(2)."""
 UNPAUSED = (RUNNING, libvirt.VIR_DOMAIN_RUNNING_UNPAUSED)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run the coroutines under asyncio."""
-    return "asyncio"
 
 
 @pytest.fixture
