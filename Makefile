@@ -28,7 +28,7 @@ docs: ## write the generated documentation anew
 	$(bin)/python docs/build.py
 
 dashboards: ## write the Grafana dashboards anew
-	$(bin)/python dashboards/build.py
+	$(bin)/python -m dashboards.build
 
 bench: ## cost of a scrape, beside a raw bulk call
 	$(bin)/python -m tests.bench

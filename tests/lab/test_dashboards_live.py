@@ -16,7 +16,7 @@ from urllib.parse import quote
 import libvirt
 import pytest
 
-from dashboards import build
+from dashboards import build, vms
 from libvirt_exporter.model import STATES
 from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import MIB, begin_backup, paused_domain
@@ -146,7 +146,7 @@ def test_state_timeline_tells_each_vm_state(grafana: Grafana) -> None:
     """The number of the state is the VM's, one series each."""
     found = [
         (series["metric"]["domain"], STATES[int(series["value"][1])])
-        for series in grafana.query(build.state_number())
+        for series in grafana.query(vms.state_number())
     ]
 
     assert len(found) == len(dict(found))
