@@ -53,13 +53,6 @@ class Exporter:
         self._render = ThreadPoolExecutor(1, "render")
         self._queries = Queries(self._active.terms, sample=self.sample, thread=self._render)
         self._host = self._start_host()
-        telemetry.watch_stuck(
-            calls=lambda: self._host.stuck_calls, domains=lambda: len(self._host.stuck_domains)
-        )
-        telemetry.watch_events(
-            connected=lambda: self._host.events_connected,
-            alive_age=lambda: self._host.events_alive_age,
-        )
         self._bodies: dict[Hashable, asyncio.Task[Exposition]] = {}
         self._latest: HostSample | None = None
         self._latest_at = 0.0
@@ -71,7 +64,9 @@ class Exporter:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._queries.happened)
 
-        host = Host(self._active.host_settings(), observer=self._telemetry, on_event=happened)
+        figures = self._telemetry.of("")
+        host = Host(self._active.host_settings(), observer=figures, on_event=happened)
+        figures.watch(host)
         host.start()
         return host
 
