@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,82 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from libvirt_exporter.config import Config
 from libvirt_exporter.contract import (
-    Exposition,
     NotFoundError,
-    QueryAnswer,
     QueryRequest,
     RequestError,
-    ScrapeRequest,
     UnavailableError,
 )
-from libvirt_exporter.model import HostSample
-from libvirt_exporter.query.fields.field import VmField
-from libvirt_exporter.query.fields.table import FIELDS
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web.api import MAX_BODY
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.security.security import Security
+from tests.support.fake_service import FakeService, client
 
 VMS = "/api/v1/vms"
-SAMPLE = HostSample(timestamp=1.0, duration=0.0, up=True)
-
-
-class FakeService:
-    """Keeps the queries that it got, and answers them all alike."""
-
-    def __init__(self) -> None:
-        self.config = Config()
-        self.queries: list[QueryRequest] = []
-        self.failure: Exception | None = None
-        self.waiting = 0
-        self.ended: list[str] = []
-        self.arrived = asyncio.Event()
-        self.release = asyncio.Event()
-
-    async def query(self, request: QueryRequest) -> QueryAnswer:
-        self.queries.append(request)
-        if self.failure is not None:
-            raise self.failure
-        if request.wait:
-            self.waiting += 1
-            self.arrived.set()
-            try:
-                await self.release.wait()
-            except asyncio.CancelledError:
-                self.ended.append("cancelled")
-                raise
-            self.ended.append("released")
-        return QueryAnswer(body=b"{}", content_encoding="gzip" if request.gzip else "")
-
-    async def diagnostics(self, vm_id: str) -> QueryAnswer:
-        if self.failure is not None:
-            raise self.failure
-        return QueryAnswer(body=json.dumps({"asked": vm_id}).encode())
-
-    @property
-    def fields(self) -> Sequence[VmField]:
-        return FIELDS
-
-    async def scrape(self, request: ScrapeRequest) -> Exposition:
-        return Exposition(body=b"libvirt_up 1\n", content_type="text/plain")
-
-    async def overview(self) -> HostSample:
-        return SAMPLE
-
-    def ready(self) -> bool:
-        return True
-
-    async def reload(self) -> None:
-        raise NotImplementedError
-
-
-def client(service: FakeService, max_requests: int = 40) -> httpx.AsyncClient:
-    app = create_app(service, max_requests=max_requests)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    headers = {"Accept": "", "Accept-Encoding": ""}
-    return httpx.AsyncClient(transport=transport, base_url="http://exporter", headers=headers)
 
 
 def ask(service: FakeService, method: str, path: str, **more: Any) -> httpx.Response:

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
-from gzip import compress
 from html.parser import HTMLParser
 
 import httpx
@@ -19,88 +18,22 @@ from msgspec import structs
 from libvirt_exporter import __version__
 from libvirt_exporter.config import Config, ConfigError, Libvirt, Problem
 from libvirt_exporter.contract import (
-    Exposition,
-    QueryAnswer,
-    QueryRequest,
     RequestError,
     ScrapeRequest,
 )
 from libvirt_exporter.model import DomainInfo, DomainSample, GroupOutcome, HostInfo, HostSample
-from libvirt_exporter.query.fields.field import VmField
-from libvirt_exporter.render.exposition import OPENMETRICS, TEXT
+from libvirt_exporter.render.exposition import TEXT
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.pages import landing
+from tests.support.fake_service import FakeService, client
 
 PROMETHEUS_ACCEPT = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
     "application/openmetrics-text;version=0.0.1;q=0.5,"
     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 )
-
-EMPTY = HostSample(timestamp=1.0, duration=0.01, up=True)
-
-
-class FakeService:
-    """Answers from its attributes and keeps the requests that it got."""
-
-    def __init__(self, sample: HostSample = EMPTY) -> None:
-        self.sample = sample
-        self.requests: list[ScrapeRequest] = []
-        self.failure: Exception | None = None
-        self.scraping = asyncio.Event()
-        self.release: asyncio.Event | None = None
-        self.is_ready = True
-        self.reloads = 0
-        self.config = Config()
-
-    async def scrape(self, request: ScrapeRequest) -> Exposition:
-        self.requests.append(request)
-        self.scraping.set()
-        if self.failure:
-            raise self.failure
-        if self.release:
-            await self.release.wait()
-        text = b"libvirt_up 1\n"
-        return Exposition(
-            body=compress(text) if request.gzip else text,
-            content_type=OPENMETRICS if request.openmetrics else TEXT,
-            content_encoding="gzip" if request.gzip else "",
-        )
-
-    async def query(self, request: QueryRequest) -> QueryAnswer:
-        raise NotImplementedError
-
-    async def diagnostics(self, vm_id: str) -> QueryAnswer:
-        raise NotImplementedError
-
-    @property
-    def fields(self) -> Sequence[VmField]:
-        return ()
-
-    async def overview(self) -> HostSample:
-        return self.sample
-
-    def ready(self) -> bool:
-        return self.is_ready
-
-    async def reload(self) -> None:
-        self.reloads += 1
-        if self.failure:
-            raise self.failure
-
-
-def client(
-    service: FakeService, *, max_requests: int = 40, telemetry: Telemetry | None = None
-) -> httpx.AsyncClient:
-    app = create_app(
-        service, telemetry_path="/metrics", max_requests=max_requests, telemetry=telemetry
-    )
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    # httpx adds Accept and Accept-Encoding of its own unless told otherwise.
-    headers = {"Accept": "", "Accept-Encoding": ""}
-    return httpx.AsyncClient(transport=transport, base_url="http://exporter", headers=headers)
 
 
 def ask(
@@ -275,10 +208,10 @@ def test_scrapes_over_the_limit_are_refused_at_once() -> None:
 
     async def run() -> None:
         service = FakeService()
-        service.release = asyncio.Event()
+        service.holds_scrapes = True
         async with client(service, max_requests=1) as session:
             running = asyncio.create_task(session.get("/metrics"))
-            await service.scraping.wait()
+            await service.arrived.wait()
             refused = await session.get("/metrics")
             assert refused.status_code == 503
             assert int(refused.headers["Retry-After"]) > 0
@@ -413,7 +346,10 @@ def test_request_is_counted_by_its_route_and_code(
 ) -> None:
     """What clients choose freely, as ids and wrong paths are, becomes no label."""
     telemetry = Telemetry(process=False)
-    ask(FakeService(), path, method, telemetry=telemetry)
+    service = FakeService()
+    if code == "500":
+        service.failure = RuntimeError("broken on purpose")
+    ask(service, path, method, telemetry=telemetry)
     assert requests(telemetry) == {(handler, code): 1}
 
 
@@ -427,11 +363,11 @@ def test_requests_under_way_and_refused_ones_are_seen_from_0_on() -> None:
 
     async def run() -> None:
         service = FakeService()
-        service.release = asyncio.Event()
+        service.holds_scrapes = True
         async with client(service, max_requests=1, telemetry=telemetry) as session:
             assert (figure("in_flight"), figure("total", code="503")) == (0, 0)
             running = asyncio.create_task(session.get("/metrics"))
-            await service.scraping.wait()
+            await service.arrived.wait()
             assert figure("in_flight") == 1
             await session.get("/metrics")
             assert (figure("in_flight"), figure("total", code="503")) == (1, 1)

@@ -10,7 +10,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -19,55 +19,13 @@ import yaml
 from starlette.types import ASGIApp
 
 from libvirt_exporter.commands import logs
-from libvirt_exporter.config import Config
-from libvirt_exporter.contract import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
-from libvirt_exporter.model import HostSample
-from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.web import server
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.server import ListenError, listen, serve, urls
+from tests.support.fake_service import FakeService
 
 pytestmark = pytest.mark.anyio
-
-
-class FakeService:
-    """Gives `body`; scrapes for the domain "slow" never end."""
-
-    def __init__(self) -> None:
-        self.body = b"libvirt_up 1\n"
-        self.delay = 0.0
-        self.slow = asyncio.Event()
-        self.failure: Exception | None = None
-        self.config = Config()
-
-    async def scrape(self, request: ScrapeRequest) -> Exposition:
-        if self.failure:
-            raise self.failure
-        if request.domains == ("slow",):
-            self.slow.set()
-            await asyncio.Event().wait()
-        await asyncio.sleep(self.delay)
-        return Exposition(body=self.body, content_type="text/plain; version=0.0.4; charset=utf-8")
-
-    async def query(self, request: QueryRequest) -> QueryAnswer:
-        raise NotImplementedError
-
-    async def diagnostics(self, vm_id: str) -> QueryAnswer:
-        raise NotImplementedError
-
-    @property
-    def fields(self) -> Sequence[VmField]:
-        return ()
-
-    async def overview(self) -> HostSample:
-        return HostSample(timestamp=1.0, duration=0.1, up=True)
-
-    def ready(self) -> bool:
-        return True
-
-    async def reload(self) -> None:
-        return
 
 
 class Running:
@@ -311,14 +269,19 @@ async def test_slow_scrapes_and_pauses_outlast_the_request_timeout(
     """Only an unfinished request is timed: the service may take longer, and so may a pause."""
     monkeypatch.setattr(server, "_REQUEST_TIMEOUT", 0.2)
     service = FakeService()
-    service.delay = 0.5
+    service.holds_scrapes = True
     async with running(service) as one:
         reader, writer = await one.connect()
         for _ in range(2):
             writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            await service.arrived.wait()
+            await asyncio.sleep(0.5)
+            service.release.set()
             async with asyncio.timeout(5):
                 assert (await reader.readline()).startswith(b"HTTP/1.1 200")
                 await reader.readuntil(service.body)
+            service.arrived.clear()
+            service.release.clear()
             await asyncio.sleep(0.4)
         writer.close()
 
@@ -346,12 +309,13 @@ async def test_client_that_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPa
 async def test_stop_with_stuck_requests_is_quick() -> None:
     """Running scrapes get 503, idle and half-open connections end, all within two seconds."""
     service = FakeService()
+    service.holds_scrapes = True
     async with running(service) as one:
         idle = await one.connect()
         half = await one.connect()
         half[1].write(b"GET /metr")
-        stuck = asyncio.create_task(scrape(one.base, path="/metrics?domain[]=slow"))
-        await service.slow.wait()
+        stuck = asyncio.create_task(scrape(one.base))
+        await service.arrived.wait()
         started = time.monotonic()
         one.stop.set()
         await one.ended

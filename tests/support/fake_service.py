@@ -1,0 +1,107 @@
+"""A service without libvirt, for what stands before it: routes, limits and the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from gzip import compress
+
+import httpx
+
+from libvirt_exporter.config import Config
+from libvirt_exporter.contract import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
+from libvirt_exporter.model import HostSample
+from libvirt_exporter.query.fields.field import VmField
+from libvirt_exporter.query.fields.table import FIELDS
+from libvirt_exporter.render.exposition import OPENMETRICS, TEXT
+from libvirt_exporter.service.telemetry import Telemetry
+from libvirt_exporter.web.app import create_app
+
+EMPTY = HostSample(timestamp=1.0, duration=0.01, up=True)
+
+
+class FakeService:
+    """Answers from its attributes and keeps the requests that it got."""
+
+    def __init__(self, sample: HostSample = EMPTY) -> None:
+        self.sample = sample
+        self.config = Config()
+        self.body = b"libvirt_up 1\n"
+        """The text of every exposition."""
+        self.failure: Exception | None = None
+        """Raised for every request."""
+        self.is_ready = True
+        self.holds_scrapes = False
+        """Whether scrapes, like queries that wait, wait for `release`."""
+        self.release = asyncio.Event()
+        self.arrived = asyncio.Event()
+        """Set by whoever begins to wait for `release`."""
+        self.waiting = 0
+        """How many have begun to wait."""
+        self.ended: list[str] = []
+        """How their waits ended, "released" or "cancelled"."""
+        self.requests: list[ScrapeRequest] = []
+        self.queries: list[QueryRequest] = []
+        self.reloads = 0
+
+    async def _wait(self) -> None:
+        self.waiting += 1
+        self.arrived.set()
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.ended.append("cancelled")
+            raise
+        self.ended.append("released")
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    async def scrape(self, request: ScrapeRequest) -> Exposition:
+        self.requests.append(request)
+        self._fail()
+        if self.holds_scrapes:
+            await self._wait()
+        return Exposition(
+            body=compress(self.body) if request.gzip else self.body,
+            content_type=OPENMETRICS if request.openmetrics else TEXT,
+            content_encoding="gzip" if request.gzip else "",
+        )
+
+    async def query(self, request: QueryRequest) -> QueryAnswer:
+        self.queries.append(request)
+        self._fail()
+        if request.wait:
+            await self._wait()
+        return QueryAnswer(body=b"{}", content_encoding="gzip" if request.gzip else "")
+
+    async def diagnostics(self, vm_id: str) -> QueryAnswer:
+        self._fail()
+        return QueryAnswer(body=json.dumps({"asked": vm_id}).encode())
+
+    @property
+    def fields(self) -> Sequence[VmField]:
+        return FIELDS
+
+    async def overview(self) -> HostSample:
+        return self.sample
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+    async def reload(self) -> None:
+        self.reloads += 1
+        self._fail()
+
+
+def client(
+    service: FakeService, *, max_requests: int = 40, telemetry: Telemetry | None = None
+) -> httpx.AsyncClient:
+    """A client of the app on this service, without a socket."""
+    app = create_app(service, max_requests=max_requests, telemetry=telemetry)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    # httpx adds Accept and Accept-Encoding of its own unless told otherwise.
+    headers = {"Accept": "", "Accept-Encoding": ""}
+    return httpx.AsyncClient(transport=transport, base_url="http://exporter", headers=headers)
