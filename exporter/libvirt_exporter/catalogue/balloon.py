@@ -1,11 +1,15 @@
 """`balloon.*`: memory as the balloon device and the guest's driver report it."""
 
-from libvirt_exporter.catalogue.metric import GUEST_BOOT, Group, Metric, Scale, Stat
+from libvirt_exporter.catalogue.metric import GUEST_BOOT, Group, Metric, Scale, Stat, Withheld
 
-GROUP = Group(
-    name="balloon",
-    text="Memory given to the domain, and the guest's own memory figures where it reports them.",
-    asks=("balloon",),
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="balloon",
+        text="Memory given to the domain, and the guest's own memory figures where it reports "
+        "them.",
+        asks=("balloon",),
+        left_out=13,
+    ),
 )
 
 
@@ -94,3 +98,5 @@ METRICS: tuple[Metric, ...] = (
         since="2.1.0",
     ),
 )
+
+WITHHELD: tuple[Withheld, ...] = ()

@@ -5,6 +5,8 @@ below the top one of a backing chain have metrics of their own.
 """
 
 from libvirt_exporter.catalogue.metric import (
+    A_COUNT,
+    A_NAME,
     NEW_QEMU,
     Group,
     Histogram,
@@ -12,27 +14,33 @@ from libvirt_exporter.catalogue.metric import (
     Scale,
     Stat,
     StatInfo,
+    Withheld,
 )
 
-GROUP = Group(name="block", text="Disk requests, latencies and sizes.", asks=("block",))
-LIMITS_GROUP = Group(
-    name="block-limits",
-    text="Constant request limits and alignments of opened images.",
-    default=False,
-    asks=("block",),
-)
-BACKING_GROUP = Group(
-    name="block-backing",
-    text="Images below the top one of a backing chain.",
-    default=False,
-    asks=("block",),
-    backing=True,
-)
-TIMED_GROUP = Group(
-    name="block-timed",
-    text="Latencies over the time windows that a disk's XML configures.",
-    default=False,
-    asks=("block",),
+GROUPS: tuple[Group, ...] = (
+    Group(name="block", text="Disk requests, latencies and sizes.", asks=("block",), left_out=16),
+    Group(
+        name="block-limits",
+        text="Constant request limits and alignments of opened images.",
+        default=False,
+        asks=("block",),
+        left_out=3,
+    ),
+    Group(
+        name="block-backing",
+        text="Images below the top one of a backing chain.",
+        default=False,
+        asks=("block",),
+        backing=True,
+        left_out=5,
+    ),
+    Group(
+        name="block-timed",
+        text="Latencies over the time windows that a disk's XML configures.",
+        default=False,
+        asks=("block",),
+        left_out=4,
+    ),
 )
 
 DISK = {"device": "block.<num>.name"}
@@ -269,5 +277,22 @@ METRICS: tuple[Metric, ...] = (
             ("flush", "flush"),
         )
         for row in _timed(*operation)
+    ),
+)
+
+WITHHELD: tuple[Withheld, ...] = (
+    Withheld("block.count", A_COUNT),
+    Withheld("block.<num>.timed_group.count", A_COUNT),
+    Withheld("block.<num>.latency_histogram.<operation>.bin.count", A_COUNT),
+    Withheld("block.<num>.name", A_NAME),
+    Withheld(
+        "block.<num>.backingIndex",
+        "A name: it is a label of the series of lower images; the top image's changes with "
+        "every snapshot.",
+    ),
+    Withheld("block.<num>.timed_group.<i>.interval", A_NAME),
+    Withheld(
+        "block.<num>.latency_histogram.<operation>.bin.<i>.start",
+        "A bound: it is the `le` label of the histogram's buckets.",
     ),
 )

@@ -1,6 +1,8 @@
 """`cpu.*`: host CPU time of the whole domain, cache and energy monitors (libvirt: cpu-total)."""
 
 from libvirt_exporter.catalogue.metric import (
+    A_COUNT,
+    A_NAME,
     NEW_QEMU,
     NEW_RESCTRL,
     Group,
@@ -8,12 +10,16 @@ from libvirt_exporter.catalogue.metric import (
     Scale,
     Stat,
     StatInfo,
+    Withheld,
 )
 
-GROUP = Group(
-    name="cpu-total",
-    text="Host CPU time, cache and energy monitors of the domain.",
-    asks=("cpu-total",),
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="cpu-total",
+        text="Host CPU time, cache and energy monitors of the domain.",
+        asks=("cpu-total",),
+        left_out=17,
+    ),
 )
 
 CACHE_MONITOR = {"monitor": "cpu.cache.monitor.<num>.name"}
@@ -127,4 +133,15 @@ METRICS: tuple[Metric, ...] = (
         stability="experimental",
         resets=NEW_RESCTRL,
     ),
+)
+
+WITHHELD: tuple[Withheld, ...] = (
+    Withheld("cpu.cache.monitor.count", A_COUNT),
+    Withheld("cpu.cache.monitor.<num>.name", A_NAME),
+    Withheld("cpu.cache.monitor.<num>.bank.count", A_COUNT),
+    Withheld("cpu.cache.monitor.<num>.bank.<index>.id", A_NAME),
+    Withheld("cpu.energy.monitor.count", A_COUNT),
+    Withheld("cpu.energy.monitor.<num>.name", A_NAME),
+    Withheld("cpu.energy.monitor.<num>.pkg.count", A_COUNT),
+    Withheld("cpu.energy.monitor.<num>.pkg.<index>.id", A_NAME),
 )

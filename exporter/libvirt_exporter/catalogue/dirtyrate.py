@@ -3,13 +3,24 @@
 Somebody with a read-write connection has to start a measurement; the result stays for ever.
 """
 
-from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, StatEnum, StatInfo
+from libvirt_exporter.catalogue.metric import (
+    Group,
+    Metric,
+    Scale,
+    Stat,
+    StatEnum,
+    StatInfo,
+    Withheld,
+)
 
-GROUP = Group(
-    name="dirtyrate",
-    text="The last dirty rate measurement that somebody started.",
-    default=False,
-    asks=("dirtyrate",),
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="dirtyrate",
+        text="The last dirty rate measurement that somebody started.",
+        default=False,
+        asks=("dirtyrate",),
+        left_out=6,
+    ),
 )
 
 METRICS: tuple[Metric, ...] = (
@@ -68,3 +79,5 @@ METRICS: tuple[Metric, ...] = (
         since="8.1.0",
     ),
 )
+
+WITHHELD: tuple[Withheld, ...] = ()

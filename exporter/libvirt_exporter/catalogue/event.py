@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 
-from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat
+from libvirt_exporter.catalogue.metric import A_NAME, Group, Metric, Scale, Stat, Withheld
 
-GROUP = Group(
-    name="event",
-    text="How often and when things happened to the domain, by libvirt's events.",
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="event",
+        text="How often and when things happened to the domain, by libvirt's events.",
+        left_out=18,
+    ),
 )
 
 RESETS = (
@@ -157,4 +160,11 @@ METRICS: tuple[Metric, ...] = (
         labels={"event": "<event>"},
         scale=Scale.NANOSECONDS,
     ),
+)
+
+WITHHELD: tuple[Withheld, ...] = (
+    Withheld("event.disk.<num>.name", A_NAME),
+    Withheld("event.watchdog.last.time", "libvirt_domain_last_event_timestamp_seconds has it."),
+    Withheld("event.watchdog.last.action", "The counter that grew tells it."),
+    Withheld("graphics.client.address", "It names a person's machine."),
 )

@@ -6,9 +6,13 @@ free text; `fields.include` names them.
 
 from collections.abc import Mapping
 
-from libvirt_exporter.catalogue.metric import Fact, Group, Metric
+from libvirt_exporter.catalogue.metric import Fact, Group, Metric, Withheld
 
-GROUP = Group(name="info", text="Configuration of the domain and its devices (domain XML).")
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="info", text="Configuration of the domain and its devices (domain XML).", left_out=11
+    ),
+)
 
 
 def _info(
@@ -319,3 +323,5 @@ METRICS: tuple[Metric, ...] = (
         default=False,
     ),
 )
+
+WITHHELD: tuple[Withheld, ...] = ()

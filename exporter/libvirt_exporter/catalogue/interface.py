@@ -1,9 +1,22 @@
 """`net.*`: traffic of network interfaces, from the guest's point of view."""
 
-from libvirt_exporter.catalogue.metric import NEW_TAP, Group, Metric, Stat
+from libvirt_exporter.catalogue.metric import (
+    A_COUNT,
+    A_NAME,
+    NEW_TAP,
+    Group,
+    Metric,
+    Stat,
+    Withheld,
+)
 
-GROUP = Group(
-    name="interface", text="Network traffic of the domain's interfaces.", asks=("interface",)
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="interface",
+        text="Network traffic of the domain's interfaces.",
+        asks=("interface",),
+        left_out=15,
+    ),
 )
 
 
@@ -29,4 +42,9 @@ METRICS: tuple[Metric, ...] = (
     _traffic("transmit_packets", "tx.pkts", "Packets that the guest sent."),
     _traffic("transmit_errors", "tx.errs", "Errors on the way from the guest."),
     _traffic("transmit_drop", "tx.drop", "Packets dropped on the way from the guest."),
+)
+
+WITHHELD: tuple[Withheld, ...] = (
+    Withheld("net.count", A_COUNT),
+    Withheld("net.<num>.name", A_NAME),
 )

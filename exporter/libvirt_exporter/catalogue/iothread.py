@@ -1,8 +1,10 @@
 """`iothread.*`: settings of QEMU's I/O threads."""
 
-from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat
+from libvirt_exporter.catalogue.metric import A_COUNT, Group, Metric, Scale, Stat, Withheld
 
-GROUP = Group(name="iothread", text="Polling settings of I/O threads.", asks=("iothread",))
+GROUPS: tuple[Group, ...] = (
+    Group(name="iothread", text="Polling settings of I/O threads.", asks=("iothread",), left_out=9),
+)
 
 
 def _setting(what: str, key: str, text: str, scale: Scale = Scale.ONE) -> Stat:
@@ -30,3 +32,5 @@ METRICS: tuple[Metric, ...] = (
         "shrink", "poll-shrink", "Divisor by which polling shrinks; 0 to fall back to no polling."
     ),
 )
+
+WITHHELD: tuple[Withheld, ...] = (Withheld("iothread.count", A_COUNT),)

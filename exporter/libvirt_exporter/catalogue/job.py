@@ -4,13 +4,24 @@ The figures of a job that is going on are those of virDomainGetJobStats and
 virDomainGetBlockJobInfo; those of a finished one come with its event.
 """
 
-from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, StatEnum
+from libvirt_exporter.catalogue.metric import (
+    A_COUNT,
+    A_NAME,
+    Group,
+    Metric,
+    Scale,
+    Stat,
+    StatEnum,
+    Withheld,
+)
 from libvirt_exporter.model import JOB_OPERATIONS
 
-GROUP = Group(
-    name="job",
-    text="Migration, save, dump, backup and block jobs while they go on, and the last ones.",
-    lanes=("jobs",),
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="job",
+        text="Migration, save, dump, backup and block jobs while they go on, and the last ones.",
+        lanes=("jobs",),
+    ),
 )
 
 TYPES = ("none", "bounded", "unbounded", "completed", "failed", "cancelled")
@@ -203,3 +214,15 @@ DETAILS = (
     "vfio_data_transferred",
 )
 """Keys of virDomainGetJobStats that have no metric."""
+
+WITHHELD: tuple[Withheld, ...] = (
+    Withheld("job.operation", "It is a label of libvirt_domain_job_info."),
+    *(
+        Withheld(f"job.{key}", "A detail of a job that few look at: virsh domjobinfo shows it.")
+        for key in DETAILS
+    ),
+    Withheld("blockjob.count", A_COUNT),
+    Withheld("blockjob.<num>.name", A_NAME),
+    Withheld("blockjob.<num>.type", "A number: its name is a label of the job's series."),
+    Withheld("blockjob.<num>.type.name", A_NAME),
+)

@@ -4,17 +4,24 @@ Names depend on the kernel, so they are label values: a new one is never unmappe
 in `_ns` are times and have metrics of their own, in seconds.
 """
 
-from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat
+from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat, Withheld
 
-VM_GROUP = Group(
-    name="vm", text="KVM's statistics of the whole domain.", default=False, asks=("vm",)
-)
-KVM_GROUP = Group(
-    name="kvm",
-    text="KVM's statistics of each vCPU (about 42 per vCPU), and with them the vm group.",
-    default=False,
-    asks=("vcpu",),
-    implies=("vm",),
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="vm",
+        text="KVM's statistics of the whole domain.",
+        default=False,
+        asks=("vm",),
+        left_out=1,
+    ),
+    Group(
+        name="kvm",
+        text="KVM's statistics of each vCPU (about 42 per vCPU), and with them the vm group.",
+        default=False,
+        asks=("vcpu",),
+        implies=("vm",),
+        left_out=2,
+    ),
 )
 
 
@@ -71,3 +78,5 @@ METRICS: tuple[Metric, ...] = (
     *_rows("kvm", "libvirt_domain_vcpu_kvm", "vcpu.<num>", {"vcpu": "<num>"}, "for a vCPU"),
     *_rows("vm", "libvirt_domain_kvm", "vm", {}, "for the domain"),
 )
+
+WITHHELD: tuple[Withheld, ...] = ()

@@ -1,11 +1,23 @@
 """`memory.*`: memory bandwidth monitors of resctrl."""
 
-from libvirt_exporter.catalogue.metric import NEW_RESCTRL, Group, Metric, Stat, StatInfo
+from libvirt_exporter.catalogue.metric import (
+    A_COUNT,
+    A_NAME,
+    NEW_RESCTRL,
+    Group,
+    Metric,
+    Stat,
+    StatInfo,
+    Withheld,
+)
 
-GROUP = Group(
-    name="memory",
-    text="Memory bandwidth, where the domain's XML configures monitors.",
-    asks=("memory",),
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="memory",
+        text="Memory bandwidth, where the domain's XML configures monitors.",
+        asks=("memory",),
+        left_out=8,
+    ),
 )
 
 MONITOR = {"monitor": "memory.bandwidth.monitor.<num>.name"}
@@ -41,4 +53,11 @@ METRICS: tuple[Metric, ...] = (
         "local",
         "Memory traffic of the monitored vCPUs through the local controller.",
     ),
+)
+
+WITHHELD: tuple[Withheld, ...] = (
+    Withheld("memory.bandwidth.monitor.count", A_COUNT),
+    Withheld("memory.bandwidth.monitor.<num>.name", A_NAME),
+    Withheld("memory.bandwidth.monitor.<num>.node.count", A_COUNT),
+    Withheld("memory.bandwidth.monitor.<num>.node.<index>.id", A_NAME),
 )

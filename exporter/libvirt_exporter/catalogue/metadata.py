@@ -1,10 +1,13 @@
 """What management software wrote into the domain's metadata, and labels that operators choose."""
 
-from libvirt_exporter.catalogue.metric import Fact, Group, Metric
+from libvirt_exporter.catalogue.metric import Fact, Group, Metric, Withheld
 
-GROUP = Group(
-    name="metadata",
-    text="Identity that OpenStack, oVirt or libosinfo wrote, and operators' labels.",
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="metadata",
+        text="Identity that OpenStack, oVirt or libosinfo wrote, and operators' labels.",
+        left_out=12,
+    ),
 )
 
 NOVA = "domain XML, metadata/instance of Nova"
@@ -112,3 +115,5 @@ METRICS: tuple[Metric, ...] = (
         operator_labels=True,
     ),
 )
+
+WITHHELD: tuple[Withheld, ...] = ()

@@ -149,6 +149,10 @@ class Withheld:
     reason: str
 
 
+A_COUNT = "A number of entries: count the entries' series instead."
+A_NAME = "A name: it is a label of the entry's series."
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Group:
     """A field group: the unit that configuration and `collect[]` choose."""
@@ -164,3 +168,5 @@ class Group:
     """Needs the whole backing chain (VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING)."""
     implies: tuple[str, ...] = ()
     """Groups that come with this one."""
+    left_out: int | None = None
+    """Place in the order in which a limit on series leaves groups out; None: it never does."""

@@ -1,9 +1,11 @@
 """`monitor.*` and `sample.*`: what sampling itself shows of a domain; the sampler's own keys."""
 
-from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat
+from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, Withheld
 
-GROUP = Group(
-    name="monitor", text="Whether QEMU's monitor answers, and what is missing from the sample."
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="monitor", text="Whether QEMU's monitor answers, and what is missing from the sample."
+    ),
 )
 
 METRICS: tuple[Metric, ...] = (
@@ -32,3 +34,5 @@ METRICS: tuple[Metric, ...] = (
         labels={"group": "<group>"},
     ),
 )
+
+WITHHELD: tuple[Withheld, ...] = ()

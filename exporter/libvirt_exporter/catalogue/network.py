@@ -1,12 +1,14 @@
 """`network.*`: virtual networks; the exporter's own keys for what libvirt says of them."""
 
-from libvirt_exporter.catalogue.metric import Group, Metric, Stat, StatInfo
+from libvirt_exporter.catalogue.metric import A_NAME, Group, Metric, Stat, StatInfo, Withheld
 
-GROUP = Group(
-    name="network",
-    text="Virtual networks of the host.",
-    default=False,
-    lanes=("networks",),
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="network",
+        text="Virtual networks of the host.",
+        default=False,
+        lanes=("networks",),
+    ),
 )
 
 NETWORK = {"network": "network.<num>.name"}
@@ -51,4 +53,9 @@ METRICS: tuple[Metric, ...] = (
         "autostart",
         "1 when libvirt starts the virtual network when the host boots, else 0.",
     ),
+)
+
+WITHHELD: tuple[Withheld, ...] = (
+    Withheld("network.<num>.name", A_NAME),
+    Withheld("network.<num>.forward", "It is a label of libvirt_network_info."),
 )

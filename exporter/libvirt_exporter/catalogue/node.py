@@ -1,11 +1,14 @@
 """`node.*`: the host's CPUs and memory; the exporter's own keys for what libvirt says of them."""
 
-from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat
+from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, Withheld
 
-GROUP = Group(
-    name="node",
-    text="CPUs and memory of the host (virNodeGetInfo, virNodeGetCPUStats, virNodeGetMemoryStats).",
-    lanes=("node",),
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="node",
+        text="CPUs and memory of the host (virNodeGetInfo, virNodeGetCPUStats, "
+        "virNodeGetMemoryStats).",
+        lanes=("node",),
+    ),
 )
 
 
@@ -70,3 +73,5 @@ METRICS: tuple[Metric, ...] = (
         Scale.KIBIBYTES,
     ),
 )
+
+WITHHELD: tuple[Withheld, ...] = ()

@@ -1,9 +1,14 @@
 """`perf.*`: hardware and software counters of perf, for domains whose XML enables them."""
 
-from libvirt_exporter.catalogue.metric import PERF_ENABLED, Group, Metric, Scale, Stat
+from libvirt_exporter.catalogue.metric import PERF_ENABLED, Group, Metric, Scale, Stat, Withheld
 
-GROUP = Group(
-    name="perf", text="Counters of perf, where the domain's XML enables them.", asks=("perf",)
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="perf",
+        text="Counters of perf, where the domain's XML enables them.",
+        asks=("perf",),
+        left_out=7,
+    ),
 )
 
 
@@ -62,3 +67,5 @@ METRICS: tuple[Metric, ...] = (
     _counter("alignment_faults", "Alignment faults.", "3.2.0"),
     _counter("emulation_faults", "Instructions that the host kernel emulated.", "3.2.0"),
 )
+
+WITHHELD: tuple[Withheld, ...] = ()

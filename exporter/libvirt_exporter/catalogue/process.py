@@ -3,9 +3,15 @@
 The exporter's own keys; a host that is reached over the network has none of `process.*`.
 """
 
-from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat
+from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat, Withheld
 
-GROUP = Group(name="process", text="The domain's QEMU process, and since when the domain runs.")
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="process",
+        text="The domain's QEMU process, and since when the domain runs.",
+        left_out=10,
+    ),
+)
 
 METRICS: tuple[Metric, ...] = (
     Stat(
@@ -46,3 +52,5 @@ METRICS: tuple[Metric, ...] = (
         default=False,
     ),
 )
+
+WITHHELD: tuple[Withheld, ...] = ()

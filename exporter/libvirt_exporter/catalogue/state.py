@@ -1,13 +1,15 @@
 """`state.*`: the domain's lifecycle state and why it is in it (virDomainState)."""
 
-from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, StatEnum
+from libvirt_exporter.catalogue.metric import A_NAME, Group, Metric, Scale, Stat, StatEnum, Withheld
 from libvirt_exporter.model import REASONS, STATES
 
-GROUP = Group(
-    name="state",
-    text="Lifecycle state and its reason, and why a paused domain is paused.",
-    asks=("state",),
-    lanes=("errors",),
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="state",
+        text="Lifecycle state and its reason, and why a paused domain is paused.",
+        asks=("state",),
+        lanes=("errors",),
+    ),
 )
 
 PAUSE_CODES = ("NOERR", "ENOSPC", "EIO", "EPERM", "EOTHER", "POSTCOPY")
@@ -73,4 +75,11 @@ METRICS: tuple[Metric, ...] = (
         source="state.change.time",
         scale=Scale.NANOSECONDS,
     ),
+)
+
+WITHHELD: tuple[Withheld, ...] = (
+    Withheld("diskerror.<num>.name", A_NAME),
+    Withheld("exit.reason", "A number of oVirt's; libvirt_domain_state_reason has libvirt's word."),
+    Withheld("exit.message", "Free text: libvirt_domain_state_reason has libvirt's word."),
+    Withheld("exit.time", "libvirt_domain_last_event_timestamp_seconds has it, event `stopped`."),
 )

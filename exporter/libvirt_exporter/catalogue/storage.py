@@ -1,11 +1,21 @@
 """`pool.*`: storage pools; the exporter's own keys for what libvirt says of them."""
 
-from libvirt_exporter.catalogue.metric import Group, Metric, Stat, StatEnum, StatInfo
+from libvirt_exporter.catalogue.metric import (
+    A_NAME,
+    Group,
+    Metric,
+    Stat,
+    StatEnum,
+    StatInfo,
+    Withheld,
+)
 
-GROUP = Group(
-    name="storage",
-    text="Storage pools of the host, as libvirt knows them without looking anew.",
-    lanes=("storage",),
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="storage",
+        text="Storage pools of the host, as libvirt knows them without looking anew.",
+        lanes=("storage",),
+    ),
 )
 
 POOL = {"pool": "pool.<num>.name"}
@@ -66,3 +76,5 @@ METRICS: tuple[Metric, ...] = (
         "1 when libvirt starts the storage pool when the host boots, else 0.",
     ),
 )
+
+WITHHELD: tuple[Withheld, ...] = (Withheld("pool.<num>.name", A_NAME),)

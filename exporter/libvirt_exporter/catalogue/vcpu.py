@@ -1,12 +1,23 @@
 """`vcpu.*`: number, state and CPU time of virtual CPUs; `numa.*`: where of the host they run."""
 
-from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat, StatEnum
+from libvirt_exporter.catalogue.metric import (
+    NEW_QEMU,
+    Group,
+    Metric,
+    Scale,
+    Stat,
+    StatEnum,
+    Withheld,
+)
 
-GROUP = Group(
-    name="vcpu",
-    text="Virtual CPUs: number, state, CPU time, NUMA nodes.",
-    asks=("vcpu",),
-    lanes=("numa",),
+GROUPS: tuple[Group, ...] = (
+    Group(
+        name="vcpu",
+        text="Virtual CPUs: number, state, CPU time, NUMA nodes.",
+        asks=("vcpu",),
+        lanes=("numa",),
+        left_out=14,
+    ),
 )
 
 VCPU = {"vcpu": "<num>"}
@@ -88,3 +99,5 @@ METRICS: tuple[Metric, ...] = (
         default=False,
     ),
 )
+
+WITHHELD: tuple[Withheld, ...] = ()

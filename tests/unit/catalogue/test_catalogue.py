@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from itertools import groupby
+from pathlib import Path
 
 import pytest
 
+from libvirt_exporter import catalogue
 from libvirt_exporter.catalogue import (
+    DOMAIN_FILES,
     DOMAIN_METRICS,
     GROUPS,
+    HOST_FILES,
     HOST_METRICS,
     METRICS,
     SAMPLE_METRICS,
@@ -93,10 +97,26 @@ def by_name(metric: Metric) -> str:
     return metric.name
 
 
+def test_every_file_is_registered() -> None:
+    """A file that nobody lists would have no metric."""
+    listed = {file.__name__.split(".")[-1] for file in (*HOST_FILES, *DOMAIN_FILES)}
+    files = {path.stem for path in Path(str(catalogue.__file__)).parent.glob("*.py")}
+
+    forgotten = files - listed - {"__init__", "metric", "exporter"}
+
+    assert not forgotten, (
+        f"name {sorted(forgotten)} in HOST_FILES or DOMAIN_FILES of "
+        "exporter/libvirt_exporter/catalogue/__init__.py"
+    )
+
+
 @pytest.mark.parametrize("key", STATS_KEYS)
 def test_every_key_of_libvirt_is_mapped_or_withheld(key: str) -> None:
     """No statistic that libvirt declares would be reported as unmapped."""
-    assert keys.match(example(key)) is not None
+    assert keys.match(example(key)) is not None, (
+        f"give {key} a row in METRICS, or an entry in WITHHELD, of the file of its group in "
+        "exporter/libvirt_exporter/catalogue, then `make golden docs`"
+    )
 
 
 @pytest.mark.parametrize("row", STATS_ROWS, ids=by_name)
@@ -220,6 +240,19 @@ def test_groups_are_those_of_the_metrics() -> None:
     assert len(names) == len(set(names))
     assert {row.group for row in SAMPLE_METRICS} == set(names)
     assert all(implied in names for group in GROUPS for implied in group.implies)
+
+
+def test_limit_on_series_has_a_place_for_every_group_but_the_most_important() -> None:
+    """A new group says when it is left out, or is named here."""
+    always = {"state", "monitor", "job", "node", "storage", "network"}
+    places = [group.left_out for group in GROUPS if group.left_out is not None]
+    undecided = {group.name for group in GROUPS if group.left_out is None} - always
+
+    assert not undecided, (
+        f"give {sorted(undecided)} a place (`left_out`) in its file in "
+        "exporter/libvirt_exporter/catalogue, or say here that it is always shown"
+    )
+    assert len(places) == len(set(places)), "two groups have the same `left_out`"
 
 
 def test_groups_ask_libvirt_for_what_their_keys_need() -> None:
