@@ -22,6 +22,7 @@ def documents() -> dict[str, str]:
         "docs/metrics.md": metric_list.markdown(),
         "docs/api.md": field_docs.markdown(),
         "docs/configuration.md": config_docs.configuration_markdown(),
+        "config/exporter.yml": config_docs.configuration_file(),
         "config/exporter.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
     }
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     check = parser.parse_args(argv).check
     changed = differing(root)
     for path in changed:
-        print(f"{path}: {'differs from the code; run docs/build.py' if check else 'written'}")
+        print(f"{path}: {'differs from the code; run `make docs`' if check else 'written'}")
         if not check:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(documents()[path], encoding="utf-8")

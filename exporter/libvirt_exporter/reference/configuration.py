@@ -1,9 +1,12 @@
-"""The reference of the configuration and its JSON Schema, made from the schema itself."""
+"""The default file of the configuration, its reference and JSON Schema, made from the schema."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+import textwrap
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 from msgspec import NODEFAULT, Struct, structs
@@ -13,6 +16,20 @@ from libvirt_exporter.config.durations import format_duration
 from libvirt_exporter.config.schema import FLAGS, Config, CustomLabel, Target
 from libvirt_exporter.model import STATES
 from libvirt_exporter.patterns.domains import METADATA
+
+_FILE_HEADER = """\
+# yaml-language-server: $schema=exporter.schema.json
+#
+# Every option of libvirt-exporter with its default. Keep what you change, drop the rest.
+# `libvirt-exporter check-config FILE` reports every mistake with its line.
+# Durations: 9s, 500ms, 5m, 1m30s, or a plain number of seconds.
+"""
+
+_FILE_WIDTH: Final = 100
+"""Columns of a comment."""
+
+_PLAIN_TEXT = re.compile(r"([a-z/]|[0-9.]+[a-z])[\w/.@*=+-]*(:[\w/.@*=+-]+)*")
+"""Texts that need no quotes in YAML, but for words such as `yes`."""
 
 _INTRODUCTION = """\
 # Configuration
@@ -71,6 +88,20 @@ _ENTRIES: dict[str, tuple[str, type[Struct]]] = {
 }
 
 
+def configuration_file() -> str:
+    """Return `config/exporter.yml`: every option with its default, explained above it."""
+    blocks = [_FILE_HEADER]
+    for section in structs.fields(Config):
+        if isinstance(section.default, Struct):
+            kind = type(section.default)
+            lines = [*_comment(f"{kind.__doc__}", ""), f"{section.name}:"]
+            lines += [line for option in structs.fields(kind) for line in _written(option, "  ")]
+        else:
+            lines = _written(section, "")
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
+
+
 def configuration_markdown() -> str:
     """Return `docs/configuration.md`."""
     parts = [_INTRODUCTION]
@@ -127,13 +158,53 @@ def _table(kind: type[Struct], prefix: str) -> str:
 def _default(field: structs.FieldInfo) -> str:
     if field.required:
         return "required"
-    if is_duration(field.type):
-        return f"`{format_duration(field.default)}`"
-    default = field.default_factory() if field.default is NODEFAULT else field.default
+    default = _plain_default(field)
     return f"`{default if default and isinstance(default, str) else json.dumps(default)}`"
 
 
+def _plain_default(field: structs.FieldInfo) -> object:
+    """Return the default as a file may spell it."""
+    if is_duration(field.type):
+        return format_duration(field.default)
+    return field.default_factory() if field.default is NODEFAULT else field.default
+
+
+def _written(option: structs.FieldInfo, indent: str) -> list[str]:
+    """Return the lines of an option in YAML: meaning, range and examples above its default."""
+    text = _description(option.type)
+    allowed = describe(option.type).partition(" such as ")[0]
+    if allowed.startswith(("a duration", "a whole number", "one of")):
+        text += f" {allowed[0].upper()}{allowed[1:]}."
+    examples: list[object] = _json_schema(option.type).get("examples", [])
+    return [
+        *_comment(text, indent),
+        *(f"{indent}# {option.name}: {_yaml(example)}" for example in examples),
+        f"{indent}{option.name}: {_yaml(_plain_default(option))}",
+    ]
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    prefix = f"{indent}# "
+    return textwrap.wrap(text, _FILE_WIDTH, initial_indent=prefix, subsequent_indent=prefix)
+
+
+def _yaml(value: object) -> str:
+    """Return plain data as YAML in one line."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_yaml(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    if isinstance(value, str) and _PLAIN_TEXT.fullmatch(value):
+        return value
+    return json.dumps(value)
+
+
 def _description(kind: Any) -> str:
+    return str(_json_schema(kind)["description"])
+
+
+def _json_schema(kind: Any) -> dict[str, Any]:
+    """Return what an annotation of the schema adds to the JSON Schema."""
     info = msgspec.inspect.type_info(kind)
     schema = info.extra_json_schema if isinstance(info, msgspec.inspect.Metadata) else None
-    return str((schema or {})["description"])
+    return schema or {}

@@ -1,5 +1,6 @@
 """The configuration: what is read from a file, and how every mistake in it is reported."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -547,6 +548,27 @@ def test_the_shipped_file_holds_every_option_with_its_default() -> None:
     data = read_yaml(file)
     for path in option_paths(Config):
         at(data, path)
+
+
+@pytest.mark.parametrize(
+    ("section", "option", "example"),
+    [
+        (section, option, example)
+        for section, definition in configuration_schema()["$defs"].items()
+        for option, schema in definition["properties"].items()
+        for example in schema.get("examples", ())
+    ],
+)
+def test_an_example_of_an_option_loads_and_is_no_default(
+    section: str, option: str, example: object
+) -> None:
+    """What the shipped file shows above an option can be written in its place."""
+    tenant = configuration_schema()["$defs"]["Labels"]["properties"]["custom"]["examples"][0]
+    changed = {section.lower(): {option: example}}
+    changed["labels"] = {"custom": tenant, **changed.get("labels", {})}
+    assert getattr(getattr(load(json.dumps(changed)), section.lower()), option) != getattr(
+        getattr(Config(), section.lower()), option
+    )
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
