@@ -22,14 +22,14 @@ from libvirt_exporter.hypervisor.events.domain_history import (
     DomainHistory,
     FollowedDomain,
     Record,
-    take_event,
     take_state,
 )
-from libvirt_exporter.hypervisor.events.names import (
+from libvirt_exporter.hypervisor.events.kinds import (
     AGENT_COUNTED,
     ALWAYS_COUNTED,
     COUNTED_ON_REQUEST,
     DISK_COUNTED,
+    take_event,
 )
 from libvirt_exporter.model import DomainInfo, Stats, StatValue, VanishedDomain
 

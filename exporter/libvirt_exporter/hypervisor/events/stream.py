@@ -2,7 +2,7 @@
 
 libvirt runs callbacks on its event thread, where nothing may block. So a callback notes the time,
 puts one record into a bounded queue and returns; the host's loop takes the records out, counts
-them (`event_history`) and has the XML of those domains read again whose XML has changed.
+them (`history`) and has the XML of those domains read again whose XML has changed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.events.domain_history import Record
 from libvirt_exporter.hypervisor.events.history import EventHistory
 from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
+from libvirt_exporter.hypervisor.events.kinds import KINDS, changes_xml
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.model import Stats, VanishedDomain
 
@@ -37,73 +38,7 @@ QUEUE_LIMIT: Final = 10_000
 HEARTBEAT: Final = 3.0
 """Seconds between two proofs of life."""
 
-EVENTS: Final = (
-    "LIFECYCLE",
-    "REBOOT",
-    "RTC_CHANGE",
-    "WATCHDOG",
-    "IO_ERROR_REASON",
-    "GRAPHICS",
-    "CONTROL_ERROR",
-    "DISK_CHANGE",
-    "TRAY_CHANGE",
-    "PMWAKEUP",
-    "PMSUSPEND",
-    "BALLOON_CHANGE",
-    "PMSUSPEND_DISK",
-    "DEVICE_REMOVED",
-    "BLOCK_JOB_2",
-    "TUNABLE",
-    "AGENT_LIFECYCLE",
-    "DEVICE_ADDED",
-    "MIGRATION_ITERATION",
-    "JOB_COMPLETED",
-    "DEVICE_REMOVAL_FAILED",
-    "METADATA_CHANGE",
-    "BLOCK_THRESHOLD",
-    "MEMORY_FAILURE",
-    "MEMORY_DEVICE_SIZE_CHANGE",
-    "NIC_MAC_CHANGE",
-    "VCPU_REMOVED",
-)
-"""Events by their names in libvirt, VIR_DOMAIN_EVENT_ID_*; LIFECYCLE must be first.
-
-IO_ERROR and BLOCK_JOB are left out because IO_ERROR_REASON and BLOCK_JOB_2 tell of the same,
-CHANNEL_LIFECYCLE because libvirt-python (12.8) hands its callbacks the wrong arguments.
-"""
-
-_XML_CHANGES: Final = frozenset(
-    {
-        "rtc_change",
-        "disk_change",
-        "tray_change",
-        "device_removed",
-        "block_job_2",
-        "tunable",
-        "agent_lifecycle",
-        "device_added",
-        "metadata_change",
-        "memory_device_size_change",
-        "nic_mac_change",
-        "vcpu_removed",
-    }
-)
-_LIFECYCLE_XML_CHANGES: Final = frozenset(
-    {
-        libvirt.VIR_DOMAIN_EVENT_DEFINED,
-        libvirt.VIR_DOMAIN_EVENT_UNDEFINED,
-        libvirt.VIR_DOMAIN_EVENT_STARTED,
-        libvirt.VIR_DOMAIN_EVENT_STOPPED,
-    }
-)
 _NOTHING: Final[Stats] = {}
-
-
-def changes_xml(record: Record) -> bool:
-    """Whether a domain's XML differs after an event."""
-    if record.event == "lifecycle":
-        return record.details[0] in _LIFECYCLE_XML_CHANGES
-    return record.event in _XML_CHANGES
 
 
 class EventQueue:
@@ -228,12 +163,13 @@ class EventStream:
         """Register all events; raises libvirt.libvirtError when there are none to be had."""
         conn = session.conn
         missing = []
-        for name in EVENTS:
+        for event in KINDS:
+            name = event.upper()
             event_id = getattr(libvirt, f"VIR_DOMAIN_EVENT_ID_{name}", None)
             if event_id is None:
                 missing.append(name)
                 continue
-            callback = self._queue.callback(name.lower())
+            callback = self._queue.callback(event)
             try:
                 callback_id = conn.domainEventRegisterAny(None, event_id, callback, None)
             except libvirt.libvirtError:

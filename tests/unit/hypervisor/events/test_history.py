@@ -12,16 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from libvirt_exporter.hypervisor.events import domain_history
+from libvirt_exporter.hypervisor.events import domain_history, kinds
 from libvirt_exporter.hypervisor.events import history as event_history
 from libvirt_exporter.hypervisor.events.domain_history import DomainHistory, Record
 from libvirt_exporter.hypervisor.events.history import EventHistory, Memory
-from libvirt_exporter.hypervisor.events.names import (
-    ALWAYS_COUNTED,
-    COUNTED_ON_REQUEST,
-    LIFECYCLE,
-    WATCHDOG_ACTIONS,
-)
+from libvirt_exporter.hypervisor.events.kinds import ALWAYS_COUNTED, COUNTED_ON_REQUEST, KINDS
+from libvirt_exporter.hypervisor.events.names import LIFECYCLE, WATCHDOG_ACTIONS
 from libvirt_exporter.model import Disk, DomainInfo, Stats, StatValue
 from libvirt_exporter.render import keys
 from tests.support.samples import DEFAULT, TYPICAL_INFO, TYPICAL_STATS, domain, series
@@ -198,40 +194,6 @@ def test_a_watchdog_is_counted_by_its_action(number: int, action: str) -> None:
         "event.last.watchdog": 9 * SECOND,
         "event.watchdog.last.time": 9 * SECOND,
     }
-
-
-@pytest.mark.parametrize(
-    ("event", "details", "expected"),
-    [
-        ("migration_iteration", (3,), {"event.migration_iteration": 1}),
-        ("device_added", ("net1",), {"event.device.added": 1}),
-        ("device_removed", ("net1",), {"event.device.removed": 1}),
-        ("device_removal_failed", ("net1",), {"event.device.removal_failed": 1}),
-        ("balloon_change", (1024,), {"event.balloon_change": 1}),
-        ("control_error", (), {"event.control_error": 1}),
-        ("memory_failure", (1, 2, 3), {"event.memory_failure.guest.fatal": 1}),
-        ("memory_failure", (9, 9, 0), {"event.memory_failure.unknown_9.unknown_9": 1}),
-        ("block_job_2", ("vdb", 4, 3), {"event.disk.1.block_job.active_commit.ready": 1}),
-        ("block_job_2", ("vdb", 1, 9), {"event.disk.1.block_job.pull.unknown_9": 1}),
-        ("block_threshold", ("vda", "/images/a", 1, 2), {"event.disk.0.threshold": 1}),
-        ("tray_change", ("sata0-0-0", 0), {"event.disk.2.tray.open": 1}),
-        (
-            "disk_change",
-            ("/x", None, "ua-data", 1),
-            {"event.disk.1.change.drop_missing_on_start": 1},
-        ),
-        ("agent_lifecycle", (1, 2), {"event.agent.connected": 1}),
-        ("reboot", (), {"event.reboot": 1}),
-    ],
-)
-def test_an_event_is_counted_and_dated(
-    event: str, details: tuple[Any, ...], expected: Stats
-) -> None:
-    """One more under its labels, and the time of the last one."""
-    name = {"block_job_2": "block_job", "agent_lifecycle": "agent_connected"}.get(event, event)
-    history = following()
-    tell(history, event, *details)
-    assert changed(history) == {**expected, f"event.last.{name}": 100 * SECOND}
 
 
 @pytest.mark.parametrize(
@@ -437,15 +399,15 @@ def test_graphics_clients_are_counted_by_address_and_port() -> None:
 def test_graphics_clients_end_with_the_domain_and_are_bounded() -> None:
     """No goodbye comes from a QEMU that was killed."""
     history = following()
-    for port in range(domain_history.CLIENT_LIMIT + 5):
+    for port in range(kinds.CLIENT_LIMIT + 5):
         tell(history, "graphics", 1, {}, client(port), "none", [])
-    assert stats(history)["graphics.clients"] == domain_history.CLIENT_LIMIT
+    assert stats(history)["graphics.clients"] == kinds.CLIENT_LIMIT
     lifecycle(history, "stopped", "failed")
     assert stats(history)["graphics.clients"] == 0
 
 
 @given(
-    event=st.sampled_from(sorted(domain_history._HANDLERS)),
+    event=st.sampled_from(sorted(KINDS)),
     details=st.lists(
         st.none()
         | st.integers(-5, 50)
