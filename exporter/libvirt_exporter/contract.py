@@ -74,7 +74,7 @@ class RequestError(Exception):
 
 
 class NotFoundError(RequestError):
-    """The client asked for a VM that is not there."""
+    """The client asked for a VM or a target that is not there."""
 
 
 class UnavailableError(RequestError):

@@ -22,7 +22,7 @@ EMPTY = HostSample(timestamp=1.0, duration=0.01, up=True)
 
 
 class FakeService:
-    """Answers from its attributes and keeps the requests that it got."""
+    """Answers from its attributes and keeps the requests that it got; its own only target."""
 
     def __init__(self, sample: HostSample = EMPTY) -> None:
         self.sample = sample
@@ -58,6 +58,9 @@ class FakeService:
     def _fail(self) -> None:
         if self.failure is not None:
             raise self.failure
+
+    def target(self, alias: str = "") -> FakeService:
+        return self
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         self.requests.append(request)

@@ -35,6 +35,7 @@ from libvirt_exporter.contract import QueryRequest, RequestError, ScrapeRequest,
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.reference import metrics as metric_list
 from libvirt_exporter.service.exporter import Exporter
+from libvirt_exporter.service.target import Target
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.server import ListenError, listen
@@ -82,11 +83,11 @@ def _serve(arguments: Namespace) -> int:
 
 
 def _scrape(arguments: Namespace) -> int:
-    return _run_with_exporter(arguments, lambda exporter: _write_scrape(exporter, arguments.output))
+    return _run_with_target(arguments, lambda target: _write_scrape(target, arguments.output))
 
 
-async def _write_scrape(exporter: Exporter, output: Path | None) -> int:
-    exposition = await exporter.scrape(ScrapeRequest())
+async def _write_scrape(target: Target, output: Path | None) -> int:
+    exposition = await target.scrape(ScrapeRequest())
     if output is None:
         _write(exposition.body)
     else:
@@ -94,7 +95,7 @@ async def _write_scrape(exporter: Exporter, output: Path | None) -> int:
             _write_atomically(output, exposition.body)
         except OSError as error:
             raise _OutputError(f"{output}: cannot be written: {error.strerror}") from None
-    sample = exporter.latest
+    sample = target.latest
     return _failed(sample.error) if sample is not None and not sample.up else 0
 
 
@@ -128,18 +129,18 @@ def _metrics(arguments: Namespace) -> int:
 def _vms(arguments: Namespace) -> int:
     if arguments.json:
         request = QueryRequest(fields=arguments.fields, strict=True)
-        return _run_with_exporter(
-            arguments, lambda exporter: _print_fields(exporter, request, arguments.watch)
+        return _run_with_target(
+            arguments, lambda target: _print_fields(target, request, arguments.watch)
         )
-    return _run_with_exporter(arguments, lambda exporter: _print_vms(exporter, arguments.watch))
+    return _run_with_target(arguments, lambda target: _print_vms(target, arguments.watch))
 
 
-async def _print_vms(exporter: Exporter, watch: float | None) -> int:
-    before = exporter.shown(await exporter.sample())
+async def _print_vms(target: Target, watch: float | None) -> int:
+    before = target.shown(await target.sample())
     # The first table follows soon, for whoever watches too.
     await asyncio.sleep(1.0 if before.up else 0.0)
     while True:
-        now = exporter.shown(await exporter.sample())
+        now = target.shown(await target.sample())
         if watch is None:
             if not now.up:
                 return _failed(now.error)
@@ -153,12 +154,12 @@ async def _print_vms(exporter: Exporter, watch: float | None) -> int:
         await asyncio.sleep(watch)
 
 
-async def _print_fields(exporter: Exporter, request: QueryRequest, watch: float | None) -> int:
+async def _print_fields(target: Target, request: QueryRequest, watch: float | None) -> int:
     while True:
         status = 0
-        await exporter.sample()
+        await target.sample()
         try:
-            answer = json.loads((await exporter.query(request)).body)
+            answer = json.loads((await target.query(request)).body)
         except RequestError as error:
             status = _failed(f"{error.message}; {error.hint}" if error.hint else error.message)
             if not isinstance(error, UnavailableError):
@@ -209,12 +210,12 @@ def _doctor(arguments: Namespace) -> int:
     besides = [*doctor.state_directory_findings(config.events.state_directory)]
     if found := narrowing(config):
         besides.append(doctor.Finding("hint", *found))
-    return _run_with_exporter(arguments, lambda exporter: _print_findings(exporter, besides))
+    return _run_with_target(arguments, lambda target: _print_findings(target, besides))
 
 
-async def _print_findings(exporter: Exporter, besides: Sequence[doctor.Finding]) -> int:
-    uri = exporter.config.libvirt.uri
-    sample = await exporter.sample()
+async def _print_findings(target: Target, besides: Sequence[doctor.Finding]) -> int:
+    uri = target.config.libvirt.uri
+    sample = await target.sample()
     schedstats = doctor.schedstats_of(uri)
     found = doctor.findings(sample, uri=uri, schedstats=schedstats, besides=besides)
     for line in doctor.report(sample, found, uri=uri):
@@ -254,8 +255,8 @@ def _security(config: Config, file: Path | None) -> Security:
         raise ConfigError(Problem(*place, f"{named}{each}") for each in error.problems) from None
 
 
-def _run_with_exporter(
-    arguments: Namespace, use: Callable[[Exporter], Coroutine[Any, Any, int]]
+def _run_with_target(
+    arguments: Namespace, use: Callable[[Target], Coroutine[Any, Any, int]]
 ) -> int:
     """Run a command that samples this host and ends. Raises ConfigError."""
     config = _configuration(arguments)
@@ -273,7 +274,7 @@ def _run_with_exporter(
     async def used() -> int:
         # Without process_*: node_exporter, which may read the output, has its own.
         with contextlib.closing(Exporter(lambda: config, Telemetry(process=False))) as exporter:
-            return await use(exporter)
+            return await use(exporter.target())
 
     return _run(used())
 

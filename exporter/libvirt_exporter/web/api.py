@@ -76,19 +76,20 @@ class Api:
             query = _in_address(request.query_params, gzip=gzip)
         if not query.wait:
             with self._quick.one():
-                return _json(await self._service.query(query))
+                return _json(await self._service.target().query(query))
         with self._waiting.one():
-            return _json(await _while_connected(request, self._service.query(query)))
+            return _json(await _while_connected(request, self._service.target().query(query)))
 
     async def diagnostics(self, request: Request) -> Response:
         """Nova's diagnostics of a VM."""
         with self._quick.one():
-            return _json(await self._service.diagnostics(request.path_params["vmId"]))
+            return _json(await self._service.target().diagnostics(request.path_params["vmId"]))
 
     async def document(self, _request: Request) -> Response:
         """What the API is, in the words of OpenAPI."""
-        longest_wait = self._service.config.api.longest_wait
-        document = openapi.document(self._service.fields, longest_wait=longest_wait)
+        target = self._service.target()
+        longest_wait = target.config.api.longest_wait
+        document = openapi.document(target.fields, longest_wait=longest_wait)
         return _json(QueryAnswer(body=msgspec.json.encode(document)))
 
 

@@ -102,8 +102,9 @@ class _Routes:
         self._telemetry_path = telemetry_path
 
     async def landing(self, _request: Request) -> Response:
-        sample = await self._service.overview()
-        libvirt = self._service.config.libvirt
+        target = self._service.target()
+        sample = await target.overview()
+        libvirt = target.config.libvirt
         return HTMLResponse(
             pages.landing(sample, self._telemetry_path, libvirt.name or libvirt.uri),
             headers={"Content-Security-Policy": pages.CONTENT_SECURITY_POLICY},
@@ -113,7 +114,7 @@ class _Routes:
         return PlainTextResponse("Healthy.\n")
 
     async def ready(self, _request: Request) -> Response:
-        if self._service.ready():
+        if self._service.target().ready():
             return PlainTextResponse("Ready.\n")
         return PlainTextResponse("Not ready: the first sample is still to come.\n", status_code=503)
 

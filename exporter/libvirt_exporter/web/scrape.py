@@ -39,7 +39,7 @@ class Scrapes:
             if hint := nearest(name, _PARAMETERS, resemblance=_RESEMBLANCE):
                 raise RequestError(f"unknown parameter {name}", hint)
         with self._running.one():
-            exposition = await self._service.scrape(
+            exposition = await self._service.target().scrape(
                 ScrapeRequest(
                     collect=tuple(request.query_params.getlist("collect[]")),
                     exclude=tuple(request.query_params.getlist("exclude[]")),

@@ -6,18 +6,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from libvirt_exporter.config import Config
-from libvirt_exporter.contract import (
-    Exposition,
-    QueryAnswer,
-    QueryRequest,
-    ScrapeRequest,
-)
+from libvirt_exporter.contract import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.fields.field import VmField
 
 
-class Service(Protocol):
-    """What the HTTP layer needs of the composition root; all of it runs on the event loop."""
+class Target(Protocol):
+    """What they need of one served libvirt; all of it runs on the event loop."""
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         """Sample and render; `RequestError` for an unknown group."""
@@ -47,6 +42,14 @@ class Service(Protocol):
 
     def ready(self) -> bool:
         """Whether the first sample has been taken."""
+        ...
+
+
+class Service(Protocol):
+    """What they need of the composition root; all of it runs on the event loop."""
+
+    def target(self, alias: str = "") -> Target:
+        """The served libvirt of that alias, '' for the default one; `NotFoundError`."""
         ...
 
     async def reload(self) -> None:

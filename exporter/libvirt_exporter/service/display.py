@@ -1,34 +1,31 @@
-"""A configuration's choice: which groups, domains and labels are shown, and how."""
+"""What a configuration shows of a host: which groups, domains and labels, and how."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
 
 from libvirt_exporter.catalogue import GROUPS
 from libvirt_exporter.config import Config
-from libvirt_exporter.contract import (
-    RequestError,
-    ScrapeRequest,
-    normalised_uuid,
-)
-from libvirt_exporter.hypervisor.host import HostSettings
-from libvirt_exporter.model import DomainSample, HostSample, Stats
+from libvirt_exporter.contract import Exposition, RequestError, ScrapeRequest, normalised_uuid
+from libvirt_exporter.model import DomainSample, HostSample
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.patterns.domains import DomainFilter
-from libvirt_exporter.patterns.labels import compile_label
 from libvirt_exporter.query.answers import Terms
+from libvirt_exporter.render.exposition import expose
 from libvirt_exporter.render.selection import Selection, UnknownGroupError, groups_named
 from libvirt_exporter.render.series import Identity
-from libvirt_exporter.render.text import DomainText, TextRenderer
+from libvirt_exporter.render.text import TextRenderer
 
-_VIEWS = 8
+_CHOICES: Final = 8
+"""Choices of groups whose renderers are kept, beside that of all groups."""
 
 
-class View(NamedTuple):
-    """One way of looking at the host: which groups, and how they are rendered."""
+class Choice(NamedTuple):
+    """The groups that a scrape shows, and what renders them."""
 
     selection: Selection
     renderer: TextRenderer
@@ -41,43 +38,29 @@ class Shown(NamedTuple):
     hidden: int
 
 
-class Active:
-    """A configuration in force, with what was built from it."""
+class Display:
+    """What one configuration shows of one host, and how."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, own: CollectorRegistry) -> None:
+        """`own`: the exporter's own metrics, which every exposition shows."""
         self.config = config
+        self._own = own
         self._groups = groups_named(config.groups.include, config.groups.exclude)
-        self._groups_for_fields = groups_named(["all"], config.groups.exclude)
         self._labelled_by_xml = not {"domain", "uuid"}.issuperset(config.labels.identity)
-        self.filter = DomainFilter(
+        self._filter = DomainFilter(
             config.domains.include,
             config.domains.exclude,
             [label.name for label in config.labels.custom],
         )
-        self.identity = Identity(config.labels.identity, config.limits.label_value_length)
-        self._views: dict[frozenset[str], View] = {}
-        self.everything = self._view(self._groups, fields_from=self._groups_for_fields)
+        self._identity = Identity(config.labels.identity, config.limits.label_value_length)
+        self._choices: dict[frozenset[str], Choice] = {}
+        self.everything = self._choice(
+            self._groups, fields_from=groups_named(["all"], config.groups.exclude)
+        )
         self.terms = Terms(config.api, lambda sample: self.shown(sample).domains)
 
-    def host_settings(self) -> HostSettings:
-        """What the host needs of the configuration."""
-        libvirt, scrape = self.config.libvirt, self.config.scrape
-        return HostSettings(
-            uri=libvirt.uri,
-            name=libvirt.name,
-            parallel_calls=libvirt.parallel_calls,
-            stuck_calls=libvirt.stuck_calls,
-            info_refresh=scrape.info_refresh,
-            state_directory=self.config.events.state_directory,
-            all_counters=self.config.events.all_counters,
-            labels=tuple(
-                compile_label(label.name, label.xpath, label.namespaces)
-                for label in self.config.labels.custom
-            ),
-        )
-
-    def view(self, request: ScrapeRequest) -> View:
-        """The selection that a request asks for; RequestError when it asks for what is not."""
+    def choice(self, request: ScrapeRequest) -> Choice:
+        """The groups that a request asks for; RequestError when it asks for what is not."""
         if request.collect and request.exclude:
             raise RequestError(
                 "collect[] and exclude[] together",
@@ -94,27 +77,19 @@ class Active:
                 "add it to groups.include of the configuration, beside `default` or what is there",
             )
         chosen = (collect & enabled if collect else enabled) - exclude
-        if chosen not in self._views:
-            if len(self._views) >= _VIEWS:
-                del self._views[next(iter(self._views))]
-            self._views[chosen] = self._view(self._groups & chosen, fields_from=chosen)
-        return self._views[chosen]
+        if chosen not in self._choices:
+            if len(self._choices) >= _CHOICES:
+                del self._choices[next(iter(self._choices))]
+            self._choices[chosen] = self._choice(self._groups & chosen, fields_from=chosen)
+        return self._choices[chosen]
 
-    def _view(self, groups: frozenset[str], *, fields_from: frozenset[str]) -> View:
+    def _choice(self, groups: frozenset[str], *, fields_from: frozenset[str]) -> Choice:
         fields = self.config.fields
         selection = Selection(groups, fields.include, fields.exclude, named_from=fields_from)
-        return View(selection, self._renderer(selection))
+        return Choice(selection, self._renderer(selection))
 
     def _renderer(self, selection: Selection) -> TextRenderer:
-        return TextRenderer(selection, self.identity, series_limit=self.config.limits.series)
-
-    def rendered(
-        self, view: View, domains: list[DomainSample], host_stats: Stats, *, all_of_them: bool
-    ) -> DomainText:
-        """The text of domains, which may be all that are shown or a few that were asked for."""
-        # A view's renderer forgets the domains it is not shown, so a few get one of their own.
-        renderer = view.renderer if all_of_them else self._renderer(view.selection)
-        return renderer.render(domains, host_stats)
+        return TextRenderer(selection, self._identity, series_limit=self.config.limits.series)
 
     def _expand(self, parameter: str, names: Iterable[str]) -> frozenset[str]:
         try:
@@ -130,6 +105,22 @@ class Active:
             return self.config.libvirt.timeout
         return max(request.timeout - self.config.scrape.timeout_offset, request.timeout / 2)
 
+    def expose(self, sample: HostSample, choice: Choice, request: ScrapeRequest) -> Exposition:
+        """The body of a scrape that gave this sample; one call at a time."""
+        shown = self.shown(sample, request.domains)
+        domains = [*shown.domains, *self._crashed(sample, request.domains)]
+        # A choice's renderer forgets the domains it is not shown, so a few get one of their own.
+        renderer = self._renderer(choice.selection) if request.domains else choice.renderer
+        return expose(
+            sample,
+            renderer.render(domains, sample.stats),
+            self._own,
+            series_limit=self.config.limits.series,
+            hidden=shown.hidden,
+            as_openmetrics=request.openmetrics,
+            compress=request.gzip,
+        )
+
     def shown(self, sample: HostSample, wanted: Sequence[str] = ()) -> Shown:
         """The sample's domains that the configuration and `domain[]` let through.
 
@@ -141,7 +132,7 @@ class Active:
         for domain in sample.domains:
             if names and not (domain.name in names or domain.uuid in names):
                 continue
-            matches = self.filter.matches(domain.name, domain.uuid, domain.state, domain.info)
+            matches = self._filter.matches(domain.name, domain.uuid, domain.state, domain.info)
             waits = domain.info is None and domain.uuid not in sample.unparsable
             if matches is None or (matches and self._labelled_by_xml and waits):
                 hidden += 1
@@ -149,13 +140,13 @@ class Active:
                 domains.append(domain)
         return Shown(domains, hidden)
 
-    def crashed(self, sample: HostSample, wanted: Sequence[str] = ()) -> list[DomainSample]:
+    def _crashed(self, sample: HostSample, wanted: Sequence[str]) -> list[DomainSample]:
         """The last of those domains that crashed and are not listed any more, for alerts.
 
         A domain that is not defined permanently is gone at the moment of its crash.
         """
         listed = {domain.name for domain in sample.domains}
-        told_by_name = "uuid" not in self.identity.labels
+        told_by_name = "uuid" not in self._identity.labels
         gone = (
             DomainSample(
                 uuid=domain.uuid,

@@ -1,0 +1,181 @@
+"""One served libvirt: what is asked of it, sampled, rendered and answered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Hashable, Sequence
+from concurrent.futures import Executor
+
+from msgspec.structs import replace
+
+from libvirt_exporter.config import Config
+from libvirt_exporter.contract import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
+from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
+from libvirt_exporter.hypervisor.host import Host, HostSettings
+from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.model import HostSample
+from libvirt_exporter.patterns.labels import compile_label
+from libvirt_exporter.query.fields.field import VmField
+from libvirt_exporter.render.selection import Selection
+from libvirt_exporter.service.display import Display
+from libvirt_exporter.service.queries import Queries
+from libvirt_exporter.service.telemetry import TargetTelemetry
+
+_OVERVIEW_AGE = 2.0
+
+
+class Target:
+    """One libvirt with its latest sample, the bodies that are being made of it, and its queries.
+
+    Lives on one event loop.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        telemetry: TargetTelemetry,
+        thread: Executor,
+        *,
+        connect: Connect = open_read_only,
+    ) -> None:
+        """`thread` has one worker, as renderers and queries keep state; it never waits for libvirt.
+
+        `connect` is as in Host.
+        """
+        self._telemetry = telemetry
+        self._thread = thread
+        self._connect = connect
+        self._display = Display(config, telemetry.registry)
+        self._queries = Queries(self._display.terms, sample=self.sample, thread=thread)
+        self._host = self._start_host()
+        self._bodies: dict[Hashable, tuple[HostSample, asyncio.Future[Exposition]]] = {}
+        """The samples are kept because their ids are in the keys."""
+        self._latest: HostSample | None = None
+        self._latest_at = 0.0
+
+    def _start_host(self) -> Host:
+        loop = asyncio.get_running_loop()
+
+        def happened() -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._queries.happened)
+
+        host = Host(
+            _host_settings(self.config),
+            observer=self._telemetry,
+            connect=self._connect,
+            on_event=happened,
+        )
+        self._telemetry.watch(host)
+        host.start()
+        return host
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._display.config
+
+    @property
+    def fields(self) -> Sequence[VmField]:
+        """The fields that clients may ask for."""
+        return self._queries.fields
+
+    @property
+    def latest(self) -> HostSample | None:
+        """The last sample that was taken, of all domains; None before the first."""
+        return self._latest
+
+    def ready(self) -> bool:
+        """Whether a first sample has been taken, libvirt answering or not."""
+        return self._latest is not None
+
+    async def sample(self) -> HostSample:
+        """Take a sample of all domains now, with the groups and the time that are configured.
+
+        The first one makes the target ready, and waits for what the domains' XML says.
+        """
+        everything = self._display.everything.selection
+        return await self._sample(everything, self.config.libvirt.timeout)
+
+    def shown(self, sample: HostSample) -> HostSample:
+        """The sample with those domains only that the configuration lets through."""
+        return replace(sample, domains=tuple(self._display.shown(sample).domains))
+
+    async def overview(self) -> HostSample:
+        """The visible domains, two seconds ago at most, for the page for people."""
+        if self._latest is None or time.monotonic() - self._latest_at > _OVERVIEW_AGE:
+            return self.shown(await self.sample())
+        return self.shown(self._latest)
+
+    async def scrape(self, request: ScrapeRequest) -> Exposition:
+        """Sample the host and render it; RequestError for what the client got wrong."""
+        display = self._display
+        choice = display.choice(request)
+        sample = await self._sample(choice.selection, display.timeout(request))
+        # Those who share a sample get it at the same moment, and share its rendering too.
+        key = (id(sample), id(choice), request.domains, request.openmetrics, request.gzip)
+        if key not in self._bodies:
+            loop = asyncio.get_running_loop()
+            body = loop.run_in_executor(self._thread, display.expose, sample, choice, request)
+            body.add_done_callback(lambda _: self._bodies.pop(key))
+            self._bodies[key] = sample, body
+        _, body = self._bodies[key]
+        # Shielded: others may wait for the same body when this client goes away.
+        return await asyncio.shield(body)
+
+    async def _sample(self, selection: Selection, seconds: float) -> HostSample:
+        request = SampleRequest(selection.asks, selection.backing, selection.lanes)
+        sample = await asyncio.wrap_future(self._host.sample(request, timeout=seconds))
+        if selection is self._display.everything.selection:
+            self._latest, self._latest_at = sample, time.monotonic()
+            self._queries.saw(sample)
+        return sample
+
+    async def query(self, request: QueryRequest) -> QueryAnswer:
+        """Fields of VMs, of which `api.sensitive_fields` and `domains` decide what exists."""
+        return await self._queries.answer(request)
+
+    async def diagnostics(self, vm_id: str) -> QueryAnswer:
+        """Nova's diagnostics of one of the visible domains."""
+        return await self._queries.diagnostics(vm_id)
+
+    def end_waiting(self) -> None:
+        """Answer those who wait for a change: the exporter is being stopped."""
+        self._queries.end()
+
+    async def apply(self, config: Config) -> None:
+        """Take over another configuration, with another Host where that is needed."""
+        self._display = Display(config, self._telemetry.registry)
+        settings = _host_settings(config)
+        if self._host.takes(settings):
+            self._host.apply(settings)
+        else:
+            old, self._host = self._host, self._start_host()
+            await asyncio.to_thread(old.close)
+            self._queries.forget()
+        self._queries.apply(self._display.terms)
+
+    def close(self) -> None:
+        """Stop sampling; never waits for libvirt."""
+        self._queries.end()
+        self._host.close()
+
+
+def _host_settings(config: Config) -> HostSettings:
+    """What a host needs of the configuration."""
+    libvirt, events = config.libvirt, config.events
+    return HostSettings(
+        uri=libvirt.uri,
+        name=libvirt.name,
+        parallel_calls=libvirt.parallel_calls,
+        stuck_calls=libvirt.stuck_calls,
+        info_refresh=config.scrape.info_refresh,
+        state_directory=events.state_directory,
+        all_counters=events.all_counters,
+        labels=tuple(
+            compile_label(label.name, label.xpath, label.namespaces)
+            for label in config.labels.custom
+        ),
+    )
