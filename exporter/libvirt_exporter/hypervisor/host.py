@@ -23,7 +23,7 @@ from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
 from libvirt_exporter.hypervisor.events.state_file import StateFile
 from libvirt_exporter.hypervisor.events.stream import LANE as EVENTS_LANE
 from libvirt_exporter.hypervisor.events.stream import EventStream
-from libvirt_exporter.hypervisor.sampling.monitor import Limits
+from libvirt_exporter.hypervisor.sampling.limits import Limits
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses, is_local
 from libvirt_exporter.hypervisor.sampling.sampler import Sampler, SampleRequest
 from libvirt_exporter.hypervisor.sources.disk_errors import DiskErrorsLane

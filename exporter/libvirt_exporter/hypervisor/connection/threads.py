@@ -36,7 +36,7 @@ class CallThread:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        future.add_done_callback(_mark_retrieved)
+        future.add_done_callback(mark_retrieved)
 
         def call() -> None:
             if future.cancelled():
@@ -80,6 +80,7 @@ def _hand_over(
         loop.call_soon_threadsafe(settle_once)
 
 
-def _mark_retrieved(future: asyncio.Future[T]) -> None:
+def mark_retrieved(future: asyncio.Future[T]) -> None:
+    """Have asyncio not complain of a future whose exception nobody came to see."""
     if not future.cancelled():
         future.exception()

@@ -1,12 +1,192 @@
-"""Statistics of all or some domains in one call."""
+"""The groups that no monitor is asked for: each question in one call for all domains.
+
+For QEMU these are the groups that need no monitor, each asked by itself, because a failing perf
+counter must not cost the interfaces; drivers without monitors are asked all groups at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import functools
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from time import monotonic, time
+from typing import Final
 
+import libvirt
+
+from libvirt_exporter.hypervisor.connection.blocked import Blocked
+from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
+from libvirt_exporter.hypervisor.connection.facts import Facts
+from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import Session
-from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.around import ask_around, walk_around
+from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft, merged
+from libvirt_exporter.hypervisor.sampling.draft import HostDraft
+from libvirt_exporter.hypervisor.sampling.groups import bits, narrower
+from libvirt_exporter.hypervisor.sampling.limits import Limits
+from libvirt_exporter.hypervisor.sampling.state import visit_state
 from libvirt_exporter.model import Stats
+
+log = logging.getLogger(__name__)
+
+CALL: Final = "domainListGetStats"
+SHARD_SIZE: Final = 25
+"""Domains in one call at most where not all are asked at once: smaller shards cost CPU, larger
+ones lose more to a hang."""
+
+
+@dataclass
+class BulkMemory:
+    """What one sample's calls leave for the next one."""
+
+    facts: Facts | None = None
+    """Of the connection to which the rest belongs."""
+    unsupported: frozenset[str] = frozenset()
+    """Groups that this libvirt does not answer."""
+    seconds: dict[frozenset[str], float] = field(default_factory=dict)
+    """How long the last call for these groups took."""
+    late: Connection | None = None
+    """The connection of the last call that was late although no domain held it."""
+
+    def unsupported_by(self, facts: Facts) -> frozenset[str]:
+        """Groups that a daemon does not answer; none as long as it has not been asked."""
+        if facts is not self.facts:
+            self.facts, self.unsupported = facts, frozenset()
+        return self.unsupported
+
+
+class BulkPhase:
+    """Asks the active domains, and goes around those that hold a call."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        draft: HostDraft,
+        locked: Blocked,
+        lane: str,
+        questions: Iterable[frozenset[str]],
+        limits: Limits,
+        memory: BulkMemory,
+    ) -> None:
+        """`locked`: domains not to be touched at all; grows. `questions`: groups asked together."""
+        self._connections = connections
+        self._draft = draft
+        self._locked = locked
+        self._lane = lane
+        self._questions = questions
+        self._limits = limits
+        self._memory = memory
+
+    async def run(self) -> None:
+        """Ask every question."""
+        for groups in self._questions:
+            uuids = [
+                domain.uuid
+                for domain in self._draft.active()
+                if domain.state and not domain.missing.isdisjoint(groups)
+            ]
+            await self._ask(uuids, groups)
+
+    async def _ask(self, uuids: list[str], groups: frozenset[str]) -> None:
+        # Asked all at once they took too long: in shards at least some of them answer.
+        late = self._memory.late
+        in_shards = late is not None and self._connections.is_stuck(late)
+        size = SHARD_SIZE if in_shards else max(len(uuids), 1)
+        questions = [(uuids[at : at + size], groups) for at in range(0, len(uuids), size)]
+        while questions:
+            uuids, groups = questions.pop()
+            timestamp, started = time(), monotonic()
+            try:
+                if in_shards and not await self._connections.has_room(self._draft.deadline):
+                    return
+                rows = await self._rows(uuids, groups)
+            except NoAnswerError:
+                return
+            except CallError as error:
+                if error.error_class is ErrorClass.DISCONNECTED:
+                    return
+                questions += self._narrowed(uuids, groups, error)
+                continue
+            self._draft.spent(groups, monotonic() - started)
+            excuse_absent(self._draft.domains, uuids, rows)
+            for uuid, stats in rows:
+                domain = self._draft.domains.get(uuid)
+                if domain is not None:
+                    domain.no_monitor = merged(domain.no_monitor, stats)
+                    domain.missing -= groups
+                    domain.timestamp = timestamp
+
+    async def _rows(
+        self, uuids: list[str], groups: frozenset[str], *, at_the_limit: bool = True
+    ) -> list[tuple[str, Stats]]:
+        """The answers of those that are not locked. Raises CallError and NoAnswerError.
+
+        `at_the_limit`: whether they are asked around a domain also when no more calls may be stuck.
+        """
+        uuids = [uuid for uuid in uuids if uuid not in self._locked]
+        if not uuids:
+            return []
+
+        async def others(late: Connection) -> list[tuple[str, Stats]] | None:
+            await self._find_locked(uuids)
+            if not any(uuid in self._locked for uuid in uuids):
+                self._memory.late = late
+                return None
+            full = self._connections.full
+            if full and not at_the_limit:
+                raise NoAnswerError(CALL)
+            return await self._rows(uuids, groups, at_the_limit=not full)
+
+        usual = min(3 * self._memory.seconds.get(groups, 0.0), self._draft.budget / 4)
+        started = monotonic()
+        rows = await ask_around(
+            self._connections,
+            self._lane,
+            CALL,
+            functools.partial(
+                list_stats,
+                uuids=uuids,
+                stats=bits(groups),
+                flags=libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE,
+            ),
+            deadline=self._draft.deadline,
+            patience=max(2 * self._limits.look(self._draft), usual),
+            others=others,
+        )
+        if not any(uuid in self._locked for uuid in uuids):
+            self._memory.seconds[groups] = monotonic() - started
+        return rows
+
+    async def _find_locked(self, uuids: list[str]) -> None:
+        """Whose lock is held, perhaps by the call itself, which is reading of this domain."""
+        await walk_around(
+            self._connections,
+            self._draft,
+            self._locked,
+            self._lane,
+            "state",
+            uuids,
+            visit_state,
+            deadline=self._draft.deadline,
+            patience=2 * self._limits.look(self._draft),
+        )
+
+    def _narrowed(
+        self, uuids: list[str], groups: frozenset[str], error: CallError
+    ) -> list[tuple[list[str], frozenset[str]]]:
+        """What to ask instead of a question that failed as a whole."""
+        unsupported = error.error_class is ErrorClass.UNSUPPORTED
+        if unsupported and len(groups) == 1:
+            log.info("this libvirt does not answer group %s: %s", *groups, error)
+            self._memory.unsupported |= groups
+            for uuid in uuids:
+                self._draft.domains[uuid].missing -= groups
+            return []
+        smaller = narrower(uuids, groups, groups_first=unsupported)
+        if not smaller:
+            log.debug("%s of domain %s not answered: %s", set(groups), uuids, error)
+        return smaller
 
 
 def list_stats(

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from typing import Final
 
 log = logging.getLogger(__name__)
-
-CONTROL_OK: Final = 0
-CONTROL_OCCUPIED: Final = 2
 
 
 class Quarantine:

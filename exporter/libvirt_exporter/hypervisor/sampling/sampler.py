@@ -8,46 +8,42 @@ not answer in bulk. Requests that come while a sample is in flight share it.
 from __future__ import annotations
 
 import asyncio
-import functools
-import itertools
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from time import monotonic, time
-from typing import Any, Final
+from time import monotonic
+from typing import Final, Protocol
 
-import libvirt
-
+from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
 from libvirt_exporter.hypervisor.connection.facts import Facts
 from libvirt_exporter.hypervisor.connection.observer import Observer
-from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
-from libvirt_exporter.hypervisor.connection.session import Session
-from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, walk
+from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
-from libvirt_exporter.hypervisor.sampling.bulk import excuse_absent, list_stats
-from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft, merged
+from libvirt_exporter.hypervisor.sampling.bulk import BulkMemory, BulkPhase
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
-from libvirt_exporter.hypervisor.sampling.groups import (
-    WITH_MONITOR,
-    WITHOUT_MONITOR,
-    bits,
-    idle_groups,
-    narrower,
-)
+from libvirt_exporter.hypervisor.sampling.fallback import FallbackMemory, FallbackPhase
+from libvirt_exporter.hypervisor.sampling.groups import WITH_MONITOR, WITHOUT_MONITOR, idle_groups
 from libvirt_exporter.hypervisor.sampling.lane import Lane
-from libvirt_exporter.hypervisor.sampling.monitor import Limits, MonitorPhase, MonitorState
+from libvirt_exporter.hypervisor.sampling.limits import Limits
+from libvirt_exporter.hypervisor.sampling.monitor import MonitorMemory, MonitorPhase
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.sampling.sources import DomainRecords, DomainSource, SourceFailures
-from libvirt_exporter.hypervisor.sampling.state import Row, _visit_state, facts_of, read_states
-from libvirt_exporter.model import HostInfo, HostSample, Stats, StatValue
+from libvirt_exporter.hypervisor.sampling.state import StateMemory, StatePhase
+from libvirt_exporter.model import HostInfo, HostSample, StatValue
 
 log = logging.getLogger(__name__)
 
 USABLE_SHARE: Final = 0.9
 """Share of a request's time after which it gets what there is; the rest is for the answer."""
+
+
+class Phase(Protocol):
+    """One part of a sample: takes what it asks from its constructor, puts answers in the draft."""
+
+    async def run(self) -> None:
+        """Ask until all is answered, or nothing more can be expected in the draft's time."""
 
 
 @dataclass(frozen=True)
@@ -104,18 +100,14 @@ class Sampler:
         self._sources = (*sources, *(() if records is None else (records,)))
         self._records = records
         self._failures = SourceFailures(observer)
-        self._monitor_state = MonitorState()
         self.hypervisor_version = ""
         """Told by the host once it is known."""
         self._facts: Facts | None = None
-        self._unsupported: frozenset[str] = frozenset()
-        self._known: dict[str, str] = {}
-        self._locked: dict[str, Connection] = {}
-        self._last_fallback: dict[str, float] = {}
-        self._fallback_stuck: dict[str, Connection] = {}
-        self._stuck_state: Connection | None = None
-        self._stuck_list: Connection | None = None
-        self._state_seconds = 0.0
+        self._locked = Blocked(connections)
+        self._states = StateMemory()
+        self._bulk = BulkMemory()
+        self._monitors = MonitorMemory()
+        self._fallback = FallbackMemory(connections)
         self._draft: HostDraft | None = None
         self._sharing: list[_Waiter] = []
         self._pending: list[_Waiter] = []
@@ -128,7 +120,7 @@ class Sampler:
     @property
     def stuck_domains(self) -> dict[str, float]:
         """Domains whose monitor does not answer: UUID to seconds for which it has not."""
-        return self._monitor_state.quarantine.seconds(monotonic())
+        return self._monitors.standing.quarantine.seconds(monotonic())
 
     def request(self, request: SampleRequest, timeout: float, future: Future[HostSample]) -> None:
         """Have `future` completed with a sample within `timeout` seconds, whatever happens."""
@@ -245,31 +237,45 @@ class Sampler:
         )
 
     async def _take(self, draft: HostDraft) -> None:
+        connections, locked, limits = self._connections, self._locked, self._limits
         with draft.phase("state"):
-            await self._ask_state(draft)
+            await StatePhase(connections, draft, locked, limits, self._states).run()
         if not draft.up or draft.facts is None:
-            self._monitor_state.surveyed = False
+            self._monitors.standing.surveyed = False
             return
+        self._facts = facts = draft.facts
         self._note_domains(draft)
-        self._inventory.reconcile(self._known)
-        fallback = draft.facts.fallback
-        wanted = draft.groups - fallback.groups - {"state"} - self._unsupported
+        fallback = facts.fallback
+        wanted = draft.groups - fallback.groups - {"state"} - self._bulk.unsupported_by(facts)
         if "state" in fallback.groups:  # the driver has no bulk call at all
             wanted = frozenset()
         expected = wanted | (draft.groups & fallback.groups) - {"state"}
         for domain in draft.active():
             domain.missing = expected - idle_groups(self._inventory.get(domain.uuid))
-        draft.asks_monitors = draft.facts.has_monitors and bool(wanted & WITH_MONITOR)
+        draft.asks_monitors = facts.has_monitors and bool(wanted & WITH_MONITOR)
         async with asyncio.TaskGroup() as tasks:
-            if draft.facts.has_monitors:
-                tasks.create_task(self._ask_without_monitor(draft, wanted & WITHOUT_MONITOR))
-                tasks.create_task(self._ask_monitors(draft, wanted & WITH_MONITOR))
+            if facts.has_monitors:
+                each = [frozenset({group}) for group in sorted(wanted & WITHOUT_MONITOR)]
+                bulk = BulkPhase(connections, draft, locked, "state", each, limits, self._bulk)
+                tasks.create_task(_timed(draft, "no_monitor", bulk))
+                with_monitor = wanted & WITH_MONITOR
+                monitors = MonitorPhase(
+                    connections,
+                    draft,
+                    locked,
+                    with_monitor,
+                    limits,
+                    self._processes,
+                    self._monitors,
+                )
+                tasks.create_task(_timed(draft, "monitor", monitors))
             elif wanted:
-                tasks.create_task(self._ask_bulk(draft, wanted))
+                bulk = BulkPhase(connections, draft, locked, "bulk", [wanted], limits, self._bulk)
+                tasks.create_task(_timed(draft, "bulk", bulk))
             if self._processes is not None and not draft.asks_monitors:
                 # Otherwise they are looked at before the monitors are asked.
                 names = {domain.uuid: domain.name for domain in draft.active()}
-                tasks.create_task(self._processes.look(names, self._limits.look(draft)))
+                tasks.create_task(self._processes.look(names, limits.look(draft)))
             if unread := self._inventory.unread:
                 tasks.create_task(self._read_info(draft, unread))
             self._refresh_lanes(draft, tasks, asking_monitors=False)
@@ -277,8 +283,20 @@ class Sampler:
         async with asyncio.TaskGroup() as tasks:
             self._refresh_lanes(draft, tasks, asking_monitors=True)
         if fallback.groups & draft.groups:
-            with draft.phase("fallback"):
-                await self._ask_fallback(draft, draft.facts)
+            per_domain = FallbackPhase(
+                connections, draft, locked, fallback, self._inventory, self._fallback
+            )
+            await _timed(draft, "fallback", per_domain)
+
+    def _note_domains(self, draft: HostDraft) -> None:
+        before = self._states.names
+        names = self._states.names = {uuid: domain.name for uuid, domain in draft.domains.items()}
+        if self._records is not None:
+            self._records.listed(draft.domains.values(), draft.timestamp, complete=draft.listed)
+        if gone := before.keys() - names.keys():
+            self._connections.forget(gone)
+            self._fallback.forget(gone)
+        self._inventory.reconcile(names)
 
     def _refresh_lanes(
         self, draft: HostDraft, tasks: asyncio.TaskGroup, *, asking_monitors: bool
@@ -293,254 +311,10 @@ class Sampler:
             until = asyncio.get_running_loop().time() + draft.deadline.rest / 2
             await self._inventory.settled(uuids, until)
 
-    # State: the part that makes a host count as up.
 
-    async def _ask_state(self, draft: HostDraft) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        self._locked = {
-            uuid: connection
-            for uuid, connection in self._locked.items()
-            if self._connections.is_stuck(connection)
-        }
-        for attempt in itertools.count(1):
-            try:
-                if self._locked or self._is_stuck(self._stuck_state):
-                    await self._state_of_each(draft)
-                else:
-                    await self._state_of_all(draft)
-            except NoAnswerError:
-                draft.error = f"libvirt did not answer within {loop.time() - started:.1f} s"
-            except CallError as error:
-                # A daemon that was restarted since the last sample: the next call reconnects.
-                if error.error_class is ErrorClass.DISCONNECTED and attempt == 1:
-                    continue
-                draft.error = str(error)
-            else:
-                draft.up, draft.error = True, ""
-                self._state_seconds = loop.time() - started
-                draft.spent(("state",), self._state_seconds)
-            return
-
-    async def _state_of_all(self, draft: HostDraft) -> None:
-        loop = asyncio.get_running_loop()
-        connection = self._connections.lane("state")
-        if not await connection.free(draft.deadline):
-            self._connections.give_up(connection, "getAllDomainStats")
-            raise NoAnswerError
-        timestamp = time()
-        call = connection.call("getAllDomainStats", read_states)
-        patience = max(2 * self._limits.look(draft), 3 * self._state_seconds)
-        await asyncio.wait({call}, timeout=min(patience, draft.deadline.rest))
-        if not call.done() and self._known and self._connections.replaceable(connection):
-            # Perhaps one domain's lock is held for long: then all others answer one by one.
-            self._connections.give_up(connection, "getAllDomainStats")
-            self._stuck_state = connection
-            each = loop.create_task(self._state_of_each(draft))
-            either: set[asyncio.Future[Any]] = {call, each}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not call.done():
-                return await each
-            each.cancel()
-        elif not await draft.deadline.wait(call):
-            self._connections.give_up(connection, "getAllDomainStats")
-            raise NoAnswerError
-        facts, rows = call.result()
-        self._take_rows(draft, facts, rows, timestamp)
-        return None
-
-    async def _state_of_each(self, draft: HostDraft) -> None:
-        """Ask the domains known from the last sample one by one, around those that block."""
-        timestamp = time()
-        facts = await self._connections.ask("state", "getType", facts_of, draft.deadline)
-        result = await walk(
-            self._connections,
-            "state",
-            "state",
-            [uuid for uuid in self._known if uuid not in self._locked],
-            _visit_state,
-            deadline=draft.deadline,
-            patience=self._limits.look(draft),
-            may_block=min(self._connections.stuck_limit - len(self._locked), BLOCKED_LIMIT),
-            always=True,
-        )
-        self._locked.update(result.blocked)
-        rows = [
-            (uuid, self._known[uuid], active, state)
-            for uuid, (active, state) in result.answers.items()
-        ]
-        # Whoever could not be asked is still there, for all that is known.
-        rows += [
-            (uuid, name, True, {})
-            for uuid, name in self._known.items()
-            if uuid not in result.answers and uuid not in result.failures
-        ]
-        if not result.answers:
-            # A call that needs no domain tells a host of locked ones from a frozen daemon.
-            await self._connections.ask(
-                "state",
-                "getLibVersion",
-                lambda session: session.conn.getLibVersion(),
-                draft.deadline,
-            )
-        self._take_rows(draft, facts, rows, timestamp)
-        draft.listed = False
-        for uuid in self._locked.keys() & draft.domains.keys():
-            draft.domains[uuid].excused = True
-
-    def _take_rows(
-        self, draft: HostDraft, facts: Facts, rows: Iterable[Row], timestamp: float
-    ) -> None:
-        draft.facts = facts
-        if facts is not self._facts:
-            self._facts = facts
-            self._unsupported = frozenset()
-        draft.domains = {
-            row[0]: DomainDraft(row[0], row[1], active=row[2], state=row[3], timestamp=timestamp)
-            for row in rows
-        }
-
-    def _is_stuck(self, connection: Connection | None) -> bool:
-        return connection is not None and self._connections.is_stuck(connection)
-
-    def _note_domains(self, draft: HostDraft) -> None:
-        before = self._known
-        self._known = {uuid: domain.name for uuid, domain in draft.domains.items()}
-        if self._records is not None:
-            self._records.listed(draft.domains.values(), draft.timestamp, complete=draft.listed)
-        if gone := before.keys() - self._known.keys():
-            self._connections.forget(gone)
-            for uuid in gone:
-                self._last_fallback.pop(uuid, None)
-
-    # Groups that need no monitor, and drivers that have none.
-
-    async def _ask_without_monitor(self, draft: HostDraft, groups: frozenset[str]) -> None:
-        with draft.phase("no_monitor"):
-            # Each on its own: a failing perf counter must not cost the interfaces.
-            for group in sorted(groups):
-                uuids = [
-                    domain.uuid
-                    for domain in draft.active()
-                    if group in domain.missing and domain.state and domain.uuid not in self._locked
-                ]
-                if uuids and not self._is_stuck(self._stuck_list):
-                    await self._ask_listed(draft, "state", uuids, frozenset({group}))
-
-    async def _ask_bulk(self, draft: HostDraft, groups: frozenset[str]) -> None:
-        with draft.phase("bulk"):
-            uuids = [domain.uuid for domain in draft.active() if domain.uuid not in self._locked]
-            if not self._is_stuck(self._stuck_list):
-                await self._ask_listed(draft, "bulk", uuids, groups)
-
-    async def _ask_listed(
-        self, draft: HostDraft, lane: str, uuids: list[str], groups: frozenset[str]
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        questions = [(uuids, groups)]
-        while questions:
-            uuids, groups = questions.pop()
-            timestamp, started = time(), loop.time()
-            connection = self._connections.lane(lane)
-            try:
-                rows = await self._connections.ask(
-                    lane,
-                    "domainListGetStats",
-                    functools.partial(
-                        list_stats,
-                        uuids=uuids,
-                        stats=bits(groups),
-                        flags=libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE,
-                    ),
-                    draft.deadline,
-                )
-            except NoAnswerError:
-                self._stuck_list = connection
-                return
-            except CallError as error:
-                if error.error_class is ErrorClass.DISCONNECTED:
-                    return
-                unsupported = error.error_class is ErrorClass.UNSUPPORTED
-                if unsupported and len(groups) == 1:
-                    log.info("this libvirt does not answer group %s: %s", *groups, error)
-                    self._unsupported |= groups
-                    for uuid in uuids:
-                        draft.domains[uuid].missing -= groups
-                    continue
-                smaller = narrower(uuids, groups, groups_first=unsupported)
-                questions += smaller
-                if not smaller:
-                    log.debug("%s of domain %s not answered: %s", set(groups), uuids, error)
-                continue
-            draft.spent(groups, loop.time() - started)
-            excuse_absent(draft.domains, uuids, rows)
-            for uuid, stats in rows:
-                domain = draft.domains.get(uuid)
-                if domain is not None:
-                    domain.no_monitor = merged(domain.no_monitor, stats)
-                    domain.missing -= groups
-                    domain.timestamp = timestamp
-
-    async def _ask_monitors(self, draft: HostDraft, groups: frozenset[str]) -> None:
-        with draft.phase("monitor"):
-            await MonitorPhase(
-                self._connections,
-                self._monitor_state,
-                self._limits,
-                draft,
-                groups,
-                self._locked,
-                self._processes,
-            ).run()
-
-    async def _ask_fallback(self, draft: HostDraft, facts: Facts) -> None:
-        loop = asyncio.get_running_loop()
-        groups = facts.fallback.groups & draft.groups
-        started, timestamp = loop.time(), time()
-        self._fallback_stuck = {
-            uuid: connection
-            for uuid, connection in self._fallback_stuck.items()
-            if self._connections.is_stuck(connection)
-        }
-        untouchable = self._locked.keys() | self._fallback_stuck.keys()
-        order = sorted(
-            (domain.uuid for domain in draft.active() if domain.uuid not in untouchable),
-            key=lambda uuid: self._last_fallback.get(uuid, 0.0),
-        )
-
-        def visit(session: Session, uuid: str) -> Stats:
-            return facts.fallback.stats(
-                session.domain(uuid),
-                groups,
-                self._inventory.get(uuid),
-                draft.domains[uuid].state,
-            )
-
-        try:
-            result = await walk(
-                self._connections,
-                "fallback",
-                "per-domain statistics",
-                order,
-                visit,
-                deadline=draft.deadline,
-                patience=draft.budget / 4,
-            )
-        except CallError as error:
-            log.debug("per-domain statistics failed: %s", error)
-            return
-        draft.spent(groups, loop.time() - started)
-        for uuid, stats in result.answers.items():
-            domain = draft.domains[uuid]
-            domain.fallback = stats
-            # Without the XML nobody knows which devices to ask for.
-            known = self._inventory.get(uuid) is not None
-            domain.missing -= groups if known else groups - {"block", "interface"}
-            domain.timestamp = timestamp
-            self._last_fallback[uuid] = started
-        self._fallback_stuck.update(result.blocked)
-        for uuid in self._fallback_stuck.keys() & draft.domains.keys():
-            draft.domains[uuid].excused = True
+async def _timed(draft: HostDraft, name: str, phase: Phase) -> None:
+    with draft.phase(name):
+        await phase.run()
 
 
 def _covers(draft: HostDraft, request: SampleRequest) -> bool:
@@ -549,6 +323,3 @@ def _covers(draft: HostDraft, request: SampleRequest) -> bool:
     if not (draft.groups >= request.groups and draft.lanes >= request.lanes):
         return False
     return draft.backing == request.backing or "block" not in request.groups
-
-
-# What runs on a connection's thread.

@@ -1,20 +1,154 @@
-"""The state of all domains: the part of a sample that answers first."""
+"""The state of all domains: the part of a sample that answers first, and makes a host count as up.
+
+It never waits for a QEMU, only for a domain's lock.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+import itertools
+from dataclasses import dataclass, field
+from time import time
+from typing import Final, NamedTuple
 
 import libvirt
 
+from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.connection.drivers import state_stats
+from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
 from libvirt_exporter.hypervisor.connection.facts import Facts, read_facts
+from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import Session
+from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, walk
+from libvirt_exporter.hypervisor.sampling.around import ask_around
+from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.draft import HostDraft
+from libvirt_exporter.hypervisor.sampling.limits import Limits
 from libvirt_exporter.model import Stats
 
 _ACTIVE_STATES: Final = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED)
 
 Row = tuple[str, str, bool, Stats]
 """UUID, name, whether active, `state.*`."""
+
+
+class Listing(NamedTuple):
+    """The domains of a host."""
+
+    facts: Facts
+    rows: list[Row]
+    complete: bool = True
+    """Whether these are all that libvirt has, not those known before."""
+
+
+@dataclass
+class StateMemory:
+    """What one sample's listing leaves for the next one."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    """All domains, UUID to name."""
+    seconds: float = 0.0
+    """How long it took."""
+    late: Connection | None = None
+    """The connection of the last call for all that was late."""
+
+
+class StatePhase:
+    """Lists the domains with their states; sets `up`, or `error`, of the draft."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        draft: HostDraft,
+        locked: Blocked,
+        limits: Limits,
+        memory: StateMemory,
+    ) -> None:
+        """`locked`: domains not to be touched at all; grows."""
+        self._connections = connections
+        self._draft = draft
+        self._locked = locked
+        self._limits = limits
+        self._memory = memory
+
+    async def run(self) -> None:
+        """Ask all at once, or one by one while a domain's lock is held."""
+        draft, memory = self._draft, self._memory
+        self._locked.renew()
+        for attempt in itertools.count(1):
+            timestamp = time()
+            try:
+                late = memory.late is not None and self._connections.is_stuck(memory.late)
+                listing = await (self._each() if self._locked or late else self._all())
+            except NoAnswerError:
+                draft.error = f"libvirt did not answer within {draft.duration:.1f} s"
+            except CallError as error:
+                # A daemon that was restarted since the last sample: the next call reconnects.
+                if error.error_class is ErrorClass.DISCONNECTED and attempt == 1:
+                    continue
+                draft.error = str(error)
+            else:
+                self._take(listing, timestamp)
+                draft.up, draft.error = True, ""
+                memory.seconds = draft.duration
+                draft.spent(("state",), memory.seconds)
+            return
+
+    async def _all(self) -> Listing:
+        patience = max(2 * self._limits.look(self._draft), 3 * self._memory.seconds)
+        return await ask_around(
+            self._connections,
+            "state",
+            "getAllDomainStats",
+            read_states,
+            deadline=self._draft.deadline,
+            patience=patience,
+            others=self._others if self._memory.names else None,
+        )
+
+    async def _others(self, late: Connection) -> Listing:
+        self._memory.late = late
+        return await self._each()
+
+    async def _each(self) -> Listing:
+        """Ask the domains known from the last sample one by one, around those that block."""
+        names, deadline = self._memory.names, self._draft.deadline
+        facts = await self._connections.ask("state", "getType", facts_of, deadline)
+        result = await walk(
+            self._connections,
+            "state",
+            "state",
+            [uuid for uuid in names if uuid not in self._locked],
+            visit_state,
+            deadline=deadline,
+            patience=self._limits.look(self._draft),
+            may_block=min(self._connections.stuck_limit - len(self._locked), BLOCKED_LIMIT),
+            always=True,
+        )
+        self._locked.add(result.blocked)
+        rows: list[Row] = [(uuid, names[uuid], *row) for uuid, row in result.answers.items()]
+        # Whoever could not be asked is still there, for all that is known.
+        rows += [
+            (uuid, name, True, {})
+            for uuid, name in names.items()
+            if uuid not in result.answers and uuid not in result.failures
+        ]
+        if not result.answers:
+            # A call that needs no domain tells a host of locked ones from a frozen daemon.
+            await self._connections.ask(
+                "state", "getLibVersion", lambda session: session.conn.getLibVersion(), deadline
+            )
+        return Listing(facts, rows, complete=False)
+
+    def _take(self, listing: Listing, timestamp: float) -> None:
+        draft = self._draft
+        draft.facts, draft.listed = listing.facts, listing.complete
+        draft.domains = {
+            uuid: DomainDraft(uuid, name, active=active, state=state, timestamp=timestamp)
+            for uuid, name, active, state in listing.rows
+        }
+        for uuid in self._locked:
+            if uuid in draft.domains:
+                draft.domains[uuid].excused = True
 
 
 def facts_of(session: Session) -> Facts:
@@ -24,17 +158,20 @@ def facts_of(session: Session) -> Facts:
     return session.facts
 
 
-def read_states(session: Session) -> tuple[Facts, list[Row]]:
+def read_states(session: Session) -> Listing:
     """Facts of the connection, and every domain with its state."""
     facts = facts_of(session)
     if "state" in facts.fallback.groups:
         records = [(domain, state_stats(domain)) for domain in session.conn.listAllDomains()]
     else:
         records = session.conn.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
-    return facts, [
-        (domain.UUIDString(), domain.name(), _is_active(domain, stats), stats)
-        for domain, stats in records
-    ]
+    return Listing(
+        facts,
+        [
+            (domain.UUIDString(), domain.name(), _is_active(domain, stats), stats)
+            for domain, stats in records
+        ],
+    )
 
 
 def _is_active(domain: libvirt.virDomain, stats: Stats) -> bool:
@@ -44,6 +181,7 @@ def _is_active(domain: libvirt.virDomain, stats: Stats) -> bool:
     return state != libvirt.VIR_DOMAIN_SHUTOFF and domain.ID() >= 0
 
 
-def _visit_state(session: Session, uuid: str) -> tuple[bool, Stats]:
+def visit_state(session: Session, uuid: str) -> tuple[bool, Stats]:
+    """Whether a domain is active, and its `state.*`. Waits for its lock only."""
     domain = session.domain(uuid)
     return bool(domain.isActive()), state_stats(domain)
