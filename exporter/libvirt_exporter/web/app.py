@@ -8,14 +8,15 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from libvirt_exporter.config import ConfigError
 from libvirt_exporter.contract import RequestError
 from libvirt_exporter.service.telemetry import Telemetry
-from libvirt_exporter.web import api, pages
+from libvirt_exporter.web import api
+from libvirt_exporter.web.management import Management
 from libvirt_exporter.web.middleware import Counting, SizeLimits
+from libvirt_exporter.web.pages import Landing
 from libvirt_exporter.web.problems import API, problem, refused
 from libvirt_exporter.web.scrape import Scrapes
 from libvirt_exporter.web.security.middleware import SecurityMiddleware
@@ -39,13 +40,10 @@ def create_app(
     """
     security = web_config or Security()
     most = max_requests or math.inf
-    answers = _Routes(service, security, telemetry_path)
     routes = [
         Route(telemetry_path, Scrapes(service, most).metrics),
-        Route("/", answers.landing),
-        Route("/-/healthy", answers.healthy),
-        Route("/-/ready", answers.ready),
-        Route("/-/reload", answers.reload, methods=["POST"]),
+        Route("/", Landing(service, telemetry_path).page),
+        *Management(service, security).routes(),
         *api.Api(service, most).routes(),
     ]
     telemetry = telemetry or Telemetry(process=False)
@@ -88,47 +86,3 @@ def create_app(
 def _nobody_left(_request: Request, _error: Exception) -> Response:
     """An answer that nobody reads, but that is counted: by nginx' code, as HTTP has none."""
     return Response(status_code=499)
-
-
-class _Routes:
-    def __init__(
-        self,
-        service: Service,
-        security: Security,
-        telemetry_path: str,
-    ) -> None:
-        self._service = service
-        self._security = security
-        self._telemetry_path = telemetry_path
-
-    async def landing(self, _request: Request) -> Response:
-        target = self._service.target()
-        sample = await target.overview()
-        libvirt = target.config.libvirt
-        return HTMLResponse(
-            pages.landing(sample, self._telemetry_path, libvirt.name or libvirt.uri),
-            headers={"Content-Security-Policy": pages.CONTENT_SECURITY_POLICY},
-        )
-
-    async def healthy(self, _request: Request) -> Response:
-        return PlainTextResponse("Healthy.\n")
-
-    async def ready(self, _request: Request) -> Response:
-        if self._service.target().ready():
-            return PlainTextResponse("Ready.\n")
-        return PlainTextResponse("Not ready: the first sample is still to come.\n", status_code=503)
-
-    async def reload(self, _request: Request) -> Response:
-        problems = []
-        try:
-            self._security.reload()
-        except ConfigError as error:
-            problems.append(str(error))
-        try:
-            await self._service.reload()
-        except ConfigError as error:
-            problems.append(str(error))
-        if not problems:
-            return PlainTextResponse("Configuration reloaded.\n")
-        text = "\n".join(["Configuration refused, the old one stays in force:", *problems, ""])
-        return PlainTextResponse(text, status_code=500)

@@ -9,8 +9,12 @@ from html import escape
 from typing import Final
 from urllib.parse import quote
 
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
 from libvirt_exporter import __version__
 from libvirt_exporter.model import DomainSample, HostSample
+from libvirt_exporter.web.service import Service
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --dim: #6b7280; --line: #8883; --bad: #c2410c; }
@@ -37,6 +41,21 @@ CONTENT_SECURITY_POLICY: Final = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Nothing but this page's own style sheet."""
+
+
+class Landing:
+    """Answers with the landing page."""
+
+    def __init__(self, service: Service, telemetry_path: str) -> None:
+        self._service = service
+        self._telemetry_path = telemetry_path
+
+    async def page(self, _request: Request) -> Response:
+        """The default host's, a few seconds old at most."""
+        target = self._service.target()
+        libvirt = target.config.libvirt
+        html = landing(await target.overview(), self._telemetry_path, libvirt.name or libvirt.uri)
+        return HTMLResponse(html, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
 
 def landing(sample: HostSample, telemetry_path: str, host: str) -> bytes:
