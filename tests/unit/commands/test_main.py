@@ -29,7 +29,7 @@ from libvirt_exporter import __version__
 from libvirt_exporter.catalogue import METRICS
 from libvirt_exporter.commands import main as cli
 from libvirt_exporter.config import FLAGS
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[3]
 DEMO = f"test://{quote(str(ROOT))}/deploy/demo/node.xml"
@@ -190,6 +190,56 @@ def test_flags_override_the_configuration_file(
     server = start("--config.file", file, "--libvirt.uri=test:///default")
 
     assert "libvirt_up 1.0" in server.get("/other").text
+
+
+def test_options_of_the_server_come_from_the_file(tmp_path: Path) -> None:
+    """Address, path, web configuration, number of scrapes, level and format of the log."""
+    (tmp_path / "web.yml").write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
+    silent, file, log = tmp_path / "silent", tmp_path / "exporter.yml", tmp_path / "log"
+    with socket.socket() as free:
+        # An address of its own, so that nobody else takes the port meanwhile.
+        free.bind(("127.0.0.77", 0))
+        host, port = free.getsockname()
+    file.write_text(
+        f"libvirt: {{uri: 'qemu+unix:///system?socket={silent}'}}\n"
+        f"web: {{listen: ['{host}:{port}'], telemetry_path: /m, max_requests: 1,"
+        " config_file: web.yml}\n"
+        "log: {level: error, format: json}\n"
+    )
+    with socket.socket(socket.AF_UNIX) as libvirt, log.open("wb") as stderr:
+        libvirt.bind(str(silent))
+        libvirt.listen()
+        process = subprocess.Popen(
+            [*COMMAND, "--config.file", file], env=ENVIRONMENT, stderr=stderr
+        )
+        server = Server(process, log, f"http://{host}:{port}")
+        try:
+            wait_until(lambda: answers(host, port), "it listens")
+            assert server.get("/-/healthy").headers["X-Frame-Options"] == "deny"
+            assert first_answer_of_two((host, port), "/m").startswith(b"HTTP/1.1 503 ")
+            file.write_text("no option: 1\n")
+            process.send_signal(signal.SIGHUP)
+            server.logged("configuration not reloaded")
+        finally:
+            process.kill()
+            process.wait()
+    assert {line["level"] for line in server.lines()} == {"error"}
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as client:
+        return client.connect_ex((host, port)) == 0
+
+
+def first_answer_of_two(address: tuple[str, int], path: str) -> bytes:
+    """How the answer begins that comes first to two requests at once."""
+    with socket.create_connection(address) as one, socket.create_connection(address) as other:
+        for client in (one, other):
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        answered, _, _ = select.select([one, other], [], [], PATIENCE)
+        first: socket.socket = answered[0]
+        return first.recv(64)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -334,6 +335,31 @@ def test_a_sample_that_is_fresh_enough_is_used_again() -> None:
             desk.queries.apply(desk.terms(max_age=0.0))
             await desk.ask()
             assert desk.samples == 2
+
+    run(work)
+
+
+def test_a_vm_that_is_gone_is_remembered_as_long_as_configured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who asks again in that time learns which it is; later everything is told anew."""
+
+    async def removed(after: float) -> list[str] | None:
+        now = 1e9
+        monkeypatch.setattr(
+            "libvirt_exporter.query.answers.time", SimpleNamespace(time=lambda: now)
+        )
+        async with Desk(domain(ONE), domain(TWO), max_age=0.0, tombstones=600.0) as desk:
+            stamp = (await desk.ask())["queryStamp"]
+            desk.domains = desk.domains[:1]
+            await desk.ask()
+            now += after
+            answer = await desk.ask(changed_since=stamp)
+            return None if answer["full"] else answer["removed"]
+
+    async def work() -> None:
+        assert await removed(after=590.0) == [TWO]
+        assert await removed(after=610.0) is None
 
     run(work)
 
