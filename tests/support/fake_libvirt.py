@@ -39,6 +39,13 @@ WITH_JOB: dict[str, dict[str, Any]] = {
 }
 
 
+MEASURED = (
+    "<perf><event name='cmt' enabled='yes'/></perf>"
+    "<cputune><memorytune vcpus='0'><monitor vcpus='0'/></memorytune></cputune>"
+)
+"""What makes a domain have the groups perf and memory."""
+
+
 def _keys(known: dict[str, dict[str, Any]], groups: set[str]) -> dict[str, Any]:
     """The keys of the groups, in libvirt's order."""
     answers = (known.get(group, {}) for group in BITS if group in groups)
@@ -76,6 +83,9 @@ class FakeDomain:
         """Number of its run."""
         self.persistent = True
         self.has_control_group = True
+        self.measured = False
+        """Whether its XML names perf events and a resctrl monitor."""
+        self.has_monitor = True
         self.late = 0.0
         """Seconds that a call takes after its monitor has answered."""
         self.monitor_contacts = 0
@@ -108,7 +118,8 @@ class FakeDomain:
         cpu = f"<cpu mode='{mode}'/>" if mode else ""
         return (
             f"<domain type='qemu' {run}><name>{self.name}</name><uuid>{self.uuid}</uuid>{cpu}"
-            f"<iothreads>{self.iothreads}</iothreads><devices/></domain>"
+            f"<iothreads>{self.iothreads}</iothreads>{MEASURED if self.measured else ''}"
+            "<devices/></domain>"
         )
 
     @contextmanager
@@ -138,7 +149,7 @@ class FakeDomain:
         stats = _keys(WITHOUT_JOB, asked)
         if not self.active:
             return stats | {"state.state": 5}
-        if groups & WITH_MONITOR and self._take_job(flags):
+        if groups & WITH_MONITOR and (not self.has_monitor or self._take_job(flags)):
             stats |= _keys(WITH_JOB, groups)
         return stats
 
@@ -166,8 +177,13 @@ class FakeDomain:
 class FakeHost:
     """A libvirt with domains; `connect` is the factory that a Host takes."""
 
-    def __init__(self, size: int = 3) -> None:
+    def __init__(self, size: int = 3, *, lacking: frozenset[str] = frozenset()) -> None:
+        """`lacking`: groups that the bulk call does not answer; with any it is no QEMU driver."""
+        self.driver = "Xen" if lacking else "QEMU"
+        self.lacking = lacking
         self.domains = {domain.uuid: domain for domain in map(FakeDomain, range(size))}
+        for domain in self.domains.values():
+            domain.has_monitor = not lacking
         self.connections: list[FakeConnection] = []
         self.attempts = 0
         self.refusal: libvirt.libvirtError | None = None
@@ -177,6 +193,8 @@ class FakeHost:
         self.version_known.set()
         self.calls: list[tuple[str, frozenset[str], tuple[str, ...]]] = []
         """Statistics calls: name, groups, names of the domains asked."""
+        self.before: Callable[[str], None] = lambda _: None
+        """Told before a call what it is about: each group of a statistics call, or its own name."""
 
     def __getitem__(self, number: int) -> FakeDomain:
         return list(self.domains.values())[number]
@@ -232,7 +250,7 @@ class FakeConnection:
 
     def getType(self) -> str:  # noqa: N802
         self.check()
-        return "QEMU"
+        return self.host.driver
 
     def getVersion(self) -> int:  # noqa: N802
         self.host.version_known.wait()
@@ -263,6 +281,12 @@ class FakeConnection:
     ) -> list[Any]:
         self.check()
         groups = {group for group, bit in BITS.items() if bit & stats}
+        if flags & libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS:
+            if groups & self.host.lacking:
+                raise libvirt_error(libvirt.VIR_ERR_CONFIG_UNSUPPORTED)
+            return []
+        for group in groups:
+            self.host.before(group)
         names = tuple(handle.domain.name for handle in handles)
         self.host.calls.append((call, frozenset(groups), names))
         rows = []
@@ -327,6 +351,7 @@ class FakeHandle:
 
     def info(self) -> list[int]:
         self.connection.check()
+        self.connection.host.before("info")
         self.domain.unlocked.wait()
         return [1 if self.domain.active else 5, 2048, 1024, 2, 10]
 
@@ -352,6 +377,8 @@ class FakeHandle:
         """A call that takes the domain's job."""
         self.connection.check()
         self.domain.own_calls.append(name)
+        self.connection.host.before(name)
+        self.domain.unlocked.wait()
         if name in self.domain.refusals:
             raise self.domain.refusals[name]
         self.domain.answers.wait()

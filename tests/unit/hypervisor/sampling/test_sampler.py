@@ -29,6 +29,7 @@ from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampling import monitor
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sources import walking_lane
 from libvirt_exporter.hypervisor.sources.process_stats import ProcessStats
 from libvirt_exporter.model import DomainSample, HostSample, Stats
 from libvirt_exporter.patterns.labels import compile_label
@@ -839,6 +840,59 @@ def test_a_domain_being_destroyed_holds_up_nobody_else() -> None:
             assert host.stuck_calls <= 3
         wait_until(lambda: host.stuck_calls == 0, "no call is stuck")
         assert incomplete(take(host)) == set()
+
+
+@pytest.mark.parametrize(
+    ("phase", "lacking"),
+    [
+        ("state", ""),
+        ("interface", ""),
+        ("memory", ""),
+        ("perf", ""),
+        ("block", ""),
+        ("jobStats", ""),
+        ("state", "cpu-total"),
+        ("block", "cpu-total"),
+        ("info", "cpu-total"),
+    ],
+    ids=lambda value: value or "QEMU",
+)
+def test_a_lock_that_is_taken_in_any_phase_costs_its_domain_only(
+    phase: str, lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is asked when it comes: the others are whole in this sample and in the next ones."""
+    monkeypatch.setattr(walking_lane, "PATIENCE", 0.2)
+    fake = FakeHost(6, lacking=frozenset({lacking} - {""}))
+    for domain in fake.domains.values():
+        domain.measured = True
+    groups = DEFAULT | {"perf", "memory"}
+    request = SampleRequest(groups, lanes=frozenset({"jobs"}))
+    doomed = fake[2]
+
+    def take_lock(about: str) -> None:
+        if about == phase:
+            doomed.unlocked.clear()
+
+    with host_of(fake) as host:
+        host.sample(request, TIMEOUT).result(TIMEOUT + 1)
+        whole = take(host, groups)
+        assert incomplete(whole) == set()
+        keys = {name: seen.stats.keys() for name, seen in by_name(whole).items()}
+        fake.before = take_lock
+        for _ in range(3):
+            sample = host.sample(request, TIMEOUT).result(TIMEOUT + 1)
+            assert sample.up
+            assert not doomed.unlocked.is_set()
+            assert incomplete(sample) <= {"vm2"}
+            # What is missing of a domain whose lock is held is not the group's failure.
+            assert failed_groups(sample) == set()
+            for name, seen in by_name(sample).items():
+                assert name == "vm2" or seen.stats.keys() >= keys[name]
+        assert incomplete(sample) == {"vm2"}
+        fake.before = lambda _: None
+        doomed.unlocked.set()
+        wait_until(lambda: host.stuck_calls == 0, "no call is stuck")
+        assert incomplete(take(host, groups)) == set()
 
 
 def test_domains_beyond_what_may_get_stuck_stay_listed() -> None:
