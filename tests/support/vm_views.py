@@ -23,6 +23,7 @@ from libvirt_exporter.model import (
     VanishedDomain,
 )
 from libvirt_exporter.query.fields.field import VmView
+from libvirt_exporter.query.fields.table import values
 from tests.support.samples import TYPICAL_INFO, TYPICAL_STATS, UUID, domain, typical
 
 NOW: Final = 1_700_000_000.0
@@ -47,6 +48,21 @@ def later(seconds: float, before: Stats, now: Stats, **more: Any) -> VmView:
 def running(**changes: Any) -> VmView:
     """A typical domain without an earlier sample; `changes` are fields of DomainSample."""
     return VmView(QEMU, typical(**{"timestamp": NOW, **changes}), None, NOW)
+
+
+def described(**facts: Any) -> VmView:
+    """A domain of which only its XML is known."""
+    return view(info=DomainInfo(uuid=UUID, name="web", **facts))
+
+
+def value_of(view: VmView, name: str) -> Any:
+    """A field's value, None when it has none."""
+    return values(view, [name]).get(name)
+
+
+def value_with(stats: Stats, name: str, **more: Any) -> Any:
+    """A field of a domain with these statistics; `more` are fields of DomainSample."""
+    return value_of(view(stats, **more), name)
 
 
 _texts = st.sampled_from(["", "vda", "vnet0", "kvm", "virtio", "block"]) | st.text(max_size=4)
