@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from libvirt_exporter.hypervisor.domains.domain_xml import parse_domain
 from libvirt_exporter.model import DomainSample, GroupOutcome, HostInfo, HostSample, StatValue
 from libvirt_exporter.patterns.labels import compile_label
+from tests.contract.numbers import number_of
 from tests.contract.synthetic_events import ENDED, HAPPENED
 
 HERE: Final = Path(__file__).parent
@@ -208,7 +209,7 @@ def _filled(pattern: str) -> Iterator[str]:
         yield from _filled(pattern.replace(found[0], text, 1))
 
 
-def _value(key: str, declared: StatsKey, position: int) -> StatValue:
+def _value(key: str, declared: StatsKey) -> StatValue:
     parts = key.split(".")
     last = parts[-1]
     if declared.c_type == "string":
@@ -218,16 +219,16 @@ def _value(key: str, declared: StatsKey, position: int) -> StatValue:
         return NUMBERS[last][index % len(NUMBERS[last])]
     if declared.c_type == "bool":
         return True
+    # By the key, so that another key changes no value but its own.
+    number = number_of(declared.key)
     if declared.c_type == "double":
-        return position + 0.25
-    return (10**9 + 7) * position if declared.unit == "ns" else 1009 * position
+        return number + 0.25
+    return (10**9 + 7) * number if declared.unit == "ns" else 1009 * number
 
 
 def _everything() -> dict[str, StatValue]:
     return {
-        key: _value(key, declared, position)
-        for position, declared in enumerate(stats_keys(), start=1)
-        for key in _filled(declared.key)
+        key: _value(key, declared) for declared in stats_keys() for key in _filled(declared.key)
     }
 
 

@@ -12,6 +12,7 @@ from libvirt_exporter.hypervisor.events.domain_history import Record
 from libvirt_exporter.hypervisor.events.history import EventHistory
 from libvirt_exporter.hypervisor.events.names import LIFECYCLE
 from libvirt_exporter.model import Disk, DomainInfo, Stats
+from tests.contract.numbers import number_of
 
 NOW: Final = 1_700_000_000_000_000_000
 INFO: Final = DomainInfo(
@@ -65,11 +66,16 @@ def _events() -> list[tuple[str, tuple[Any, ...]]]:
     ]
 
 
+def _time(event: str, details: tuple[Any, ...]) -> int:
+    """Of the last two weeks; by the event, so that another one changes no time but its own."""
+    return NOW - 10**9 * number_of(f"{event} {details}")
+
+
 def _stats(events: list[tuple[str, tuple[Any, ...]]], state: Stats, *, active: bool) -> Stats:
     history = EventHistory()
     history.begin()
-    for position, (event, details) in enumerate(events):
-        history.record(Record(event, "", "", NOW + 10**9 * position, details), INFO)
+    for event, details in events:
+        history.record(Record(event, "", "", _time(event, details), details), INFO)
     known = history.stats(_Listed("", "", active, state), INFO)
     return {key: value for key, value in known.items() if not key.startswith("lastjob.")}
 
