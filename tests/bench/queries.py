@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from libvirt_exporter.config import Api
+from libvirt_exporter.config.schema import Api
 from libvirt_exporter.contract import QueryRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.answers import Terms

@@ -15,7 +15,7 @@ from xml.etree.ElementTree import fromstring
 import libvirt
 import pytest
 
-from libvirt_exporter.config import Api
+from libvirt_exporter.config.schema import Api
 from libvirt_exporter.contract import QueryRequest
 from libvirt_exporter.hypervisor.host import Host, HostSettings
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest

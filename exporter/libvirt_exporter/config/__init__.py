@@ -4,47 +4,14 @@ from libvirt_exporter.config.changes import changed_keys
 from libvirt_exporter.config.loading import load, override, place_of, read_yaml
 from libvirt_exporter.config.meaning import narrowing
 from libvirt_exporter.config.problem import ConfigError, Place, Problem
-from libvirt_exporter.config.schema import (
-    FLAGS,
-    Api,
-    Applications,
-    Config,
-    CustomLabel,
-    Domains,
-    Events,
-    Fields,
-    Groups,
-    GuestAgent,
-    Labels,
-    Libvirt,
-    Limits,
-    Log,
-    Scrape,
-    Target,
-    Web,
-)
+from libvirt_exporter.config.schema import FLAGS, Config
 
 __all__ = [
     "FLAGS",
-    "Api",
-    "Applications",
     "Config",
     "ConfigError",
-    "CustomLabel",
-    "Domains",
-    "Events",
-    "Fields",
-    "Groups",
-    "GuestAgent",
-    "Labels",
-    "Libvirt",
-    "Limits",
-    "Log",
     "Place",
     "Problem",
-    "Scrape",
-    "Target",
-    "Web",
     "changed_keys",
     "load",
     "narrowing",

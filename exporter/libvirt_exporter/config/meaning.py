@@ -40,8 +40,16 @@ def check(config: Config) -> Iterator[Finding]:
     yield from _sensitive_fields(config)
     yield from _domains(config)
     yield from _custom_labels(config.labels)
-    yield from _identity(config.labels)
+    yield from _identity(config)
     yield from _web(config)
+
+
+def _entries(config: Config, *options: str) -> Iterator[tuple[Path, str]]:
+    """Yield each text of the lists `section.option`, and where it stands."""
+    for option in options:
+        section, _, name = option.partition(".")
+        for position, text in enumerate(getattr(getattr(config, section), name)):
+            yield (section, name, position), text
 
 
 def _libvirt(config: Config) -> Iterator[Finding]:
@@ -70,15 +78,10 @@ def _events(config: Config) -> Iterator[Finding]:
 
 def _groups(config: Config) -> Iterator[Finding]:
     known = ("default", "all", *GROUPS)
-    for option in ("include", "exclude"):
-        for position, name in enumerate(getattr(config.groups, option)):
-            if name not in known:
-                path = ("groups", option, position)
-                yield path, f"unknown group {quoted(name)}", partial(suggestion, name, known)
-    include, exclude = (
-        _expanded(names) for names in (config.groups.include, config.groups.exclude)
-    )
-    if include <= exclude:
+    for path, name in _entries(config, "groups.include", "groups.exclude"):
+        if name not in known:
+            yield path, f"unknown group {quoted(name)}", partial(suggestion, name, known)
+    if _expanded(config.groups.include) <= _expanded(config.groups.exclude):
         yield ("groups",), "no group is selected", "name one, or `default`, in groups.include"
 
 
@@ -107,22 +110,20 @@ def _expanded(names: Collection[str]) -> set[str]:
 
 
 def _fields(config: Config) -> Iterator[Finding]:
-    for option in ("include", "exclude"):
-        for position, text in enumerate(getattr(config.fields, option)):
-            path = ("fields", option, position)
-            if _matches(text, FIELDS):
-                continue
-            if _matches(text, ALWAYS_SHOWN):
-                message = f"{quoted(text)} is always shown and cannot be chosen"
-                yield path, message, "remove it"
-            elif text in GROUPS:
-                hint = f"name it in groups.{option}"
-                if _matches(f"{text}.*", FIELDS):
-                    hint += f", or write {text}.*"
-                yield path, f"{quoted(text)} is a group, not a field", hint
-            else:
-                message = f"{quoted(text)} matches no metric and no stats key"
-                yield path, message, partial(_nearest_pattern, text)
+    for path, text in _entries(config, "fields.include", "fields.exclude"):
+        if _matches(text, FIELDS):
+            continue
+        if _matches(text, ALWAYS_SHOWN):
+            message = f"{quoted(text)} is always shown and cannot be chosen"
+            yield path, message, "remove it"
+        elif text in GROUPS:
+            hint = f"name it in groups.{path[1]}"
+            if _matches(f"{text}.*", FIELDS):
+                hint += f", or write {text}.*"
+            yield path, f"{quoted(text)} is a group, not a field", hint
+        else:
+            message = f"{quoted(text)} matches no metric and no stats key"
+            yield path, message, partial(_nearest_pattern, text)
 
 
 def _matches(text: str, fields: Collection[str]) -> bool:
@@ -146,23 +147,21 @@ def _nearest_pattern(text: str) -> str:
 
 def _sensitive_fields(config: Config) -> Iterator[Finding]:
     sensitive = [name for name, is_sensitive in VM_FIELDS.items() if is_sensitive]
-    for position, name in enumerate(config.api.sensitive_fields):
-        path = ("api", "sensitive_fields", position)
+    for path, name in _entries(config, "api.sensitive_fields"):
         if name not in VM_FIELDS:
-            message = f"unknown field {quoted(name)}"
-            yield path, message, partial(suggestion, name, sensitive)
+            hint = partial(suggestion, name, sensitive)
+            yield path, f"unknown field {quoted(name)}", hint
         elif name not in sensitive:
             yield path, f"the field {name} is not sensitive and always shown", "remove it"
 
 
 def _domains(config: Config) -> Iterator[Finding]:
     labels = [label.name for label in config.labels.custom if label.name]
-    for option in ("include", "exclude"):
-        for position, pattern in enumerate(getattr(config.domains, option)):
-            try:
-                DomainFilter([pattern], labels=labels)
-            except ValueError as error:
-                yield ("domains", option, position), str(error), ""
+    for path, pattern in _entries(config, "domains.include", "domains.exclude"):
+        try:
+            DomainFilter([pattern], labels=labels)
+        except ValueError as error:
+            yield path, str(error), ""
 
 
 def _custom_labels(labels: Labels) -> Iterator[Finding]:
@@ -184,38 +183,37 @@ def _custom_labels(labels: Labels) -> Iterator[Finding]:
             yield (*path, "xpath"), str(error), ""
 
 
-def _identity(labels: Labels) -> Iterator[Finding]:
+def _identity(config: Config) -> Iterator[Finding]:
+    labels = config.labels
     known = (*_IDENTITY, *(label.name for label in labels.custom))
-    for position, name in enumerate(labels.identity):
-        path = ("labels", "identity", position)
+    seen: set[str] = set()
+    for path, name in _entries(config, "labels.identity"):
         if name in _RESERVED_LABELS:
             yield path, f"{name} is reserved and cannot be an identity label", "remove it"
         elif name not in known:
             hint = partial(suggestion, name, known)
             yield path, f"{quoted(name)} is neither domain, uuid nor a custom label", hint
-        elif name in labels.identity[:position]:
+        elif name in seen:
             yield path, f"{quoted(name)} is named twice", "remove one"
         elif name in SERIES_LABELS:
             message = f"{quoted(name)} is a label of some domain metrics themselves"
             yield path, message, "give the custom label another name"
+        seen.add(name)
     if not set(_IDENTITY).intersection(labels.identity):
         yield ("labels", "identity"), "neither domain nor uuid is among the identity labels", ""
 
 
 def _web(config: Config) -> Iterator[Finding]:
-    for position, address in enumerate(config.web.listen):
+    for path, address in _entries(config, "web.listen"):
         if not _is_listen_address(address):
-            yield (
-                ("web", "listen", position),
-                f"{quoted(address)} is not an address to listen on",
-                "write :9177, 127.0.0.1:9177 or [::1]:9177",
-            )
-    path = config.web.telemetry_path
-    if not re.fullmatch(r"/[A-Za-z0-9._~-][A-Za-z0-9._~/-]*", path):
-        message = f"{quoted(path)} is not a path for metrics"
+            message = f"{quoted(address)} is not an address to listen on"
+            yield path, message, "write :9177, 127.0.0.1:9177 or [::1]:9177"
+    metrics = config.web.telemetry_path
+    if not re.fullmatch(r"/[A-Za-z0-9._~-][A-Za-z0-9._~/-]*", metrics):
+        message = f"{quoted(metrics)} is not a path for metrics"
         yield ("web", "telemetry_path"), message, "for example /metrics"
-    elif path.startswith(("/-/", "/api/")) or path == "/probe":
-        message = f"{path} is used by the exporter itself"
+    elif metrics.startswith(("/-/", "/api/")) or metrics == "/probe":
+        message = f"{metrics} is used by the exporter itself"
         yield ("web", "telemetry_path"), message, "for example /metrics"
 
 

@@ -14,22 +14,10 @@ from msgspec import Struct, structs
 from libvirt_exporter.catalogue import GROUPS
 from libvirt_exporter.config import (
     FLAGS,
-    Api,
     Config,
     ConfigError,
-    CustomLabel,
-    Domains,
-    Events,
-    Fields,
-    Groups,
-    Labels,
-    Libvirt,
-    Limits,
-    Log,
     Place,
     Problem,
-    Scrape,
-    Web,
     changed_keys,
     load,
     narrowing,
@@ -39,7 +27,21 @@ from libvirt_exporter.config import (
 )
 from libvirt_exporter.config.durations import format_duration, parse_duration
 from libvirt_exporter.config.problem import MAXIMUM_SEARCHES
-from libvirt_exporter.config.schema import DURATION_PATTERN
+from libvirt_exporter.config.schema import (
+    DURATION_PATTERN,
+    Api,
+    CustomLabel,
+    Domains,
+    Events,
+    Fields,
+    Groups,
+    Labels,
+    Libvirt,
+    Limits,
+    Log,
+    Scrape,
+    Web,
+)
 from libvirt_exporter.reference.configuration import configuration_markdown, configuration_schema
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "config"

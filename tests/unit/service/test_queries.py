@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from libvirt_exporter.config import Api
+from libvirt_exporter.config.schema import Api
 from libvirt_exporter.contract import (
     NotFoundError,
     QueryRequest,

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from libvirt_exporter import __version__
-from libvirt_exporter.config import Config, ConfigError, Libvirt, Problem
+from libvirt_exporter.config import Config, ConfigError, Problem
+from libvirt_exporter.config.schema import Libvirt
 from libvirt_exporter.contract import (
     RequestError,
     ScrapeRequest,

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from libvirt_exporter.config import Api, Config
+from libvirt_exporter.config import Config
+from libvirt_exporter.config.schema import Api
 from libvirt_exporter.contract import QueryRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.answers import Terms
