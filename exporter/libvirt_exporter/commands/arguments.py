@@ -74,7 +74,7 @@ Each with file, line and the nearest valid name; the web configuration that it n
 as well. Exit status 1 if there is any."""
 
 _DOCTOR: Final = """\
-say what this host does not show, and how to mend it
+say what this host does not show, and how to fix it
 
 A problem is something that does not work (exit status 1), a hint something that could be shown
 and is not (exit status 0)."""
@@ -92,18 +92,14 @@ _COMMANDS: Final[Mapping[str, tuple[str, Collection[str]]]] = {
 """Subcommand → what it does, and the options that it has flags for."""
 
 
-_OWN_FLAGS: Final = ("--output", "--format", "--watch", "--json", "--fields")
-"""Flags of single subcommands."""
-
-
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the `command`, its own arguments, `config_file`, and the options that flags give.
 
     What makes no sense ends the process with status 2, --help and --version with status 0.
     """
     parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG)
-    known = {*_add_options(parser, FLAGS), *_OWN_FLAGS}
-    _add_commands(parser)
+    _add_options(parser, FLAGS)
+    known = {flag for each in (parser, *_add_commands(parser)) for flag in each.flags}
     parser.set_defaults(command="serve", config_file=None)
     # Before argparse does: it would take an unknown flag's value for the command.
     for flag in _flags(argv):
@@ -145,14 +141,19 @@ class _Parser(argparse.ArgumentParser):
         )
         self.add_argument("-h", "--help", action="help", help="show this help and exit")
 
+    @property
+    def flags(self) -> list[str]:
+        """All that it takes."""
+        return [flag for action in self._actions for flag in action.option_strings]
+
     def error(self, *messages: str) -> NoReturn:
         """Say each in one line; argparse would print the usage first."""
         lines = (f"{self.prog}: {message}; see {self.prog} --help\n" for message in messages)
         self.exit(2, "".join(lines))
 
 
-def _add_options(parser: _Parser, names: Collection[str]) -> list[str]:
-    """Add the flags of these options, and those that always come along; return all flags."""
+def _add_options(parser: _Parser, names: Collection[str]) -> None:
+    """Add the flags of these options, and those that always come along."""
     parser.add_argument(
         "--version",
         action="version",
@@ -183,10 +184,10 @@ def _add_options(parser: _Parser, names: Collection[str]) -> list[str]:
             metavar=name.upper(),
             help=f"{text}{'; repeatable' if repeatable else ''} (default: {default or 'none'})",
         )
-    return [flag for action in parser._actions for flag in action.option_strings]
 
 
-def _add_commands(parser: _Parser) -> None:
+def _add_commands(parser: _Parser) -> Collection[_Parser]:
+    """Add the subcommands with all their flags; return their parsers."""
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     own: dict[str, _Parser] = {}
     for name, (text, takes) in _COMMANDS.items():
@@ -225,6 +226,7 @@ def _add_commands(parser: _Parser) -> None:
     own["check-config"].add_argument(
         "file", type=Path, metavar="FILE", help="the configuration, as for --config.file"
     )
+    return own.values()
 
 
 def _flags(argv: Sequence[str]) -> Iterator[str]:

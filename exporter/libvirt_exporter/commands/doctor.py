@@ -1,4 +1,4 @@
-"""What a host does not show, in plain words, and the command that mends it."""
+"""What a host does not show, in plain words, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -266,8 +266,8 @@ def _guest_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
         yield Finding(
             "hint",
             f"{_named(found)} without a memory balloon: no memory figures from the guest",
-            f"`{_mending(uri)} edit {_name(found[0])}`: put <memballoon model='virtio'>"
-            "<stats period='10'/></memballoon> among the devices, then start the VM anew",
+            f"`{_changing(uri)} edit {_name(found[0])}`: put <memballoon model='virtio'>"
+            "<stats period='10'/></memballoon> among the devices, then restart the VM",
         )
     if balloon and (found := having(_has_no_period)):
         info = found[0].info
@@ -276,7 +276,7 @@ def _guest_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
             "hint",
             f"{_named(found)} without a period for balloon statistics: the guest is never asked "
             "for its memory figures",
-            f"`{_mending(uri)} dommemstat {_name(found[0])} --period 10 --live{config}`",
+            f"`{_changing(uri)} dommemstat {_name(found[0])} --period 10 --live{config}`",
         )
     if balloon and (found := having(_is_not_reported)):
         yield Finding(
@@ -329,6 +329,6 @@ def _looking(uri: str) -> str:
     return f"virsh -c {shlex.quote(uri)} -r"
 
 
-def _mending(uri: str) -> str:
+def _changing(uri: str) -> str:
     """How virsh is called to change something, which the read-only socket refuses."""
     return f"virsh -c {shlex.quote(re.sub('-sock-ro(?=&|$)', '-sock', uri))}"

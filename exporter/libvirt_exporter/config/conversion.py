@@ -81,7 +81,7 @@ class Converter:
                 self._report.add((*path, key), message, partial(_key_hint, key, path, names))
         options = {}
         for field in fields:
-            default = _default(field) if base is None else getattr(base, field.name)
+            default = default_of(field) if base is None else getattr(base, field.name)
             field_path = (*path, field.name)
             if field.name in content:
                 default = self.convert(content[field.name], field.type, default, field_path)
@@ -180,11 +180,11 @@ def _inside(path: Path) -> str:
 def _blank(kind: Any) -> Any:
     """Return what stands in for a faulty value that has no default."""
     if isinstance(kind, type) and issubclass(kind, Struct):
-        return kind(**{field.name: _default(field) for field in structs.fields(kind)})
+        return kind(**{field.name: default_of(field) for field in structs.fields(kind)})
     return ""
 
 
-def _default(field: structs.FieldInfo) -> Any:
+def default_of(field: structs.FieldInfo) -> Any:
     """Return an option's default; a required one is a text, and '' stands in for it."""
     if field.default is not NODEFAULT:
         return field.default

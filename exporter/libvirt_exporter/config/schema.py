@@ -271,7 +271,7 @@ class Api(Section, frozen=True, kw_only=True):
             ge=60,
             le=86400,
             description="How long a VM that is gone is remembered. A client that was away for "
-            "longer is told everything anew.",
+            "longer gets everything again.",
         ),
     ] = 900.0
     longest_wait: Annotated[

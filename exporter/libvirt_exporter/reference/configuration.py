@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import NODEFAULT, Struct, structs
+from msgspec import Struct, structs
 
-from libvirt_exporter.config.conversion import describe, is_duration
+from libvirt_exporter.config.conversion import default_of, describe, is_duration
 from libvirt_exporter.config.durations import format_duration
 from libvirt_exporter.config.schema import FLAGS, Config, CustomLabel, Target
 from libvirt_exporter.model import STATES
@@ -164,9 +164,8 @@ def _default(field: structs.FieldInfo) -> str:
 
 def _plain_default(field: structs.FieldInfo) -> object:
     """Return the default as a file may spell it."""
-    if is_duration(field.type):
-        return format_duration(field.default)
-    return field.default_factory() if field.default is NODEFAULT else field.default
+    default = default_of(field)
+    return format_duration(default) if is_duration(field.type) else default
 
 
 def _written(option: structs.FieldInfo, indent: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The doctor: what a host does not show, and what mends it."""
+"""The doctor: what a host does not show, and what fixes it."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_state_directory_that_can_be_used_is_left_as_it_was(state: Path) -> None
 
 
 def test_state_directory_that_cannot_be_written_to_is_a_problem(state: Path) -> None:
-    """So is one that cannot be made; the user, the reason and the mend are named."""
+    """So is one that cannot be made; the user, the reason and the remedy are named."""
     state.chmod(0o500)
 
     for directory, reason in ((state, "Permission denied"), (state / "new", f"{state} cannot be")):
@@ -290,19 +290,19 @@ def test_vm_without_balloon_gets_one(model: str) -> None:
     assert "<memballoon model='virtio'>" in finding.remedy
 
 
-def test_commands_that_mend_use_the_read_write_socket() -> None:
+def test_commands_that_change_something_use_the_read_write_socket() -> None:
     """The exporter's read-only socket would refuse a change; to look, it will do."""
     uri = "qemu:///system?socket=/run/libvirt/{}"
     sample = host(vm("a", with_info(balloon_period=None)), vm("b", missing=("block",)))
 
-    for given, mending in (
+    for given, changing in (
         ("libvirt-sock-ro", "libvirt-sock"),
         ("virtqemud-sock-ro&mode=direct", "virtqemud-sock&mode=direct"),
         ("libvirt-sock", "libvirt-sock"),
     ):
         silent, unset = doctor.findings(sample, uri=uri.format(given))
         assert f"virsh -c '{uri.format(given)}' -r domcontrol b" in silent.remedy
-        assert f"virsh -c '{uri.format(mending)}' dommemstat a" in unset.remedy
+        assert f"virsh -c '{uri.format(changing)}' dommemstat a" in unset.remedy
 
 
 def test_schedstats_off_names_the_metric_that_stays_zero() -> None:
@@ -414,9 +414,9 @@ def test_schedstats_are_on_or_absent(tmp_path: Path) -> None:
 
 def test_report_puts_the_remedy_below_its_finding() -> None:
     """Two lines each: what is wrong, and what to do."""
-    found = [doctor.Finding("hint", "something is off", "`mend it`")]
+    found = [doctor.Finding("hint", "something is off", "`fix it`")]
 
     assert doctor.report(host(vm()), found, uri=URI)[1:] == [
         "hint: something is off",
-        "    `mend it`",
+        "    `fix it`",
     ]

@@ -196,7 +196,7 @@ def test_every_mistake_is_reported_in_one_run_with_its_line() -> None:
 def test_a_problem_without_line_or_hint_says_neither() -> None:
     """The text of a problem has no empty parts."""
     assert str(Problem("a.yml", 0, "is bad")) == "a.yml: is bad"
-    assert str(Problem("a.yml", 3, "is bad", "mend it")) == "a.yml:3: is bad; mend it"
+    assert str(Problem("a.yml", 3, "is bad", "fix it")) == "a.yml:3: is bad; fix it"
 
 
 def test_a_problem_is_one_printable_line() -> None:
