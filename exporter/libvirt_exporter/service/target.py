@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections.abc import Hashable, Sequence
 from concurrent.futures import Executor
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from libvirt_exporter.config import Config
 from libvirt_exporter.contract import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
@@ -164,18 +165,17 @@ class Target:
 
 
 def _host_settings(config: Config) -> HostSettings:
-    """What a host needs of the configuration."""
-    libvirt, events = config.libvirt, config.events
+    """What a host needs of the configuration: the options that HostSettings names alike."""
+    names = {field.name for field in dataclasses.fields(HostSettings)}
     return HostSettings(
-        uri=libvirt.uri,
-        name=libvirt.name,
-        parallel_calls=libvirt.parallel_calls,
-        stuck_calls=libvirt.stuck_calls,
-        info_refresh=config.scrape.info_refresh,
-        state_directory=events.state_directory,
-        all_counters=events.all_counters,
         labels=tuple(
             compile_label(label.name, label.xpath, label.namespaces)
             for label in config.labels.custom
         ),
+        **{
+            name: value
+            for section in (config.libvirt, config.scrape, config.events)
+            for name, value in asdict(section).items()
+            if name in names
+        },
     )
