@@ -15,7 +15,8 @@ from uuid import UUID
 import libvirt
 import pytest
 
-from libvirt_exporter.config import Config, Libvirt
+from libvirt_exporter.config import Config
+from libvirt_exporter.config.schema import Libvirt
 from libvirt_exporter.contract import NotFoundError, QueryRequest, ScrapeRequest
 from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
 from libvirt_exporter.service.exporter import Exporter
