@@ -17,7 +17,8 @@ import libvirt
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from libvirt_exporter.hypervisor.host import Host, HostSettings
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
+from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.render.collector import SampleCollector

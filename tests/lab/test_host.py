@@ -14,7 +14,8 @@ from xml.sax.saxutils import escape
 import libvirt
 import pytest
 
-from libvirt_exporter.hypervisor.host import Host, HostSettings
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
+from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import Stats
 from tests.lab.daemon import PrivateLibvirtd, can_run_privileged

@@ -17,7 +17,8 @@ import pytest
 
 from libvirt_exporter.config.schema import Api
 from libvirt_exporter.contract import QueryRequest
-from libvirt_exporter.hypervisor.host import Host, HostSettings
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
+from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.hypervisor.sources.pause_code import PauseCode
 from libvirt_exporter.model import DomainSample

@@ -9,7 +9,6 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Final
 
 from libvirt_exporter.hypervisor.connection.errors import CallError
@@ -17,14 +16,14 @@ from libvirt_exporter.hypervisor.connection.facts import read_hypervisor_version
 from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.events.history import EventHistory
 from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
 from libvirt_exporter.hypervisor.events.state_file import StateFile
 from libvirt_exporter.hypervisor.events.stream import LANE as EVENTS_LANE
 from libvirt_exporter.hypervisor.events.stream import EventStream
-from libvirt_exporter.hypervisor.sampling.limits import Limits
-from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses, is_local
+from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.sampling.sampler import Sampler, SampleRequest
 from libvirt_exporter.hypervisor.sources.disk_errors import DiskErrorsLane
 from libvirt_exporter.hypervisor.sources.jobs import JobsLane
@@ -34,34 +33,11 @@ from libvirt_exporter.hypervisor.sources.numa import NumaLane
 from libvirt_exporter.hypervisor.sources.process_stats import ProcessStats
 from libvirt_exporter.hypervisor.sources.storage import StorageLane
 from libvirt_exporter.model import HostSample
-from libvirt_exporter.patterns.labels import LabelPath
 
 log = logging.getLogger(__name__)
 
 CLOSING_TIME: Final = 0.3
 """Seconds that close() waits for the host's own thread, which nothing in libvirt can block."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HostSettings:
-    """What the operator chose for one host."""
-
-    uri: str
-    name: str = ""
-    """The operator's alias, '' for the default host."""
-    parallel_calls: int = 4
-    stuck_calls: int = 12
-    info_refresh: float = 300.0
-    """Seconds after which a domain's XML is read again without any event."""
-    labels: tuple[LabelPath, ...] = ()
-    pid_directory: str | None = "/run/libvirt/qemu"
-    """Where a libvirt of this machine keeps `<name>.pid` of each QEMU; None: do not look at
-    processes. Only a new Host takes another one."""
-    state_directory: str = ""
-    """Where counters of events outlive the process; '': they do not. Only a new Host takes another
-    one."""
-    all_counters: bool = False
-    """Whether every counter of events whose labels are known starts at 0 with its domain."""
 
 
 class Host:
@@ -89,19 +65,14 @@ class Host:
         self._connections = Connections(
             settings.uri, self._observer, connect, stuck_limit=settings.stuck_calls
         )
-        local = is_local(settings.uri)
-        self._inventory = Inventory(
-            self._connections,
-            labels=settings.labels,
-            refresh=settings.info_refresh,
-            local=local,
-        )
+        self._inventory = Inventory(self._connections, settings)
         processes = (
             QemuProcesses(settings.pid_directory)
-            if settings.pid_directory is not None and local
+            if settings.pid_directory is not None and settings.is_local
             else None
         )
-        history = EventHistory(all_counters=settings.all_counters)
+        history = EventHistory()
+        history.apply(settings)
         state_directory = settings.state_directory
         self._keeper = HistoryKeeper(
             history, StateFile(state_directory, settings.uri) if state_directory else None
@@ -124,8 +95,7 @@ class Host:
         self._sampler = Sampler(
             self._connections,
             self._inventory,
-            name=settings.name,
-            limits=Limits(settings.parallel_calls),
+            settings,
             processes=processes,
             observer=self._observer,
             reached=self._reached,
@@ -150,7 +120,6 @@ class Host:
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._reachable: bool | None = None
-        self._closed = False
 
     @property
     def stuck_calls(self) -> int:
@@ -238,12 +207,11 @@ class Host:
 
     def _apply(self, settings: HostSettings) -> None:
         self._connections.stuck_limit = settings.stuck_calls
-        self._inventory.apply(labels=settings.labels, refresh=settings.info_refresh)
-        self._history.apply(all_counters=settings.all_counters)
-        self._sampler.apply(name=settings.name, limits=Limits(settings.parallel_calls))
+        self._inventory.apply(settings)
+        self._history.apply(settings)
+        self._sampler.apply(settings)
 
     def _end(self) -> None:
-        self._closed = True
         self._sampler.close()
         self._events.take()
         self._keeper.finish()

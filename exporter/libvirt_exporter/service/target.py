@@ -14,7 +14,8 @@ from msgspec.structs import asdict, replace
 from libvirt_exporter.config import Config
 from libvirt_exporter.contract import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
 from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
-from libvirt_exporter.hypervisor.host import Host, HostSettings
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
+from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.patterns.labels import compile_label

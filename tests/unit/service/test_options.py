@@ -19,7 +19,8 @@ from msgspec import Struct, structs
 
 from libvirt_exporter.config import Config, ConfigError, load
 from libvirt_exporter.contract import QueryRequest, ScrapeRequest
-from libvirt_exporter.hypervisor.host import Host, HostSettings
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
+from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.service.exporter import Exporter

@@ -12,7 +12,7 @@ import functools
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import libvirt
@@ -22,13 +22,13 @@ from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
 from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import Session
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
 from libvirt_exporter.hypervisor.domains.clock_zone import zone_offset
 from libvirt_exporter.hypervisor.domains.cpu_settings import cpu_mode, cpu_tune
 from libvirt_exporter.hypervisor.domains.domain_xml import DomainXmlError, parse_domain
 from libvirt_exporter.hypervisor.domains.snapshots import snapshot_facts
 from libvirt_exporter.model import DomainInfo
-from libvirt_exporter.patterns.labels import LabelPath
 
 log = logging.getLogger(__name__)
 
@@ -53,19 +53,10 @@ class Inventory:
     def __init__(
         self,
         connections: Connections,
-        *,
-        labels: Sequence[LabelPath] = (),
-        refresh: float = 300.0,
-        local: bool = False,
+        settings: HostSettings,
     ) -> None:
-        """`refresh`: seconds after which a domain's XML is read again without any event.
-
-        `local`: whether the host is this machine.
-        """
         self._connections = connections
-        self._labels = labels
-        self._refresh = refresh
-        self._local = local
+        self._settings = settings
         self._infos: dict[str, DomainInfo] = {}
         self._unparsable: set[str] = set()
         self._due: dict[str, float] = {}
@@ -90,11 +81,10 @@ class Inventory:
         """What is known; None while the XML has not been read or cannot be parsed."""
         return self._infos.get(uuid)
 
-    def apply(self, *, labels: Sequence[LabelPath], refresh: float) -> None:
+    def apply(self, settings: HostSettings) -> None:
         """Take over changed settings; other labels have everything read again."""
-        self._refresh = refresh
-        if labels != self._labels:
-            self._labels = labels
+        before, self._settings = self._settings, settings
+        if settings.labels != before.labels:
             self._outdated.update(self._infos)
             self.mark_all()
 
@@ -167,7 +157,7 @@ class Inventory:
     async def _read(self, uuids: list[str]) -> None:
         for uuid in uuids:
             del self._due[uuid]
-        labels = self._labels
+        settings = self._settings
         result: Walk[DomainInfo] = Walk()
         try:
             result = await walk(
@@ -177,9 +167,8 @@ class Inventory:
                 uuids,
                 functools.partial(
                     _read_info,
-                    labels=labels,
+                    settings=settings,
                     known={uuid: self._infos.get(uuid) for uuid in uuids},
-                    local=self._local,
                 ),
                 deadline=Deadline.within(READING_TIME),
                 patience=PATIENCE,
@@ -190,10 +179,10 @@ class Inventory:
             # An equal one stays the same object: rendering plans are kept for it.
             if self._infos.get(uuid) != info:
                 self._infos[uuid] = info
-            if labels is self._labels:
+            if settings.labels == self._settings.labels:
                 self._outdated.discard(uuid)
             self._unparsable.discard(uuid)
-            self._again(uuid, self._refresh * random.uniform(0.75, 1.25))
+            self._again(uuid, self._settings.info_refresh * random.uniform(0.75, 1.25))
         for uuid, failure in result.failures.items():
             self._failed(uuid, failure)
         self._blocked.update(result.blocked)
@@ -237,21 +226,18 @@ class Inventory:
 
 
 def _read_info(
-    session: Session,
-    uuid: str,
-    labels: Sequence[LabelPath],
-    known: Mapping[str, DomainInfo | None],
-    *,
-    local: bool,
+    session: Session, uuid: str, settings: HostSettings, known: Mapping[str, DomainInfo | None]
 ) -> DomainInfo:
     domain = session.domain(uuid)
     info = parse_domain(
         domain.XMLDesc(0),
-        labels=labels,
+        labels=settings.labels,
         autostart=_flag(domain.autostart),
         persistent=_flag(domain.isPersistent),
     )
-    facts: dict[str, Any] = {"clock_zone_offset": zone_offset(info, time.time(), local=local)}
+    facts: dict[str, Any] = {
+        "clock_zone_offset": zone_offset(info, time.time(), local=settings.is_local)
+    }
     readings: Mapping[str, Callable[[], Mapping[str, Any]]] = {
         "CPU shares": lambda: {"cpu_tune": cpu_tune(session, domain, info)},
         "CPU mode": lambda: {"cpu_mode": cpu_mode(domain, info, known.get(uuid))},

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import libvirt
 from msgspec import Struct
 
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.events import exits
 from libvirt_exporter.hypervisor.events.domain_history import (
     DomainHistory,
@@ -72,9 +73,8 @@ class Memory(Struct):
 class EventHistory:
     """The histories of a host's domains by UUID; for one thread."""
 
-    def __init__(self, *, all_counters: bool = False) -> None:
-        """`all_counters`: create every counter with known labels at 0, not only ALWAYS_COUNTED."""
-        self._all_counters = all_counters
+    def __init__(self) -> None:
+        self._all_counters = False
         self._domains: dict[str, FollowedDomain] = {}
         self._counting = False
         self._listed: frozenset[str] | None = None
@@ -82,10 +82,10 @@ class EventHistory:
         self.changed = False
         """Whether there is something new to save; whoever saves resets it."""
 
-    def apply(self, *, all_counters: bool) -> None:
+    def apply(self, settings: HostSettings) -> None:
         """Take over changed settings."""
-        if all_counters != self._all_counters:
-            self._all_counters = all_counters
+        if settings.all_counters != self._all_counters:
+            self._all_counters = settings.all_counters
             for domain in self._domains.values():
                 domain.stats = None
 

@@ -24,7 +24,6 @@ from libvirt_exporter.hypervisor.sampling.around import ask_around, walk_around
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft, merged
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
 from libvirt_exporter.hypervisor.sampling.groups import bits, narrower
-from libvirt_exporter.hypervisor.sampling.limits import Limits
 from libvirt_exporter.hypervisor.sampling.state import visit_state
 from libvirt_exporter.model import Stats
 
@@ -66,7 +65,6 @@ class BulkPhase:
         locked: Blocked,
         lane: str,
         questions: Iterable[frozenset[str]],
-        limits: Limits,
         memory: BulkMemory,
     ) -> None:
         """`locked`: domains not to be touched at all; grows. `questions`: groups asked together."""
@@ -75,7 +73,6 @@ class BulkPhase:
         self._locked = locked
         self._lane = lane
         self._questions = questions
-        self._limits = limits
         self._memory = memory
 
     async def run(self) -> None:
@@ -151,7 +148,7 @@ class BulkPhase:
                 flags=libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE,
             ),
             deadline=self._draft.deadline,
-            patience=max(2 * self._limits.look(self._draft), usual),
+            patience=max(2 * self._draft.look, usual),
             others=others,
         )
         if not any(uuid in self._locked for uuid in uuids):
@@ -169,7 +166,7 @@ class BulkPhase:
             uuids,
             visit_state,
             deadline=self._draft.deadline,
-            patience=2 * self._limits.look(self._draft),
+            patience=2 * self._draft.look,
         )
 
     def _narrowed(

@@ -17,8 +17,7 @@ from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import Walk
 from libvirt_exporter.hypervisor.sampling.around import walk_around
-from libvirt_exporter.hypervisor.sampling.draft import HostDraft
-from libvirt_exporter.hypervisor.sampling.limits import STUCK_AFTER, Limits
+from libvirt_exporter.hypervisor.sampling.draft import STUCK_AFTER, HostDraft
 
 T = TypeVar("T")
 
@@ -38,13 +37,11 @@ class Control:
 class ControlReader:
     """Visits domains on the control connection; those that block are locked from then on."""
 
-    def __init__(
-        self, connections: Connections, draft: HostDraft, locked: Blocked, limits: Limits
-    ) -> None:
+    def __init__(self, connections: Connections, draft: HostDraft, locked: Blocked) -> None:
         self._connections = connections
         self._draft = draft
         self._locked = locked
-        self._look = limits.look(draft)
+        self._look = draft.look
 
     async def read(self, uuids: Iterable[str]) -> Walk[Control]:
         """How the monitors of these domains are; none of those that are locked."""

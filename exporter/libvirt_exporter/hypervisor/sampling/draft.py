@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.facts import Facts
@@ -21,6 +22,9 @@ from libvirt_exporter.model import (
     StatValue,
     VanishedDomain,
 )
+
+STUCK_AFTER: Final = 1.0
+"""Seconds without an answer after which a monitor counts as stuck, budget allowing."""
 
 
 class HostDraft:
@@ -58,6 +62,16 @@ class HostDraft:
     def budget(self) -> float:
         """Seconds that the sample may take."""
         return self.deadline.at - self._started
+
+    @property
+    def look(self) -> float:
+        """Seconds after which a call that has not come back is looked at."""
+        return min(max(0.05 * self.budget, 0.1), 0.25)
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which an abandoned call is no longer waited for."""
+        return min(max(0.25 * self.budget, 0.1), STUCK_AFTER)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

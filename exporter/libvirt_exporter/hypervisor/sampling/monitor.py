@@ -17,10 +17,10 @@ from typing import Final
 from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.connection.errors import CallError
 from libvirt_exporter.hypervisor.connection.pool import Connections
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.sampling.bulk import excuse_absent
 from libvirt_exporter.hypervisor.sampling.control import ControlReader
-from libvirt_exporter.hypervisor.sampling.draft import HostDraft
-from libvirt_exporter.hypervisor.sampling.limits import STUCK_AFTER, Limits
+from libvirt_exporter.hypervisor.sampling.draft import STUCK_AFTER, HostDraft
 from libvirt_exporter.hypervisor.sampling.qemu_process import APART, QemuProcesses
 from libvirt_exporter.hypervisor.sampling.retries import RETRIES, Again, Retries
 from libvirt_exporter.hypervisor.sampling.shards import Call, CallMemory, Shard, Shards
@@ -69,7 +69,7 @@ class MonitorPhase:
         draft: HostDraft,
         locked: Blocked,
         groups: frozenset[str],
-        limits: Limits,
+        settings: HostSettings,
         processes: QemuProcesses | None,
         memory: MonitorMemory,
     ) -> None:
@@ -78,12 +78,11 @@ class MonitorPhase:
         `processes`: tells whose QEMU does not run; None where that cannot be seen from here.
         """
         self._draft = draft
-        self._limits = limits
         self._processes = processes
         self._memory = memory
         self._standing = Standing(draft, groups, locked, memory.standing)
-        self._shards = Shards(connections, draft, limits, self._standing, memory.calls)
-        self._control = ControlReader(connections, draft, locked, limits)
+        self._shards = Shards(connections, draft, settings, self._standing, memory.calls)
+        self._control = ControlReader(connections, draft, locked)
         self._retries = Retries()
         self._sure_at = 0.0
         self._loop = asyncio.get_running_loop()
@@ -127,8 +126,8 @@ class MonitorPhase:
     def _too_long(self) -> float:
         """Seconds for which nobody waits for a monitor of this host, if it answers at all."""
         usual = OUTLIER * self._memory.calls.pace
-        patience = self._limits.patience(self._draft)
-        return min(max(self._limits.look(self._draft) / 2, usual), patience)
+        patience = self._draft.patience
+        return min(max(self._draft.look / 2, usual), patience)
 
     # What comes back.
 
@@ -189,7 +188,7 @@ class MonitorPhase:
         if self._processes is None:
             return
         names = {uuid: domain.name for uuid, domain in self._standing.domains.items()}
-        halted = await self._processes.look(names, self._limits.look(self._draft), uuids)
+        halted = await self._processes.look(names, self._draft.look, uuids)
         if halted is not None:
             self._standing.halted(set(uuids), halted.frozen, halted.unsure)
             self._sure_at = self._loop.time() + APART
@@ -209,7 +208,7 @@ class MonitorPhase:
                     standing.frozen.discard(uuid)
                 continue
             quarantined = uuid in standing.quarantine
-            enough = self._limits.look(self._draft) / 2 if quarantined else STUCK_AFTER
+            enough = self._draft.look / 2 if quarantined else STUCK_AFTER
             if control is not None and control.seconds >= enough:
                 standing.stuck(uuid, control.seconds)
             elif control is not None or uuid in result.failures:
@@ -260,7 +259,7 @@ class MonitorPhase:
         alike: dict[tuple[frozenset[str], int], list[str]] = {}
         for (uuid, groups), attempt in again.items():
             seconds = occupied.get(uuid, 0.0)
-            if seconds >= self._limits.patience(self._draft):
+            if seconds >= self._draft.patience:
                 self._standing.hold(uuid)
                 self._standing.stuck(uuid, seconds)
             elif uuid not in self._standing.locked:

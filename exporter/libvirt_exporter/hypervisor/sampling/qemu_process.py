@@ -27,7 +27,6 @@ _TICK: Final = 10**9 // os.sysconf("SC_CLK_TCK")
 _STOPPED: Final = b"T"
 _WAITING: Final = (b"D", b"t")
 """Uninterruptible, and stopped by a tracer, which strace does for a moment at every call."""
-_LOCAL: Final = re.compile(r"qemu(\+unix)?:///")
 KEPT_OPEN: Final = 500
 """Processes whose /proc/PID/stat stays open, which halves what a reading costs."""
 _CMDLINE: Final = 1 << 17
@@ -35,11 +34,6 @@ _CMDLINE: Final = 1 << 17
 _HUGE_PAGES: Final = b"/sys/kernel/mm/transparent_hugepage/enabled"
 _HUGE_PAGES_ALLOWED: Final = re.compile(rb"^THP_enabled:\s*([01])$", re.MULTILINE)
 _SWITCHES: Final = re.compile(rb"^voluntary_ctxt_switches:\s*(\d+)$", re.MULTILINE)
-
-
-def is_local(uri: str) -> bool:
-    """Whether the QEMU processes behind a libvirt URI are this machine's."""
-    return _LOCAL.match(uri) is not None
 
 
 @dataclass(frozen=True)

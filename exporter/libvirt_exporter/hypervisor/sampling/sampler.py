@@ -20,13 +20,13 @@ from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.facts import Facts
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.sampling.bulk import BulkMemory, BulkPhase
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
 from libvirt_exporter.hypervisor.sampling.fallback import FallbackMemory, FallbackPhase
 from libvirt_exporter.hypervisor.sampling.groups import WITH_MONITOR, WITHOUT_MONITOR, idle_groups
 from libvirt_exporter.hypervisor.sampling.lane import Lane
-from libvirt_exporter.hypervisor.sampling.limits import Limits
 from libvirt_exporter.hypervisor.sampling.monitor import MonitorMemory, MonitorPhase
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.sampling.sources import DomainRecords, DomainSource, SourceFailures
@@ -73,9 +73,8 @@ class Sampler:
         self,
         connections: Connections,
         inventory: Inventory,
+        settings: HostSettings,
         *,
-        name: str,
-        limits: Limits,
         processes: QemuProcesses | None,
         observer: Observer,
         reached: Callable[[str], None],
@@ -91,8 +90,7 @@ class Sampler:
         """
         self._connections = connections
         self._inventory = inventory
-        self._name = name
-        self._limits = limits
+        self._settings = settings
         self._processes = processes
         self._observer = observer
         self._reached = reached
@@ -112,10 +110,9 @@ class Sampler:
         self._sharing: list[_Waiter] = []
         self._pending: list[_Waiter] = []
 
-    def apply(self, *, name: str, limits: Limits) -> None:
+    def apply(self, settings: HostSettings) -> None:
         """Take over changed settings, from the next sample on."""
-        self._name = name
-        self._limits = limits
+        self._settings = settings
 
     @property
     def stuck_domains(self) -> dict[str, float]:
@@ -176,11 +173,11 @@ class Sampler:
             request: self._freeze(draft, request)
             for request in {waiter.request for waiter in sharing}
         }
+        self._observer.sample_taken(draft.duration)
         for waiter in sharing:
             self._answer(waiter, frozen[waiter.request])
         for domain in draft.domains.values():
             domain.let_go()
-        self._observer.sample_taken(draft.duration)
         self._reached(draft.error)
         self._start()
 
@@ -230,16 +227,16 @@ class Sampler:
         if self._facts is None:
             return None
         return HostInfo(
-            name=self._name,
+            name=self._settings.name,
             driver=self._facts.driver,
             hypervisor_version=self.hypervisor_version,
             libvirt_version=self._facts.libvirt_version,
         )
 
     async def _take(self, draft: HostDraft) -> None:
-        connections, locked, limits = self._connections, self._locked, self._limits
+        connections, locked = self._connections, self._locked
         with draft.phase("state"):
-            await StatePhase(connections, draft, locked, limits, self._states).run()
+            await StatePhase(connections, draft, locked, self._states).run()
         if not draft.up or draft.facts is None:
             self._monitors.standing.surveyed = False
             return
@@ -256,7 +253,7 @@ class Sampler:
         async with asyncio.TaskGroup() as tasks:
             if facts.has_monitors:
                 each = [frozenset({group}) for group in sorted(wanted & WITHOUT_MONITOR)]
-                bulk = BulkPhase(connections, draft, locked, "state", each, limits, self._bulk)
+                bulk = BulkPhase(connections, draft, locked, "state", each, self._bulk)
                 tasks.create_task(_timed(draft, "no_monitor", bulk))
                 with_monitor = wanted & WITH_MONITOR
                 monitors = MonitorPhase(
@@ -264,18 +261,18 @@ class Sampler:
                     draft,
                     locked,
                     with_monitor,
-                    limits,
+                    self._settings,
                     self._processes,
                     self._monitors,
                 )
                 tasks.create_task(_timed(draft, "monitor", monitors))
             elif wanted:
-                bulk = BulkPhase(connections, draft, locked, "bulk", [wanted], limits, self._bulk)
+                bulk = BulkPhase(connections, draft, locked, "bulk", [wanted], self._bulk)
                 tasks.create_task(_timed(draft, "bulk", bulk))
             if self._processes is not None and not draft.asks_monitors:
                 # Otherwise they are looked at before the monitors are asked.
                 names = {domain.uuid: domain.name for domain in draft.active()}
-                tasks.create_task(self._processes.look(names, limits.look(draft)))
+                tasks.create_task(self._processes.look(names, draft.look))
             if unread := self._inventory.unread:
                 tasks.create_task(self._read_info(draft, unread))
             self._refresh_lanes(draft, tasks, asking_monitors=False)

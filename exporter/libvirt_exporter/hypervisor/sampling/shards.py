@@ -15,10 +15,10 @@ import libvirt
 
 from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass
 from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.sampling.bulk import CALL, SHARD_SIZE, list_stats
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
 from libvirt_exporter.hypervisor.sampling.groups import bits, narrower
-from libvirt_exporter.hypervisor.sampling.limits import Limits
 from libvirt_exporter.hypervisor.sampling.retries import RETRY_DELAY
 from libvirt_exporter.hypervisor.sampling.standing import Standing
 from libvirt_exporter.model import Stats
@@ -87,13 +87,13 @@ class Shards:
         self,
         connections: Connections,
         draft: HostDraft,
-        limits: Limits,
+        settings: HostSettings,
         standing: Standing,
         memory: CallMemory,
     ) -> None:
         self._connections = connections
         self._draft = draft
-        self._limits = limits
+        self._settings = settings
         self._standing = standing
         self._memory = memory
         self._loop = asyncio.get_running_loop()
@@ -111,7 +111,7 @@ class Shards:
             if missing and self._standing.askable(uuid):
                 alike.setdefault((missing, uuid in self._standing.held), []).append(uuid)
         for (missing, _), uuids in alike.items():
-            share = -(-len(uuids) // self._limits.parallel_calls)
+            share = -(-len(uuids) // self._settings.parallel_calls)
             size = min(max(share, SMALLEST_SHARD), SHARD_SIZE)
             self.waiting.extend(
                 Shard(uuids[start : start + size], missing) for start in range(0, len(uuids), size)
@@ -122,7 +122,7 @@ class Shards:
         while self.waiting:
             if sum(not call.abandoned for call in self.calls) >= self._width():
                 return
-            connection = self._connections.idle("monitor", self._limits.parallel_calls)
+            connection = self._connections.idle("monitor", self._settings.parallel_calls)
             if connection is None:
                 return
             shard = self.waiting.popleft()
@@ -153,7 +153,7 @@ class Shards:
     def moments(self) -> Iterator[float]:
         """Loop times at which there is something to do at the latest; none when all is done."""
         now = self._loop.time()
-        patience = self._limits.patience(self._draft)
+        patience = self._draft.patience
         if self.waiting and self._has_prospects() and now < self._started + patience:
             yield now + RETRY_DELAY
         in_the_way = bool(self.waiting) and self._width() > 0
@@ -244,12 +244,12 @@ class Shards:
             for uuid in self._standing.quarantine
         )
         own = sum(call.connection.busy for call in self.calls if not call.abandoned)
-        return min(self._limits.parallel_calls, self._connections.room + own - others)
+        return min(self._settings.parallel_calls, self._connections.room + own - others)
 
     def _suspicious(self, shard: Shard) -> float:
         """Loop time at which to look: after twice what the shard should take, within bounds."""
         usual = min(2 * self._memory.pace * len(shard.uuids), self._draft.budget / 8)
-        return self._loop.time() + max(self._limits.look(self._draft), usual)
+        return self._loop.time() + max(self._draft.look, usual)
 
     def _has_prospects(self) -> bool:
         """Whether more calls may soon be made than now, whatever becomes of those made here."""

@@ -22,7 +22,6 @@ from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, walk
 from libvirt_exporter.hypervisor.sampling.around import ask_around
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
-from libvirt_exporter.hypervisor.sampling.limits import Limits
 from libvirt_exporter.model import Stats
 
 _ACTIVE_STATES: Final = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED)
@@ -60,14 +59,12 @@ class StatePhase:
         connections: Connections,
         draft: HostDraft,
         locked: Blocked,
-        limits: Limits,
         memory: StateMemory,
     ) -> None:
         """`locked`: domains not to be touched at all; grows."""
         self._connections = connections
         self._draft = draft
         self._locked = locked
-        self._limits = limits
         self._memory = memory
 
     async def run(self) -> None:
@@ -94,7 +91,7 @@ class StatePhase:
             return
 
     async def _all(self) -> Listing:
-        patience = max(2 * self._limits.look(self._draft), 3 * self._memory.seconds)
+        patience = max(2 * self._draft.look, 3 * self._memory.seconds)
         return await ask_around(
             self._connections,
             "state",
@@ -120,7 +117,7 @@ class StatePhase:
             [uuid for uuid in names if uuid not in self._locked],
             visit_state,
             deadline=deadline,
-            patience=self._limits.look(self._draft),
+            patience=self._draft.look,
             may_block=min(self._connections.stuck_limit - len(self._locked), BLOCKED_LIMIT),
             always=True,
         )

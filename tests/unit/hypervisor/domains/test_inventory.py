@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import libvirt
@@ -16,8 +17,9 @@ from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import NoAnswerError
 from libvirt_exporter.hypervisor.connection.observer import Unobserved
 from libvirt_exporter.hypervisor.connection.pool import Connections
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
-from libvirt_exporter.hypervisor.host import Host, HostSettings
+from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.patterns.labels import compile_label
 from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
@@ -26,13 +28,14 @@ from tests.support.waiting import eventually, wait_until
 pytestmark = pytest.mark.anyio
 
 STATE = SampleRequest(frozenset({"state"}))
+SETTINGS = HostSettings(uri="qemu:///system")
 
 
 @asynccontextmanager
 async def inventory_of(fake: FakeHost, refresh: float = 300.0) -> AsyncIterator[Inventory]:
     """An inventory that reads a fake host, and has heard of all its domains."""
     connections = Connections("qemu:///system", Unobserved(), fake.connect)
-    inventory = Inventory(connections, refresh=refresh)
+    inventory = Inventory(connections, replace(SETTINGS, info_refresh=refresh))
     task = asyncio.create_task(inventory.run())
     inventory.reconcile(names(fake))
     await settle(inventory, fake)
@@ -93,7 +96,7 @@ async def test_other_labels_have_everything_read_again_and_waited_for() -> None:
     fake = FakeHost(2)
     async with inventory_of(fake) as inventory:
         before = inventory.get(fake[0].uuid)
-        inventory.apply(labels=(compile_label("vm", "name", {}),), refresh=300.0)
+        inventory.apply(replace(SETTINGS, labels=(compile_label("vm", "name", {}),)))
         assert inventory.unread == set(fake.domains)
         assert inventory.get(fake[0].uuid) is before
         await settle(inventory, fake)
@@ -107,7 +110,7 @@ async def test_the_same_labels_read_nothing_again() -> None:
     """A reload that changes something else leaves the inventory alone."""
     fake = FakeHost(2)
     async with inventory_of(fake) as inventory:
-        inventory.apply(labels=(), refresh=60.0)
+        inventory.apply(replace(SETTINGS, info_refresh=60.0))
         await settle(inventory, fake)
         assert [domain.xml_reads for domain in fake.domains.values()] == [1, 1]
 
@@ -285,7 +288,7 @@ async def test_nobody_waits_for_xml_that_may_not_be_asked_for() -> None:
     gate = threading.Event()
     with pytest.raises(NoAnswerError):
         await connections.ask("jobs", "stuck", lambda _: gate.wait(), Deadline.within(0.05))
-    inventory = Inventory(connections)
+    inventory = Inventory(connections, SETTINGS)
     task = asyncio.create_task(inventory.run())
     inventory.reconcile(names(fake))
     await eventually(lambda: not inventory.unread, "all XML has been read")

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.events import domain_history, kinds
 from libvirt_exporter.hypervisor.events import history as event_history
 from libvirt_exporter.hypervisor.events.domain_history import DomainHistory, Record
@@ -55,9 +56,13 @@ def off(reason: int) -> Listed:
     return Listed(active=False, state={"state.state": 5, "state.reason": reason})
 
 
-def following(**options: Any) -> EventHistory:
+SETTINGS = HostSettings(uri="qemu:///system")
+
+
+def following(settings: HostSettings = SETTINGS) -> EventHistory:
     """A history while events are delivered."""
-    history = EventHistory(**options)
+    history = EventHistory()
+    history.apply(settings)
     history.begin()
     return history
 
@@ -149,17 +154,19 @@ def test_nothing_is_counted_as_long_as_no_events_are_followed() -> None:
 
 def test_all_counters_can_be_had_at_0() -> None:
     """By option, also while it runs; those of disks and free words are left out."""
-    history = following(all_counters=True)
+    history = following(HostSettings(uri="qemu:///system", all_counters=True))
     wanted = {f"event.{key}" for key in COUNTED_ON_REQUEST}
     assert {key: stats(history)[key] for key in wanted} == dict.fromkeys(wanted, 0)
-    history.apply(all_counters=False)
+    history.apply(SETTINGS)
     assert "event.reboot" not in stats(history)
 
 
 @pytest.mark.parametrize("option", [False, True])
 def test_every_counter_that_is_born_has_a_metric(option: bool) -> None:
     """No key of a birth is unmapped."""
-    found = stats(following(all_counters=option), info=WITH_AGENT)
+    found = stats(
+        following(HostSettings(uri="qemu:///system", all_counters=option)), info=WITH_AGENT
+    )
     assert [key for key in found if keys.match(key) is None] == []
 
 

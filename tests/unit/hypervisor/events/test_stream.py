@@ -15,13 +15,14 @@ import libvirt
 import pytest
 
 from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.events import stream as events
 from libvirt_exporter.hypervisor.events.domain_history import Record
 from libvirt_exporter.hypervisor.events.history import Memory
 from libvirt_exporter.hypervisor.events.kinds import KINDS
 from libvirt_exporter.hypervisor.events.state_file import StateFile
 from libvirt_exporter.hypervisor.events.stream import QUEUE_LIMIT, EventQueue
-from libvirt_exporter.hypervisor.host import Host, HostSettings
+from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import HostSample, Stats
 from tests.support.fake_libvirt import FakeConnection, FakeDomain, FakeHost, libvirt_error

@@ -13,8 +13,9 @@ from uuid import UUID
 
 import pytest
 
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.sampling import qemu_process
-from libvirt_exporter.hypervisor.sampling.qemu_process import APART, Halted, QemuProcesses, is_local
+from libvirt_exporter.hypervisor.sampling.qemu_process import APART, Halted, QemuProcesses
 from tests.faults.fake_qemu import WAITS, Machine
 from tests.support.waiting import wait_until
 
@@ -164,7 +165,7 @@ async def test_nobody_waits_long_for_what_cannot_be_read_at_once(
 )
 def test_only_the_processes_of_this_machine_are_looked_at(uri: str, *, local: bool) -> None:
     """The same pid means nothing on another host."""
-    assert is_local(uri) is local
+    assert HostSettings(uri=uri).is_local is local
 
 
 async def test_no_file_stays_open_for_a_process_that_is_not_looked_for_any_more(

@@ -15,8 +15,9 @@ from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerError
 from libvirt_exporter.hypervisor.connection.observer import Unobserved
 from libvirt_exporter.hypervisor.connection.pool import Connections
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT
-from libvirt_exporter.hypervisor.host import Host, HostSettings
+from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.hypervisor.sources import walking_lane
 from libvirt_exporter.hypervisor.sources.networks import NetworksLane

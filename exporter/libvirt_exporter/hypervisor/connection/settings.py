@@ -1,0 +1,38 @@
+"""What the operator chose for one host; whoever acts on an option reads it here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from libvirt_exporter.patterns.labels import LabelPath
+
+_LOCAL: Final = re.compile(r"qemu(\+unix)?:///")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostSettings:
+    """What the operator chose for one host."""
+
+    uri: str
+    name: str = ""
+    """The operator's alias, '' for the default host."""
+    parallel_calls: int = 4
+    stuck_calls: int = 12
+    info_refresh: float = 300.0
+    """Seconds after which a domain's XML is read again without any event."""
+    labels: tuple[LabelPath, ...] = ()
+    pid_directory: str | None = "/run/libvirt/qemu"
+    """Where a libvirt of this machine keeps `<name>.pid` of each QEMU; None: do not look at
+    processes. Only a new Host takes another one."""
+    state_directory: str = ""
+    """Where counters of events outlive the process; '': they do not. Only a new Host takes another
+    one."""
+    all_counters: bool = False
+    """Whether every counter of events whose labels are known starts at 0 with its domain."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this machine is the host, so that its QEMU processes can be seen from here."""
+        return _LOCAL.match(self.uri) is not None
