@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,13 @@ from typing import Final
 import libvirt
 import pytest
 
+from libvirt_exporter.hypervisor.connection.errors import ErrorClass
+from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
+from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.qemu_process import Halted, QemuProcesses
+from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.model import HostSample
 from tests.faults.cases import polled
 from tests.faults.watch import Scrape, WatchedExporter, usual
 from tests.lab.daemon import PrivateLibvirtd, can_run_privileged
@@ -224,6 +230,69 @@ def test_a_hung_domain_that_is_destroyed_holds_up_nobody(
             assert scrape.lacks(whole, besides={name}) == set()
         wait_until(lambda: name not in exporter.timed().by_domain, "the domain is gone")
         assert stuck_calls(exporter.timed()) == 0
+
+
+class Between(Unobserved):
+    """Does something when a sample has made its first call, before it goes on."""
+
+    def __init__(self) -> None:
+        self.todo: Callable[[], None] | None = None
+
+    def call_finished(self, call: str, seconds: float, error: ErrorClass | None) -> None:
+        if call == "getAllDomainStats" and self.todo is not None:
+            todo, self.todo = self.todo, None
+            todo()
+
+
+def is_locked(daemon: PrivateLibvirtd, domain: libvirt.virDomain) -> bool:
+    """Whether whoever asks for its state has to wait."""
+    connection, uuid = daemon.connect(read_only=True), domain.UUIDString()
+    asking = threading.Thread(
+        target=lambda: connection.lookupByUUIDString(uuid).state(), daemon=True
+    )
+    asking.start()
+    asking.join(0.5)
+    return asking.is_alive()
+
+
+def test_a_domain_that_is_destroyed_between_two_calls_of_a_sample_holds_up_nobody(
+    host: Crowd,
+) -> None:
+    """Its lock is taken when its state is known: the others have all groups in this sample too."""
+    doomed = paused_domain(host.daemon, host.daemon.unused_name("doomed"))
+    name, between = doomed.name(), Between()
+    destroyer = threading.Thread(target=doomed.destroy)
+    exporter = Host(
+        HostSettings(uri=host.daemon.read_only_uri, pid_directory=None), observer=between
+    )
+    groups = frozenset({"state", "cpu-total", "balloon", "vcpu", "interface", "block", "perf"})
+
+    def take() -> HostSample:
+        return exporter.sample(SampleRequest(groups), 5.0).result(6.0)
+
+    def destroy() -> None:
+        destroyer.start()
+        wait_until(lambda: is_locked(host.daemon, doomed), "its lock is held")
+
+    exporter.start()
+    try:
+        wait_until(lambda: all(domain.info for domain in take().domains), "all XML is read")
+        whole = {domain.name: domain.stats.keys() for domain in take().domains}
+        assert name in whole
+        with host.daemon.hung(doomed):
+            between.todo = destroy
+            samples = [take(), take()]
+            assert destroyer.is_alive()
+            destroyer.join()
+        for sample in samples:
+            assert sample.up
+            assert {domain.name for domain in sample.domains if domain.missing_groups} == {name}
+            for domain in sample.domains:
+                assert domain.name == name or domain.stats.keys() >= whole[domain.name]
+        wait_until(lambda: exporter.stuck_calls == 0, "no call is stuck")
+        assert name not in {domain.name for domain in take().domains}
+    finally:
+        exporter.close()
 
 
 def test_stopped_processes_are_found_whatever_their_domain_is_called(
