@@ -16,33 +16,26 @@ class Target(Protocol):
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         """Sample and render; `RequestError` for an unknown group."""
-        ...
 
     async def query(self, request: QueryRequest) -> QueryAnswer:
         """Fields of VMs; `RequestError` for what `strict` refuses, `UnavailableError`."""
-        ...
 
     async def diagnostics(self, vm_id: str) -> QueryAnswer:
         """Nova's diagnostics of a VM; `NotFoundError`, `UnavailableError`."""
-        ...
 
     @property
     def fields(self) -> Sequence[VmField]:
         """The fields that clients may ask for."""
-        ...
 
     async def overview(self) -> HostSample:
         """The host a few seconds ago at most, for the page for people."""
-        ...
 
     @property
     def config(self) -> Config:
         """The configuration in force."""
-        ...
 
     def ready(self) -> bool:
         """Whether the first sample has been taken."""
-        ...
 
 
 class Service(Protocol):
@@ -50,8 +43,6 @@ class Service(Protocol):
 
     def target(self, alias: str = "") -> Target:
         """The served libvirt of that alias, '' for the default one; `NotFoundError`."""
-        ...
 
     async def reload(self) -> None:
         """Read the configuration again; `config.ConfigError` leaves the old one in force."""
-        ...

@@ -8,8 +8,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from libvirt_exporter.web.problems import problem
-from libvirt_exporter.web.security.security import BusyError, Security
+from libvirt_exporter.web.problems import BusyError, problem
+from libvirt_exporter.web.security.security import Security
 
 
 class SecurityMiddleware:
@@ -47,9 +47,8 @@ class SecurityMiddleware:
         try:
             if await self._security.admits(headers.get("Authorization", "")):
                 return None
-        except BusyError:
-            text = "Too many passwords to check; try again later."
-            return problem(path, 503, text, headers={"Retry-After": "5"})
+        except BusyError as error:
+            return problem(path, 503, error.message, headers={"Retry-After": "5"})
         return problem(
             path,
             401,

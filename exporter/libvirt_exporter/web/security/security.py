@@ -24,6 +24,7 @@ from libvirt_exporter.web.security.web_config import (
     parse_web_config,
     tls_context,
 )
+from libvirt_exporter.web.slots import Slots
 
 _log = logging.getLogger(__name__)
 
@@ -33,10 +34,6 @@ _BCRYPT_LENGTH: Final = 72
 """Bytes of a password that bcrypt looks at; the bcrypt package (5.0) refuses longer ones."""
 
 _Stamp = tuple[int, int, int] | None
-
-
-class BusyError(Exception):
-    """Too many passwords are being checked already."""
 
 
 class _FollowingContext(ssl.SSLContext):
@@ -66,7 +63,7 @@ class Security:
         self._verified: dict[str, tuple[str, bytes]] = {}
         self._digest_key = secrets.token_bytes(16)
         self._bcrypt = asyncio.Semaphore()
-        self._waiting = 0
+        self._checks = Slots(_MAX_WAITING, "Too many passwords to check; try again later.")
         self._tokens = math.inf
         self._refilled = time.monotonic()
         self.reload()
@@ -153,18 +150,13 @@ class Security:
         proof = (stored or "", self._digest(password))
         if self._remembers(user, proof):
             return True
-        if self._waiting >= _MAX_WAITING:
-            raise BusyError
-        self._waiting += 1
-        try:
+        with self._checks.one():
             async with self._bcrypt:
                 if self._remembers(user, proof):
                     return True
                 # An unknown user costs as much time as a known one.
                 against = stored or next(iter(users.values()))
                 right = await asyncio.to_thread(bcrypt.checkpw, password, against.encode())
-        finally:
-            self._waiting -= 1
         if stored is None or not right:
             return False
         self._verified[user] = proof

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
 
 from libvirt_exporter.config import ConfigError
+from libvirt_exporter.web.problems import BusyError
 from libvirt_exporter.web.security import security as security_module
 from libvirt_exporter.web.security.middleware import SecurityMiddleware
 from libvirt_exporter.web.security.security import Security
@@ -288,7 +289,7 @@ def test_flood_of_passwords_is_refused_but_known_ones_are_not(
         assert await security.admits(basic("a", "right"))
         results = await asyncio.gather(*flood, return_exceptions=True)
         assert results[:2] == [False, False]
-        assert [type(result) for result in results[2:]] == [security_module.BusyError] * 3
+        assert [type(result) for result in results[2:]] == [BusyError] * 3
 
     asyncio.run(run())
 
