@@ -39,6 +39,13 @@ def golden(case: str, profile: str, extension: str) -> Path:
     return DIRECTORY / f"{case}.{profile}.{extension}"
 
 
+def kept(case: str, profile: str, extension: str) -> str:
+    """The exposition that is kept; raises AssertionError where there is none."""
+    path = golden(case, profile, extension)
+    assert path.is_file(), f"tests/contract/goldens/{path.name} is missing: run `make golden`"
+    return path.read_text()
+
+
 def main() -> None:
     """Write all files, and remove those of cases that are gone."""
     wanted = {

@@ -72,4 +72,7 @@ def test_alert_is_seen_to_be_silent_to_fire_and_to_end(alert: str) -> None:
             first is not None and up.get(first - 1) is False and list(up.values())[-1] is False
         )
 
-    assert any(seen)
+    assert True in seen, (
+        f"no case shows {alert} silent, then firing a minute later, and silent in the end: add one "
+        "to a file in tests/contract/rules, and try it with `promtool test rules` on that file"
+    )

@@ -80,8 +80,11 @@ def directions(text: str) -> set[str]:
 def test_files_are_as_generated() -> None:
     """The directory holds what the generator writes, and no other dashboard."""
     found = {path.name: path.read_text("utf-8") for path in build.DIRECTORY.glob("*.json")}
-
-    assert found == build.files()
+    wanted = build.files()
+    left_over = sorted(found.keys() - wanted.keys())
+    differing = sorted(name for name, text in wanted.items() if found.get(name) != text)
+    assert not left_over, f"{build.DIRECTORY.name} holds {left_over}, which nothing generates"
+    assert not differing, f"{differing} are not as generated: run `make dashboards`"
 
 
 def test_check_tells_a_file_that_differs(tmp_path: Path) -> None:
@@ -224,9 +227,16 @@ def test_query_names_only_what_the_catalogue_has(panel: Json, target: Json) -> N
     expression = parse(target["expr"])
 
     for selector in selectors(expression):
-        assert selector.name in SERIES
+        assert selector.name in SERIES, (
+            f"{selector.name} is no metric: docs/metrics.md lists them; correct the query in "
+            "dashboards, then `make dashboards`"
+        )
         named = {matcher.name for matcher in selector.matchers.matchers}
-        assert named <= labels_of(SERIES[selector.name]), selector
+        unknown = sorted(named - labels_of(SERIES[selector.name]))
+        assert not unknown, (
+            f"{selector.name} has no labels {unknown}: correct the query in dashboards, then "
+            "`make dashboards`"
+        )
     shown = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
     if target.get("format") == "table":
         shown = {

@@ -24,7 +24,8 @@ def test_documents_in_the_tree_are_up_to_date() -> None:
         check=False,
     )
 
-    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert (checked.stdout, checked.stderr) == ("", "")
 
 
 def test_check_names_what_differs_and_writes_nothing(

@@ -79,10 +79,19 @@ def labels_of_alert(rule: Rule) -> set[str]:
     return {*(result_labels(promql_parser.parse(rule["expr"])) or ()), *rule["labels"]}
 
 
+def runbook(name: str) -> str:
+    """The text of a runbook; raises AssertionError where there is none."""
+    path = RUNBOOKS / f"{name}.md"
+    assert path.is_file(), (
+        f"write docs/runbooks/{name}.md with the parts of its neighbours, and a line for it in "
+        "docs/runbooks/README.md"
+    )
+    return path.read_text()
+
+
 def code_blocks(name: str, language: str) -> list[str]:
     """The code of this language in a runbook."""
-    text = (RUNBOOKS / f"{name}.md").read_text()
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", runbook(name), re.DOTALL)
 
 
 @functools.cache
@@ -97,11 +106,19 @@ def assert_selects_what_exists(expression: promql_parser.Expr) -> None:
         name = selector.name or ""
         if name == "up":
             continue
-        assert name in SERIES
+        assert name in SERIES, f"{name} is no metric: docs/metrics.md lists them"
         for matcher in selector.matchers.matchers:
-            assert matcher.name in labels_of(SERIES[name]), (name, matcher)
+            assert matcher.name in labels_of(SERIES[name]), (
+                f"{name} has no label {matcher.name}: docs/metrics.md lists them"
+            )
             if matcher.name not in SCRAPED | IDENTITY:
-                assert set(matcher.value.split("|")) <= VALUES[name, matcher.name], (name, matcher)
+                known = VALUES.get((name, matcher.name), set())
+                unknown = set(matcher.value.split("|")) - known
+                assert not unknown, (
+                    f"{matcher.name} of {name} is never seen to be {sorted(unknown)}, but "
+                    f"{sorted(known)}: correct it, or let a host of tests/contract say it and "
+                    "`make golden`"
+                )
 
 
 def test_promtool_has_nothing_to_say_of_the_rules() -> None:
@@ -109,7 +126,7 @@ def test_promtool_has_nothing_to_say_of_the_rules() -> None:
     verdict = run("promtool", "check", "rules", "--lint=all", "--lint-fatal", *FILES)
 
     assert verdict.returncode == 0, verdict.stdout + verdict.stderr
-    assert verdict.stdout.count("SUCCESS") == len(FILES) == 3
+    assert verdict.stdout.count("SUCCESS") == len(FILES) > 0
 
 
 @EACH
@@ -170,9 +187,10 @@ def test_alert_of_a_domain_names_it(rule: Rule) -> None:
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
     """No alert leads nowhere, and no runbook is left behind."""
-    found = sorted(path.stem for path in RUNBOOKS.glob("*.md") if path.name != "README.md")
-
-    assert found == NAMES
+    found = {path.stem for path in RUNBOOKS.glob("*.md") if path.name != "README.md"}
+    missing, left_over = sorted({*NAMES} - found), sorted(found - {*NAMES})
+    assert not missing, f"write runbooks of {missing} in docs/runbooks"
+    assert not left_over, f"no alert has the runbooks {left_over} in docs/runbooks: remove them"
 
 
 def test_index_lists_every_alert_with_its_severity() -> None:
@@ -186,15 +204,15 @@ def test_index_lists_every_alert_with_its_severity() -> None:
     }
 
     assert all(name == file for name, file, _ in rows)
-    assert {name: severity for name, _, severity in rows} == severities
-    assert len(rows) == len(severities)
+    assert sorted((name, severity) for name, _, severity in rows) == sorted(severities.items()), (
+        "give each alert one line with its severities in the table of docs/runbooks/README.md"
+    )
 
 
 @EACH_RUNBOOK
 def test_runbook_has_its_four_parts(name: str) -> None:
     """Meaning, impact, diagnosis and mitigation, in this order, none empty."""
-    text = (RUNBOOKS / f"{name}.md").read_text()
-    title, *parts = re.split(r"^## (.+)\n", text, flags=re.M)
+    title, *parts = re.split(r"^## (.+)\n", runbook(name), flags=re.M)
 
     assert title.strip() == f"# {name}"
     assert parts[::2] == ["Meaning", "Impact", "Diagnosis", "Mitigation"]
@@ -204,19 +222,20 @@ def test_runbook_has_its_four_parts(name: str) -> None:
 @EACH_RUNBOOK
 def test_runbook_links_lead_somewhere(name: str) -> None:
     """Every link is to another runbook that is there."""
-    links = re.findall(r"\]\((.+?)\)", (RUNBOOKS / f"{name}.md").read_text())
-
-    assert all((RUNBOOKS / link).is_file() for link in links)
+    links = re.findall(r"\]\((.+?)\)", runbook(name))
+    broken = [link for link in links if not (RUNBOOKS / link).is_file()]
+    assert not broken, f"docs/runbooks/{name}.md links to {broken}, which are not there"
 
 
 @EACH_RUNBOOK
 def test_runbook_names_only_metrics_that_exist(name: str) -> None:
     """In the text and in queries, which parse and select what the catalogue has."""
-    text = (RUNBOOKS / f"{name}.md").read_text()
+    text = runbook(name)
     named = set(re.findall(r"\blibvirt_(?:domain|scrape|exporter|storage|up|info)\w*", text))
     queries = "".join(code_blocks(name, "promql")).splitlines()
 
-    assert named <= SERIES.keys()
+    unknown = sorted(named - SERIES.keys())
+    assert not unknown, f"docs/runbooks/{name}.md names {unknown}, which are no metrics"
     for query in (*queries, *re.findall(r"`(libvirt_\w+\{\w+=[^`]+)`", text)):
         assert_selects_what_exists(promql_parser.parse(query))
 
@@ -224,7 +243,7 @@ def test_runbook_names_only_metrics_that_exist(name: str) -> None:
 @EACH_RUNBOOK
 def test_runbook_commands_can_be_pasted(name: str) -> None:
     """The shell takes them, and virsh knows its commands and their options."""
-    text = (RUNBOOKS / f"{name}.md").read_text()
+    text = runbook(name)
     for block in code_blocks(name, "sh"):
         checked = subprocess.run(["sh", "-n"], input=block, text=True, check=False)
         assert checked.returncode == 0, block
@@ -282,10 +301,9 @@ def matching(matchers: list[str]) -> list[Rule]:
     return [rule for rule in RULES if matches(rule)]
 
 
-@pytest.mark.parametrize("number", range(6))
-def test_inhibition_names_alerts_that_exist(number: int) -> None:
+@pytest.mark.parametrize("inhibition", yaml.safe_load(ALERTMANAGER.read_text())["inhibit_rules"])
+def test_inhibition_names_alerts_that_exist(inhibition: Rule) -> None:
     """Each alternative names an alert; sources have all labels that have to be equal."""
-    inhibition = yaml.safe_load(ALERTMANAGER.read_text())["inhibit_rules"][number]
     sources = matching(inhibition["source_matchers"])
     targets = matching(inhibition["target_matchers"])
 
@@ -295,9 +313,6 @@ def test_inhibition_names_alerts_that_exist(number: int) -> None:
     assert all(labels_of_alert(rule) >= set(inhibition["equal"]) for rule in sources)
     for matcher in (*inhibition["source_matchers"], *inhibition["target_matchers"]):
         for name in re.findall(r"Libvirt\w+", matcher):
-            assert any(re.match(name, known) for known in NAMES), name
-
-
-def test_every_inhibition_is_looked_at() -> None:
-    """The numbers above are all."""
-    assert len(yaml.safe_load(ALERTMANAGER.read_text())["inhibit_rules"]) == 6
+            assert any(re.match(name, known) for known in NAMES), (
+                f"no alert is called {name}: correct deploy/alertmanager/alertmanager.yml"
+            )
