@@ -16,8 +16,7 @@ class FieldPattern:
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
-        parts = re.split(r"(\*+|<\w+>)", pattern)
-        self._regex = re.compile("".join(map(_as_regex, parts)))
+        self._regex = _regex(pattern)
 
     def __repr__(self) -> str:
         return f"FieldPattern({self.pattern!r})"
@@ -34,6 +33,10 @@ class FieldPattern:
         return len(wanted) == len(offered) and all(map(_part_may_match, wanted, offered))
 
 
+def _regex(pattern: str) -> re.Pattern[str]:
+    return re.compile("".join(map(_as_regex, re.split(r"(\*+|<\w+>)", pattern))))
+
+
 def _as_regex(part: str) -> str:
     if part.startswith("*"):
         return ".*"
@@ -44,9 +47,5 @@ def _part_may_match(wanted: str, offered: str) -> bool:
     if "*" in wanted or _PLACEHOLDER.search(wanted):
         return True
     if _PLACEHOLDER.search(offered):
-        pattern = "".join(
-            "[^.]+" if _PLACEHOLDER.fullmatch(part) else re.escape(part)
-            for part in re.split(r"(<\w+>)", offered)
-        )
-        return re.fullmatch(pattern, wanted) is not None
+        return _regex(offered).fullmatch(wanted) is not None
     return wanted == offered
