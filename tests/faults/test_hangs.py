@@ -247,9 +247,12 @@ class Between(Unobserved):
 def is_locked(daemon: PrivateLibvirtd, domain: libvirt.virDomain) -> bool:
     """Whether whoever asks for its state has to wait."""
     connection, uuid = daemon.connect(read_only=True), domain.UUIDString()
-    asking = threading.Thread(
-        target=lambda: connection.lookupByUUIDString(uuid).state(), daemon=True
-    )
+
+    def ask() -> None:
+        with contextlib.suppress(libvirt.libvirtError):  # it is gone when the lock is free
+            connection.lookupByUUIDString(uuid).state()
+
+    asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(0.5)
     return asking.is_alive()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Final
 
+from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.errors import CallError
 from libvirt_exporter.hypervisor.connection.facts import read_hypervisor_version
 from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
@@ -62,9 +63,8 @@ class Host:
         """
         self.settings = settings
         self._observer = observer if observer is not None else Unobserved()
-        self._connections = Connections(
-            settings.uri, self._observer, connect, stuck_limit=settings.stuck_calls
-        )
+        self._budget = StuckBudget(settings.stuck_calls)
+        self._connections = Connections(settings.uri, self._observer, connect, budget=self._budget)
         self._inventory = Inventory(self._connections, settings)
         processes = (
             QemuProcesses(settings.pid_directory)
@@ -124,7 +124,7 @@ class Host:
     @property
     def stuck_calls(self) -> int:
         """Calls that were abandoned and have not come back."""
-        return self._connections.stuck
+        return self._budget.stuck
 
     @property
     def stuck_domains(self) -> dict[str, float]:
@@ -206,7 +206,7 @@ class Host:
         self._spawn(self._keeper.run())
 
     def _apply(self, settings: HostSettings) -> None:
-        self._connections.stuck_limit = settings.stuck_calls
+        self._budget.limit = settings.stuck_calls
         self._inventory.apply(settings)
         self._history.apply(settings)
         self._sampler.apply(settings)

@@ -32,5 +32,5 @@ class Blocked:
         self._at = {
             thing: connection
             for thing, connection in self._at.items()
-            if self._connections.is_stuck(connection)
+            if self._connections.budget.is_stuck(connection)
         }

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 
 import libvirt
 
+from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import (
     CallError,
@@ -41,8 +42,6 @@ RETRY_PAUSE: Final = 20
 """After a failed attempt nobody tries again for this many times as long as it took …"""
 LONGEST_RETRY_PAUSE: Final = 1.0
 """… but for at most these seconds. A socket without a daemon costs next to nothing to try."""
-TURN: Final = 0.02
-"""Seconds after which it is looked again whether a call may be begun."""
 
 
 class Connection:
@@ -127,13 +126,13 @@ class Connection:
 
     def _finish(self) -> None:
         self._close_session()
-        self._pool.finished(self)
+        self._pool.budget.returned(self)
 
 
 class Connections:
     """All connections to one host: one for each lane; a stuck one is replaced by a fresh one.
 
-    Used from one asyncio loop; `open` and `finished` are called by the connections' threads.
+    Used from one asyncio loop; `open` is called by the connections' threads.
     """
 
     def __init__(
@@ -142,51 +141,18 @@ class Connections:
         observer: Observer,
         connect: Connect = open_read_only,
         *,
-        stuck_limit: int = 12,
+        budget: StuckBudget | None = None,
     ) -> None:
-        """`stuck_limit`: calls that may be stuck before nothing is asked that could add another."""
+        """`budget`: shared with the other pools of the URI; without one there are no others."""
         self.uri = uri
         self.observer = observer
-        self.stuck_limit = stuck_limit
+        self.budget = budget if budget is not None else StuckBudget()
         self._connect = connect
         # The test driver lives in this process and never blocks; one connection spares the
         # memory and the state that each connection would have of its own.
         self._shared = uri.startswith("test:")
         self._lanes: dict[str, Connection] = {}
-        self._abandoned: set[Connection] = set()
         self._failure: tuple[float, OpenError] | None = None
-
-    @property
-    def stuck(self) -> int:
-        """Calls that were abandoned and have not come back: each may hold a daemon's worker."""
-        return len(self._abandoned)
-
-    @property
-    def full(self) -> bool:
-        """Whether as many calls are stuck as may be."""
-        return self.stuck >= self.stuck_limit
-
-    @property
-    def room(self) -> int:
-        """Calls that may be begun now, as many as keep `stuck_limit` should all others get stuck.
-
-        Whatever may block asks for it, but for state and control: by them a host is seen to be
-        up, and a domain to answer again.
-        """
-        under_way = sum(connection.busy for connection in self._lanes.values())
-        return self.stuck_limit - self.stuck - under_way
-
-    async def has_room(self, deadline: Deadline) -> bool:
-        """Wait until there is room for a call; False when it is `full`, or time is up."""
-        while self.room <= 0:
-            if self.full or deadline.rest <= 0:
-                return False
-            await asyncio.sleep(TURN)
-        return True
-
-    def is_stuck(self, connection: Connection) -> bool:
-        """Whether this connection was abandoned and its call has not come back."""
-        return connection in self._abandoned
 
     def lane(self, name: str) -> Connection:
         """The connection of a lane."""
@@ -194,6 +160,7 @@ class Connections:
         connection = self._lanes.get(key)
         if connection is None:
             connection = self._lanes[key] = Connection(key, self)
+            self.budget.use(connection)
         return connection
 
     def idle(self, name: str, width: int) -> Connection | None:
@@ -208,7 +175,7 @@ class Connections:
         """Stop using a connection whose call does not come back; its lane gets a fresh one."""
         if self._lanes.get(connection.lane) is connection:
             del self._lanes[connection.lane]
-            self._abandoned.add(connection)
+            self.budget.abandon(connection)
             connection.stop()
             self.observer.call_abandoned(call)
 
@@ -249,6 +216,7 @@ class Connections:
     def close(self) -> None:
         """Let every connection close itself when it can. Never blocks."""
         for connection in self._lanes.values():
+            self.budget.let_go(connection)
             connection.stop()
         self._lanes.clear()
 
@@ -279,7 +247,3 @@ class Connections:
             self.observer.call_finished("open", time.monotonic() - started, error_class)
         self._failure = None
         return conn
-
-    def finished(self, connection: Connection) -> None:
-        """A connection's thread has ended."""
-        self._abandoned.discard(connection)

@@ -94,7 +94,7 @@ async def walk(
         if not await connection.free(deadline):
             connections.give_up(connection, call)
             break
-        if not (always or await connections.has_room(deadline)):
+        if not (always or await connections.budget.has_room(deadline)):
             break
         answer = connection.call(call, functools.partial(progress.run, visit))
         stood_still = await _watch(answer, progress, deadline, patience)

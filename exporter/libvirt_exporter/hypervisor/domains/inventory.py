@@ -146,7 +146,7 @@ class Inventory:
         self._blocked = {
             uuid: connection
             for uuid, connection in self._blocked.items()
-            if self._connections.is_stuck(connection)
+            if self._connections.budget.is_stuck(connection)
         }
         put_off = self._due if len(self._blocked) >= BLOCKED_LIMIT else self._blocked
         for uuid in put_off:
@@ -186,7 +186,7 @@ class Inventory:
         for uuid, failure in result.failures.items():
             self._failed(uuid, failure)
         self._blocked.update(result.blocked)
-        full = self._connections.full  # then nobody waits for what cannot be asked
+        full = self._connections.budget.full  # then nobody waits for what cannot be asked
         for uuid in uuids:
             reached = uuid in result.answers or uuid in result.failures or uuid in result.blocked
             if not reached or uuid in result.blocked:

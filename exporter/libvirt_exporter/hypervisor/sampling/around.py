@@ -89,7 +89,7 @@ async def walk_around(
             deadline=deadline,
             patience=patience,
             # Also at the limit: this is how a domain is seen to answer again.
-            may_block=min(max(connections.room, 1), BLOCKED_LIMIT),
+            may_block=min(max(connections.budget.room, 1), BLOCKED_LIMIT),
             always=True,
         )
     except CallError as error:

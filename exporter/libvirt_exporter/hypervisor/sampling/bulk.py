@@ -88,14 +88,14 @@ class BulkPhase:
     async def _ask(self, uuids: list[str], groups: frozenset[str]) -> None:
         # Asked all at once they took too long: in shards at least some of them answer.
         late = self._memory.late
-        in_shards = late is not None and self._connections.is_stuck(late)
+        in_shards = late is not None and self._connections.budget.is_stuck(late)
         size = SHARD_SIZE if in_shards else max(len(uuids), 1)
         questions = [(uuids[at : at + size], groups) for at in range(0, len(uuids), size)]
         while questions:
             uuids, groups = questions.pop()
             timestamp, started = time(), monotonic()
             try:
-                if in_shards and not await self._connections.has_room(self._draft.deadline):
+                if in_shards and not await self._connections.budget.has_room(self._draft.deadline):
                     return
                 rows = await self._rows(uuids, groups)
             except NoAnswerError:
@@ -130,7 +130,7 @@ class BulkPhase:
             if not any(uuid in self._locked for uuid in uuids):
                 self._memory.late = late
                 return None
-            full = self._connections.full
+            full = self._connections.budget.full
             if full and not at_the_limit:
                 raise NoAnswerError(CALL)
             return await self._rows(uuids, groups, at_the_limit=not full)

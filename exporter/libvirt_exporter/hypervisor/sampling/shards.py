@@ -227,7 +227,7 @@ class Shards:
         self._memory.blamed = {
             connection: uuid
             for connection, uuid in self._memory.blamed.items()
-            if self._connections.is_stuck(connection)
+            if self._connections.budget.is_stuck(connection)
         }
 
     def _width(self) -> int:
@@ -235,7 +235,7 @@ class Shards:
         blamed = {
             uuid
             for connection, uuid in self._memory.blamed.items()
-            if self._connections.is_stuck(connection)
+            if self._connections.budget.is_stuck(connection)
         }
         # A monitor that hangs although none of our calls is in it holds somebody else's, or one
         # of ours from before a restart: libvirtd's workers are as busy with those.
@@ -244,7 +244,7 @@ class Shards:
             for uuid in self._standing.quarantine
         )
         own = sum(call.connection.busy for call in self.calls if not call.abandoned)
-        return min(self._settings.parallel_calls, self._connections.room + own - others)
+        return min(self._settings.parallel_calls, self._connections.budget.room + own - others)
 
     def _suspicious(self, shard: Shard) -> float:
         """Loop time at which to look: after twice what the shard should take, within bounds."""
@@ -254,10 +254,10 @@ class Shards:
     def _has_prospects(self) -> bool:
         """Whether more calls may soon be made than now, whatever becomes of those made here."""
         others_only = all(call.abandoned for call in self.calls)
-        if others_only and self._connections.room <= 0 and not self._connections.full:
+        if others_only and self._connections.budget.room <= 0 and not self._connections.budget.full:
             return True
         # Calls of earlier samples are about to come back: their monitors answer again.
         return any(
-            uuid not in self._standing.quarantine and self._connections.is_stuck(connection)
+            uuid not in self._standing.quarantine and self._connections.budget.is_stuck(connection)
             for connection, uuid in self._memory.blamed.items()
         )

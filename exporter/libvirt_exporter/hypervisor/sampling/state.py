@@ -74,7 +74,7 @@ class StatePhase:
         for attempt in itertools.count(1):
             timestamp = time()
             try:
-                late = memory.late is not None and self._connections.is_stuck(memory.late)
+                late = memory.late is not None and self._connections.budget.is_stuck(memory.late)
                 listing = await (self._each() if self._locked or late else self._all())
             except NoAnswerError:
                 draft.error = f"libvirt did not answer within {draft.duration:.1f} s"
@@ -118,7 +118,7 @@ class StatePhase:
             visit_state,
             deadline=deadline,
             patience=self._draft.look,
-            may_block=min(self._connections.stuck_limit - len(self._locked), BLOCKED_LIMIT),
+            may_block=min(self._connections.budget.limit - len(self._locked), BLOCKED_LIMIT),
             always=True,
         )
         self._locked.add(result.blocked)

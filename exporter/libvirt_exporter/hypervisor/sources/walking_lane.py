@@ -38,7 +38,7 @@ class WalkingLane(Lane):
         return {
             thing
             for thing, connection in self._stuck.items()
-            if self.connections.is_stuck(connection)
+            if self.connections.budget.is_stuck(connection)
         }
 
     async def visit(

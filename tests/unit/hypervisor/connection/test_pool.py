@@ -227,7 +227,7 @@ async def test_a_deadline_that_is_put_off_is_followed_by_who_already_waits() -> 
     await asyncio.sleep(0.6)
     gate.set()
     assert await waiting
-    assert connections.stuck == 0
+    assert connections.budget.stuck == 0
 
 
 async def test_a_stuck_call_costs_its_connection_only() -> None:
@@ -238,12 +238,12 @@ async def test_a_stuck_call_costs_its_connection_only() -> None:
     await connections.ask("state", "getType", hypervisor_type, soon())
     with pytest.raises(NoAnswerError):
         await connections.ask("state", "stuck", lambda _: gate.wait(), soon(0.05))
-    assert connections.stuck == 1
+    assert connections.budget.stuck == 1
     assert await connections.ask("state", "getType", hypervisor_type, soon()) == "QEMU"
     stuck_connection = fake.connections[0]
     assert not stuck_connection.closed
     gate.set()
-    await eventually(lambda: connections.stuck == 0, "no call is stuck")
+    await eventually(lambda: connections.budget.stuck == 0, "no call is stuck")
     assert stuck_connection.closed
 
 
@@ -257,7 +257,7 @@ async def test_a_frozen_daemon_gets_one_attempt_for_each_lane() -> None:
     for _ in range(5):
         with pytest.raises(NoAnswerError):
             await connections.ask("state", "getType", hypervisor_type, soon(0.02))
-    assert (fake.attempts, connections.stuck) == (1, 0)
+    assert (fake.attempts, connections.budget.stuck) == (1, 0)
     fake.thawed.set()
     assert await connections.ask("state", "getType", hypervisor_type, soon()) == "QEMU"
 

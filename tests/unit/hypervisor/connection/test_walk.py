@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.observer import Unobserved
 from libvirt_exporter.hypervisor.connection.pool import Connections
@@ -31,8 +32,9 @@ async def gate() -> AsyncIterator[threading.Event]:
     gate.set()
 
 
-def connections_with(stuck_limit: int) -> Connections:
-    return Connections("qemu:///system", Unobserved(), FakeHost().connect, stuck_limit=stuck_limit)
+def connections_with(budget: StuckBudget | int) -> Connections:
+    budget = budget if isinstance(budget, StuckBudget) else StuckBudget(budget)
+    return Connections("qemu:///system", Unobserved(), FakeHost().connect, budget=budget)
 
 
 async def walk_on(
@@ -60,7 +62,7 @@ async def walk_on(
 
 async def settled(connections: Connections) -> None:
     deadline = time.monotonic() + 10
-    while connections.stuck:
+    while connections.budget.stuck:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
 
@@ -72,7 +74,7 @@ async def test_all_lanes_together_get_no_more_calls_stuck_than_allowed(
     """What one of them has under way may get stuck too, and is room that no other one has."""
     connections = connections_with(limit)
     walks = await asyncio.gather(*(walk_on(connections, lane, gate) for lane in LANES))
-    assert connections.stuck == limit
+    assert connections.budget.stuck == limit
     assert sum(len(result.blocked) for result in walks) == limit
     assert not any(result.answers for result in walks)
     gate.set()
@@ -80,11 +82,41 @@ async def test_all_lanes_together_get_no_more_calls_stuck_than_allowed(
     assert len((await walk_on(connections, "xml", gate, patience=LONG)).answers) == 8
 
 
+async def test_two_pools_of_one_uri_share_what_may_get_stuck(gate: threading.Event) -> None:
+    """A second pool, say of read-write connections, doubles nothing, and frees for the first."""
+    budget = StuckBudget(4)
+    pools = [connections_with(budget), connections_with(budget)]
+    walks = await asyncio.gather(
+        *(walk_on(pool, lane, gate) for pool in pools for lane in ("xml", "jobs"))
+    )
+    assert sum(len(result.blocked) for result in walks) == budget.stuck == 4
+    assert all(budget.is_stuck(at) for result in walks for at in result.blocked.values())
+    for pool in pools:
+        assert not (await walk_on(pool, "storage", gate)).blocked
+        assert (pool.budget.full, pool.budget.room) == (True, 0)
+    gate.set()
+    await settled(pools[0])
+    assert budget.room == 4
+    assert len((await walk_on(pools[1], "xml", gate, patience=LONG)).answers) == 8
+
+
+async def test_what_one_pool_has_under_way_is_no_room_for_another(gate: threading.Event) -> None:
+    """It may get stuck too; what a closed pool had under way is nobody's any more."""
+    budget = StuckBudget(1)
+    first, second = connections_with(budget), connections_with(budget)
+    call = first.lane("state").call("getType", lambda _: gate.wait(30))
+    assert (second.budget.room, second.budget.full) == (0, False)
+    first.close()
+    assert second.budget.room == 1
+    gate.set()
+    assert await call
+
+
 async def test_one_walk_gets_stuck_at_a_few_things_only(gate: threading.Event) -> None:
     """It is not to use up what others need."""
     connections = connections_with(12)
     result = await walk_on(connections, "xml", gate)
-    assert len(result.blocked) == connections.stuck == BLOCKED_LIMIT
+    assert len(result.blocked) == connections.budget.stuck == BLOCKED_LIMIT
 
 
 async def test_a_walk_waits_for_room_that_another_call_takes_for_a_moment(
@@ -96,7 +128,7 @@ async def test_a_walk_waits_for_room_that_another_call_takes_for_a_moment(
     walking = asyncio.create_task(walk_on(connections, "xml", gate, patience=LONG))
     await asyncio.sleep(0.1)
     assert not walking.done()
-    assert (connections.room, connections.full) == (0, False)
+    assert (connections.budget.room, connections.budget.full) == (0, False)
     gate.set()
     assert len((await walking).answers) == 8
     assert await other
@@ -106,7 +138,7 @@ async def test_what_is_asked_always_is_asked_at_the_limit_too(gate: threading.Ev
     """By state and control a domain is seen to answer again."""
     connections = connections_with(1)
     await walk_on(connections, "xml", gate)
-    assert connections.full
+    assert connections.budget.full
     answers = threading.Event()
     answers.set()
     assert not (await walk_on(connections, "jobs", answers)).answers

@@ -13,6 +13,7 @@ from typing import Any
 import libvirt
 import pytest
 
+from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import NoAnswerError
 from libvirt_exporter.hypervisor.connection.observer import Unobserved
@@ -284,7 +285,7 @@ async def test_host_model_is_known_of_a_domain_once_it_has_a_definition() -> Non
 async def test_nobody_waits_for_xml_that_may_not_be_asked_for() -> None:
     """As many calls are stuck as may be; the XML is read when one has come back."""
     fake = FakeHost(1)
-    connections = Connections("qemu:///system", Unobserved(), fake.connect, stuck_limit=1)
+    connections = Connections("qemu:///system", Unobserved(), fake.connect, budget=StuckBudget(1))
     gate = threading.Event()
     with pytest.raises(NoAnswerError):
         await connections.ask("jobs", "stuck", lambda _: gate.wait(), Deadline.within(0.05))

@@ -11,6 +11,7 @@ from typing import Any
 import libvirt
 import pytest
 
+from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerError
 from libvirt_exporter.hypervisor.connection.observer import Unobserved
@@ -109,7 +110,7 @@ class Libvirt:
         def connect(_uri: str) -> Any:
             return self
 
-        return Connections("qemu:///system", Unobserved(), connect, stuck_limit=stuck_limit)
+        return Connections("qemu:///system", Unobserved(), connect, budget=StuckBudget(stuck_limit))
 
     def isAlive(self) -> int:  # noqa: N802
         return 1
@@ -166,7 +167,7 @@ async def read(lane: WalkingLane) -> Stats:
 async def settled(connections: Connections) -> None:
     """Wait until no call is stuck any more."""
     for _ in range(1000):
-        if not connections.stuck:
+        if not connections.budget.stuck:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("calls are stuck")
@@ -244,7 +245,7 @@ async def test_a_hanging_pool_costs_itself_and_one_call() -> None:
                 "pool.1.responsive": False,
             }
             assert stats["pool.0.capacity"] == stats["pool.2.capacity"] == 300
-        assert (bad.waiting, connections.stuck, host.listings) == (1, 1, listings)
+        assert (bad.waiting, connections.budget.stuck, host.listings) == (1, 1, listings)
     await settled(connections)
     assert await read(lane) == before
     assert host.listings == listings + 1
@@ -263,7 +264,7 @@ async def test_storage_that_is_dead_as_a_whole_leaves_calls_to_the_domains() -> 
         for _ in range(3):
             stats = await read(lane)
             assert sum(value is False for value in stats.values()) == BLOCKED_LIMIT
-            assert connections.stuck == BLOCKED_LIMIT
+            assert connections.budget.stuck == BLOCKED_LIMIT
     await settled(connections)
     assert await read(lane) == before
 
@@ -278,7 +279,7 @@ async def test_a_listing_that_hangs_is_not_repeated() -> None:
         with pytest.raises(NoAnswerError):
             await read(lane)
         assert await read(lane) == {}
-        assert (bad.waiting, connections.stuck) == (1, 1)
+        assert (bad.waiting, connections.budget.stuck) == (1, 1)
     await settled(connections)
     assert len(await read(lane)) == 18
 
@@ -380,7 +381,7 @@ async def test_a_node_that_hangs_costs_one_call_and_keeps_its_last_figures() -> 
     for _ in range(3):
         with pytest.raises(NoAnswerError):
             await read(lane)
-    assert (host.hanging, connections.stuck) == (1, 1)
+    assert (host.hanging, connections.budget.stuck) == (1, 1)
     assert lane.host_stats() == before
     host.answers.set()
     await settled(connections)
