@@ -39,8 +39,8 @@ faults: ## what happens when things go wrong
 soak: ## many scrapes beside many changes, for leaks
 	$(bin)/python -m tests.faults.soak
 
-check: lint type ## all that needs no libvirt daemon: the quick round before a commit
-	$(bin)/pytest tests/unit tests/contract
+check: lint type ## what needs no daemon and no time: the quick round before a commit
+	$(bin)/pytest --hypothesis-profile=dev tests/unit tests/project tests/contract
 
 lab-up: ## start a private libvirtd with guests, to look at
 	$(bin)/python -m tests.lab up

@@ -1,22 +1,54 @@
-"""What unit tests of several modules start from."""
+"""What no unit test may do."""
 
 from __future__ import annotations
 
-import logging
+import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import libvirt
 import pytest
 
+NO_DAEMON = re.compile(r"test:|::bad|.*\?socket=/nonexistent|[a-z+]+://127\.0\.0\.1:1/")
+"""URIs that reach no libvirt beside the test driver: nothing listens on the port tcpmux."""
 
-@pytest.fixture
-def root() -> Iterator[logging.Logger]:
-    """The root logger; it and what else `logs.setup` changes are restored afterwards."""
-    root = logging.getLogger()
-    handlers = root.handlers[:]
-    loggers = [root, logging.getLogger("asyncio"), logging.getLogger("uvicorn")]
-    levels = [logger.level for logger in loggers]
-    yield root
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+
+@pytest.fixture(scope="session")
+def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty directory, in the place of the user's."""
+    return tmp_path_factory.mktemp("nowhere")
+
+
+@pytest.fixture(autouse=True)
+def alone(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test that opens the libvirt of this host or starts a process."""
+    forbidden: list[str] = []
+
+    def refuse(what: str) -> None:
+        # Where the code under test takes every exception for an answer, the end of the test fails.
+        forbidden.append(what)
+        raise AssertionError(what)
+
+    def guard(name: str) -> None:
+        original = getattr(libvirt, name)
+
+        def opened(uri: str | None = None, *more: Any) -> Any:
+            if NO_DAEMON.match(uri or "") is None:
+                refuse(f"libvirt.{name}({uri!r}) in a unit test")
+            return original(uri, *more)
+
+        monkeypatch.setattr(libvirt, name, opened)
+
+    for name in ("open", "openReadOnly", "openAuth"):
+        guard(name)
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *_, **__: refuse("a process in a unit test: see tests/process")
+    )
+    for variable in ("LIBVIRT_DEFAULT_URI", "LIBVIRT_AUTH_FILE", "LIBVIRT_DEBUG"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(variable, str(nowhere))
+    yield
+    assert forbidden == []

@@ -845,9 +845,8 @@ def test_a_rate_goes_when_it_would_be_taken_against_a_vm_that_was_off() -> None:
 
 TestLostUpdates = LostUpdates.TestCase
 TestLostUpdates.settings = settings(
-    max_examples=150,
+    max_examples=settings().max_examples * 3 // 2,
     stateful_step_count=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 
@@ -864,7 +863,7 @@ STEPS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(WHOLE_NUMBERS, st.lists(STEPS, min_size=1, max_size=5))
 def test_no_field_of_the_table_is_lost(stats: Stats, steps: list[dict[str, Any]]) -> None:
     """Each is as it says of itself: it follows its own inputs and nothing else."""

@@ -25,7 +25,7 @@ from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.telemetry import Telemetry
-from tests.unit.commands import test_main
+from tests.process.commands import test_main
 from tests.unit.service import test_queries
 
 DEMO = f"test://{quote(str(Path(__file__).parents[3]))}/deploy/demo/node.xml"

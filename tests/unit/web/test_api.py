@@ -198,14 +198,14 @@ def test_a_body_that_makes_no_sense_is_refused(body: bytes) -> None:
     assert "vmIds" in hint
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=settings().max_examples * 2)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_no_body_makes_the_exporter_fail(body: bytes) -> None:
     """It is understood, or refused with 400."""
     assert ask(FakeService(), "POST", VMS, content=body).status_code in {200, 400}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=settings().max_examples * 2)
 @given(
     st.dictionaries(
         st.sampled_from(["vmIds", "fields", "exclude", "changedSince", "wait", "explain", "x"]),

@@ -49,6 +49,7 @@ class NoAnswerError(Exception):
 
 _TEST_FILE: Final = re.compile(r"test://(/[^?#]+)")
 _CHECK_FILE: Final = "Check the file that the URI names"
+_CHECK_URI: Final = "Check the URI, for example qemu:///system; `virsh uri` prints the usual one"
 
 _CODES: Final = {
     libvirt.VIR_ERR_NO_DOMAIN: ErrorClass.GONE,
@@ -129,17 +130,20 @@ def _advice(uri: str, error: libvirt.libvirtError, text: str) -> str:
             "The read-only socket (libvirt-sock-ro, virtqemud-sock-ro) is open to every user by "
             "default; check its mode, its directory and the polkit rule org.libvirt.unix.monitor"
         )
-    if "No such file or directory" in text or "Connection refused" in text:
-        driver = uri.partition(":")[0].partition("+")[0]
-        daemon = _DAEMONS.get(driver)
-        if daemon is None:
-            return f"libvirt may know no driver {driver!r}; check the URI, such as qemu:///system"
+    code = error.get_error_code()
+    driver = uri.partition(":")[0].partition("+")[0]
+    daemon = _DAEMONS.get(driver)
+    no_socket = "No such file or directory" in text or "Connection refused" in text
+    # Of a driver that it does not know itself, libvirt asks the daemon, if there is one.
+    if code == libvirt.VIR_ERR_NO_CONNECT or (no_socket and daemon is None):
+        return f"libvirt knows no driver {driver!r} there. {_CHECK_URI}"
+    if no_socket:
         return (
             f"Check that libvirtd or {daemon} runs there (systemctl status libvirtd {daemon}), "
             "that its socket is where this URI looks, and that the URI is right"
         )
-    if error.get_error_code() == libvirt.VIR_ERR_NO_CONNECT or "unable to parse" in text.lower():
-        return "Check the URI, for example qemu:///system; `virsh uri` prints the usual one"
-    if error.get_error_code() in {libvirt.VIR_ERR_XML_ERROR, libvirt.VIR_ERR_XML_DETAIL}:
+    if "unable to parse" in text.lower():
+        return _CHECK_URI
+    if code in {libvirt.VIR_ERR_XML_ERROR, libvirt.VIR_ERR_XML_DETAIL}:
         return _CHECK_FILE
     return f"`virsh -r -c '{uri}' list` must work as the user that runs the exporter"

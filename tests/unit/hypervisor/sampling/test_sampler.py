@@ -5,15 +5,11 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import Future, wait
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -22,55 +18,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libvirt_exporter.hypervisor.connection import pool
 from libvirt_exporter.hypervisor.connection.errors import ErrorClass
-from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Unobserved
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.domains import inventory
 from libvirt_exporter.hypervisor.host import Host
-from libvirt_exporter.hypervisor.sampling import monitor
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.hypervisor.sources import walking_lane
 from libvirt_exporter.hypervisor.sources.process_stats import ProcessStats
-from libvirt_exporter.model import DomainSample, HostSample, Stats
+from libvirt_exporter.model import HostSample, Stats
 from libvirt_exporter.patterns.labels import compile_label
-from tests.faults.fake_qemu import WAITS, Machine
 from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
+from tests.support.hosts import (
+    DEFAULT,
+    MONITOR,
+    TIMEOUT,
+    by_name,
+    failed_groups,
+    host_of,
+    incomplete,
+    take,
+)
 from tests.support.waiting import wait_until
 
-DEFAULT = frozenset({"state", "cpu-total", "balloon", "vcpu", "interface", "block", "iothread"})
-MONITOR = DEFAULT - {"state", "interface"}
-TIMEOUT = 2.0
 SLACK = 0.5
 """Seconds that a busy machine may take for what takes none."""
-
-
-@contextlib.contextmanager
-def host_of(
-    fake: FakeHost,
-    *,
-    observer: Observer | None = None,
-    stuck_calls: int = 12,
-    pid_directory: Path | None = None,
-) -> Iterator[Host]:
-    """A started Host on a fake libvirt."""
-    chosen = HostSettings(
-        uri="qemu:///system",
-        stuck_calls=stuck_calls,
-        pid_directory=None if pid_directory is None else str(pid_directory),
-    )
-    host = Host(chosen, observer=observer, connect=fake.connect)
-    host.start()
-    try:
-        yield host
-    finally:
-        host.close()
-
-
-def take(
-    host: Host, groups: frozenset[str] = DEFAULT, timeout: float = TIMEOUT, *, backing: bool = False
-) -> HostSample:
-    return host.sample(SampleRequest(groups, backing), timeout).result(timeout + 1)
 
 
 def timed_take(host: Host, timeout: float = TIMEOUT) -> tuple[HostSample, float]:
@@ -78,18 +52,6 @@ def timed_take(host: Host, timeout: float = TIMEOUT) -> tuple[HostSample, float]
     started = time.monotonic()
     sample = take(host, timeout=timeout)
     return sample, time.monotonic() - started
-
-
-def by_name(sample: HostSample) -> dict[str, DomainSample]:
-    return {domain.name: domain for domain in sample.domains}
-
-
-def failed_groups(sample: HostSample) -> set[str]:
-    return {outcome.group for outcome in sample.groups if not outcome.success}
-
-
-def incomplete(sample: HostSample) -> set[str]:
-    return {domain.name for domain in sample.domains if domain.missing_groups}
 
 
 class Recorder(Unobserved):
@@ -638,85 +600,6 @@ def test_calls_that_are_only_slow_are_left_to_end_and_not_added_to() -> None:
     assert max(most) <= 4
 
 
-# Processes that do not run.
-
-
-def test_a_stopped_qemu_is_not_contacted(tmp_path: Path) -> None:
-    """It is stuck from the first sample on, costs no call, and is whole when it goes on."""
-    fake = FakeHost(12)
-    with closing(Machine(tmp_path)) as machine, host_of(fake, pid_directory=tmp_path) as host:
-        uuid = machine.start("vm0")
-        assert incomplete(take(host)) == set()
-        contacts = fake[0].monitor_contacts
-        machine.signal(uuid, signal.SIGSTOP)
-        with fake[0].hung():
-            for _ in range(3):
-                sample = take(host)
-                assert incomplete(sample) == {"vm0"}
-                assert failed_groups(sample) == set()
-                assert {"net.0.rx.bytes", "cpu.time", "vcpu.0.time"} <= set(
-                    by_name(sample)["vm0"].stats
-                )
-                assert list(host.stuck_domains) == [uuid]
-            assert host.stuck_calls == 0
-            assert fake[0].monitor_contacts == contacts
-        machine.signal(uuid, signal.SIGCONT)
-        assert incomplete(take(host)) == set()
-        assert host.stuck_domains == {}
-
-
-def test_qemus_that_wait_for_lost_storage_leave_the_others_their_calls(tmp_path: Path) -> None:
-    """However many there are: none of them holds a worker, so none counts against the limit."""
-    fake = FakeHost(6)
-    with (
-        closing(Machine(tmp_path)) as machine,
-        contextlib.ExitStack() as hung,
-        host_of(fake, stuck_calls=2, pid_directory=tmp_path) as host,
-    ):
-        take(host)
-        waiting = {f"vm{number}" for number in range(4)}
-        for number, name in enumerate(sorted(waiting)):
-            machine.start(name, WAITS)
-            hung.enter_context(fake[number].hung())
-        for _ in range(2):
-            assert incomplete(take(host)) == waiting
-        assert host.stuck_calls == 0
-
-
-def test_a_qemu_that_waits_for_a_moment_is_asked_a_little_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ordinary disk I/O costs nobody a series."""
-    # Time for a busy machine to end the wait before the second look.
-    monkeypatch.setattr(monitor, "APART", 1.0)
-    fake = FakeHost(4)
-    with closing(Machine(tmp_path)) as machine, host_of(fake, pid_directory=tmp_path) as host:
-        take(host)
-        waiting = machine.start("vm0", WAITS)
-        contacts = [fake[number].monitor_contacts for number in range(4)]
-        future = host.sample(SampleRequest(DEFAULT), 2 * TIMEOUT)
-        wait_until(lambda: fake[3].monitor_contacts > contacts[3], "its monitor is asked again")
-        assert fake[0].monitor_contacts == contacts[0]
-        machine.release()
-        machine.processes[waiting].wait(10)
-        sample = future.result(2 * TIMEOUT + 1)
-        assert incomplete(sample) == set()
-        assert host.stuck_domains == {}
-
-
-def test_a_stopped_qemu_that_holds_a_call_is_asked_for_the_rest(tmp_path: Path) -> None:
-    """Somebody's call hangs in it already; one more comes back at once with what it can tell."""
-    fake = FakeHost(3)
-    with closing(Machine(tmp_path)) as machine, host_of(fake, pid_directory=tmp_path) as host:
-        take(host)
-        machine.signal(machine.start("vm0"), signal.SIGSTOP)
-        fake[0].job_since = time.monotonic() - 1
-        sample = take(host)
-        assert incomplete(sample) == {"vm0"}
-        assert "cpu.time" in by_name(sample)["vm0"].stats
-        assert host.stuck_calls == 0
-
-
 # Jobs held by others.
 
 
@@ -778,6 +661,7 @@ def test_a_source_that_fails_for_one_domain_costs_that_domain_only_what_it_knows
     A sample without domains, as the host does not answer, tells of neither.
     """
     caplog.set_level(logging.INFO, "libvirt_exporter.hypervisor.sampling.sources")
+    monkeypatch.setattr(pool, "LONGEST_RETRY_PAUSE", 0.0)
     fake, recorder = FakeHost(3), Recorder()
     bad = fake[1].uuid
     told = ProcessStats.domain_stats
@@ -1050,7 +934,7 @@ def test_the_test_driver_answers_per_domain_what_it_lacks_in_bulk() -> None:
 FAULTS = st.sampled_from(["none", "none", "none", "hung", "busy", "failing", "off", "markless"])
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=settings().max_examples // 8)
 @given(faults=st.lists(FAULTS, min_size=1, max_size=12))
 def test_whatever_is_wrong_with_some_the_others_are_whole(faults: list[str]) -> None:
     """One bad domain costs one domain, in any mixture of faults."""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.test_imports import HEIGHT, PACKAGE
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "architecture.md").read_text()
 NAMES = sorted(set(re.findall(r"`((?:[a-z_]+\.)+[A-Za-z_]+)`", TEXT)))
 OURS = [

@@ -6,8 +6,6 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from uuid import UUID
 
@@ -16,19 +14,12 @@ import pytest
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.sampling import qemu_process
 from libvirt_exporter.hypervisor.sampling.qemu_process import APART, Halted, QemuProcesses
-from tests.faults.fake_qemu import WAITS, Machine
+from tests.support.fake_qemu import WAITS, Machine
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
 PATIENCE = 5.0
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    """A machine without any process yet."""
-    with closing(Machine(tmp_path)) as machine:
-        yield machine
 
 
 async def look(processes: QemuProcesses, machine: Machine, *among: str) -> Halted | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 NEEDED = ("cat", "dirname", "env", "sh", "sha256sum", "timeout")
 
 

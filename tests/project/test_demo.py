@@ -17,7 +17,7 @@ from libvirt_exporter.hypervisor.connection.drivers import DriverFallback, needs
 from libvirt_exporter.hypervisor.domains.domain_xml import parse_domain
 from libvirt_exporter.model import STATES, DomainInfo
 
-NODE = Path(__file__).parents[3] / "deploy" / "demo" / "node.xml"
+NODE = Path(__file__).parents[2] / "deploy" / "demo" / "node.xml"
 EXAMPLE_NETWORKS = tuple(
     ipaddress.ip_network(network)
     for network in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "127.0.0.0/8")

@@ -10,7 +10,7 @@ import pytest
 
 from docs import build
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def test_documents_in_the_tree_are_up_to_date() -> None:

@@ -22,7 +22,7 @@ from libvirt_exporter.catalogue.metric import StatEnum
 from libvirt_exporter.model import REASONS, STATES
 from tests.promql import IDENTITY, SCRAPED, SERIES, labels_of, result_labels, selectors
 
-ROOT: Final = Path(__file__).parents[3]
+ROOT: Final = Path(__file__).parents[2]
 FILES: Final = sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
 ALERTMANAGER: Final = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
 RUNBOOKS: Final = ROOT / "docs" / "runbooks"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "systemd" / "libvirt-exporter.service"
 SCRAPE = ROOT / "deploy" / "prometheus" / "scrape.yml"
 

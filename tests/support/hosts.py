@@ -1,0 +1,58 @@
+"""Hosts on a fake libvirt, and what the tests look at in their samples."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from libvirt_exporter.hypervisor.connection.observer import Observer
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
+from libvirt_exporter.hypervisor.host import Host
+from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.model import DomainSample, HostSample
+from tests.support.fake_libvirt import FakeHost
+
+DEFAULT = frozenset({"state", "cpu-total", "balloon", "vcpu", "interface", "block", "iothread"})
+MONITOR = DEFAULT - {"state", "interface"}
+TIMEOUT = 2.0
+
+
+@contextlib.contextmanager
+def host_of(
+    fake: FakeHost,
+    *,
+    observer: Observer | None = None,
+    stuck_calls: int = 12,
+    pid_directory: Path | None = None,
+) -> Iterator[Host]:
+    """A started Host on a fake libvirt."""
+    chosen = HostSettings(
+        uri="qemu:///system",
+        stuck_calls=stuck_calls,
+        pid_directory=None if pid_directory is None else str(pid_directory),
+    )
+    host = Host(chosen, observer=observer, connect=fake.connect)
+    host.start()
+    try:
+        yield host
+    finally:
+        host.close()
+
+
+def take(
+    host: Host, groups: frozenset[str] = DEFAULT, timeout: float = TIMEOUT, *, backing: bool = False
+) -> HostSample:
+    return host.sample(SampleRequest(groups, backing), timeout).result(timeout + 1)
+
+
+def by_name(sample: HostSample) -> dict[str, DomainSample]:
+    return {domain.name: domain for domain in sample.domains}
+
+
+def failed_groups(sample: HostSample) -> set[str]:
+    return {outcome.group for outcome in sample.groups if not outcome.success}
+
+
+def incomplete(sample: HostSample) -> set[str]:
+    return {domain.name for domain in sample.domains if domain.missing_groups}
