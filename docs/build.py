@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+import yaml
 
 from libvirt_exporter.reference import configuration as config_docs
 from libvirt_exporter.reference import fields as field_docs
 from libvirt_exporter.reference import metrics as metric_list
 
 ROOT = Path(__file__).parents[1]
+
+_RULES: Final = {
+    "VMs": "libvirt-domains.yml",
+    "Hosts": "libvirt-hosts.yml",
+    "The exporter": "libvirt-exporter.yml",
+}
+"""Files of alerting rules, by what they are about."""
+
+_RUNBOOKS: Final = """\
+# Runbooks
+
+What each alert of `deploy/prometheus/rules/` means, what it does to whom, how to look closer, and
+what to do. Alerts carry the path of theirs in the annotation `runbook`; who serves these pages
+somewhere puts that address before it, in Alertmanager's templates or in the rules.
+
+In the commands, `web-1` stands for the alert's label `domain`, `kvm1:9177` for its `instance`. They
+are for a shell on the host, as a user who may manage libvirt.
+"""
 
 
 def documents() -> dict[str, str]:
@@ -21,10 +43,35 @@ def documents() -> dict[str, str]:
     return {
         "docs/metrics.md": metric_list.markdown(),
         "docs/api.md": field_docs.markdown(),
+        "docs/runbooks/README.md": runbooks(),
         "docs/configuration.md": config_docs.configuration_markdown(),
         "config/exporter.yml": config_docs.configuration_file(),
         "config/exporter.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
     }
+
+
+def runbooks() -> str:
+    """Return the index of the runbooks: alerts in the order of the rules, each with its gist."""
+    parts = [_RUNBOOKS]
+    for title, file in _RULES.items():
+        groups = yaml.safe_load((ROOT / "deploy/prometheus/rules" / file).read_text())["groups"]
+        severities: dict[str, list[str]] = {}
+        for rule in (rule for group in groups for rule in group["rules"]):
+            severities.setdefault(rule["alert"], []).append(rule["labels"]["severity"])
+        rows = ["| alert | severity | in short |", "|---|---|---|"]
+        rows += [
+            f"| [{alert}]({alert}.md) | {', '.join(severity)} | {_in_short(alert)} |"
+            for alert, severity in severities.items()
+        ]
+        parts.append(f"## {title}\n\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def _in_short(alert: str) -> str:
+    """Return what the runbook says after `In short: `; '' where it does not."""
+    path = ROOT / "docs" / "runbooks" / f"{alert}.md"
+    found = re.search(r"^In short: (.+)\.$", path.read_text() if path.is_file() else "", re.M)
+    return found[1] if found else ""
 
 
 def differing(root: Path) -> list[str]:

@@ -83,8 +83,7 @@ def runbook(name: str) -> str:
     """The text of a runbook; raises AssertionError where there is none."""
     path = RUNBOOKS / f"{name}.md"
     assert path.is_file(), (
-        f"write docs/runbooks/{name}.md with the parts of its neighbours, and a line for it in "
-        "docs/runbooks/README.md"
+        f"write docs/runbooks/{name}.md with the parts of its neighbours, then `make docs`"
     )
     return path.read_text()
 
@@ -205,16 +204,16 @@ def test_index_lists_every_alert_with_its_severity() -> None:
 
     assert all(name == file for name, file, _ in rows)
     assert sorted((name, severity) for name, _, severity in rows) == sorted(severities.items()), (
-        "give each alert one line with its severities in the table of docs/runbooks/README.md"
+        "`make docs` writes the tables of docs/runbooks/README.md"
     )
 
 
 @EACH_RUNBOOK
 def test_runbook_has_its_four_parts(name: str) -> None:
-    """Meaning, impact, diagnosis and mitigation, in this order, none empty."""
+    """A line in short, then meaning, impact, diagnosis and mitigation, in this order."""
     title, *parts = re.split(r"^## (.+)\n", runbook(name), flags=re.M)
 
-    assert title.strip() == f"# {name}"
+    assert re.fullmatch(rf"# {name}\n\nIn short: \S.*\.\n\n", title)
     assert parts[::2] == ["Meaning", "Impact", "Diagnosis", "Mitigation"]
     assert all(part.strip() for part in parts[1::2])
 
