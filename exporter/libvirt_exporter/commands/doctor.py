@@ -8,6 +8,7 @@ import shlex
 import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -43,6 +44,10 @@ class Finding(NamedTuple):
     remedy: str
 
 
+_problem: Final = partial(Finding, "problem")
+_hint: Final = partial(Finding, "hint")
+
+
 def findings(
     sample: HostSample,
     *,
@@ -75,10 +80,10 @@ def state_directory_findings(directory: str) -> Iterator[Finding]:
     reason = _unusable(Path(directory))
     if reason:
         what = f"the counts of events cannot be kept in {directory} by uid {os.geteuid()}: "
-        yield Finding("problem", what + reason, remedy)
+        yield _problem(what + reason, remedy)
     elif os.geteuid() == 0 and _only_for_root(Path(directory)):
         what = f"only root may write to {directory}: no other user's exporter keeps counts there"
-        yield Finding("hint", what, remedy)
+        yield _hint(what, remedy)
 
 
 def is_no_directory(path: str) -> bool:
@@ -119,7 +124,7 @@ def report(sample: HostSample, found: Collection[Finding], *, uri: str) -> list[
 
 def _of_sample(sample: HostSample, uri: str, schedstats: Schedstats) -> Iterator[Finding]:
     if not sample.up:
-        yield Finding("problem", sample.error, f"`{_looking(uri)} list --all` must work first")
+        yield _problem(sample.error, f"`{_looking(uri)} list --all` must work first")
         return
     yield from _problems(sample, uri)
     yield from _host_hints(sample, uri)
@@ -162,8 +167,7 @@ def _problems(sample: HostSample, uri: str) -> Iterator[Finding]:
     qemu = _is_qemu(sample)
     if stuck := [domain for domain in sample.domains if _is_stuck(domain)]:
         longest = max(float(domain.stats.get("monitor.stuck.time", 0)) for domain in stuck)
-        yield Finding(
-            "problem",
+        yield _problem(
             f"{_named(stuck)} stuck, for up to {longest / 1e9:.0f} s: QEMU's monitor does not "
             "answer, and only what needs no monitor is shown",
             f"`{_looking(uri)} domcontrol {_name(stuck[0])}` tells for how long its monitor has "
@@ -175,16 +179,14 @@ def _problems(sample: HostSample, uri: str) -> Iterator[Finding]:
         if qemu and domain.missing_groups and not _is_stuck(domain)
     ]:
         groups = sorted({group for domain in silent for group in domain.missing_groups})
-        yield Finding(
-            "problem",
+        yield _problem(
             f"{_named(silent)} did not answer {', '.join(groups)}: another program may keep the "
             "VM busy",
             f"look again in a moment; `{_looking(uri)} domcontrol {_name(silent[0])}` and "
             f"`{_looking(uri)} domjobinfo {_name(silent[0])}` tell what it is busy with",
         )
     if sample.unparsable:
-        yield Finding(
-            "problem",
+        yield _problem(
             f"the XML of {_vms(len(sample.unparsable))} cannot be read: no info series for them",
             f"`{_looking(uri)} dumpxml {sample.unparsable[0]}` shows it; report it together with "
             "the exporter's log",
@@ -193,15 +195,13 @@ def _problems(sample: HostSample, uri: str) -> Iterator[Finding]:
 
 def _host_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
     if not sample.domains:
-        yield Finding(
-            "hint",
+        yield _hint(
             f"libvirt lists no VMs at {uri}",
             f"`{_looking(uri)} list --all` must show them to the exporter's user; qemu:///system "
             "and qemu:///session have different VMs, access_drivers of libvirtd.conf may hide some",
         )
     if lacking := _lacking_groups(sample):
-        yield Finding(
-            "hint",
+        yield _hint(
             f"no VM has statistics of {', '.join(lacking)}: this driver or version of libvirt does "
             "not know them, or no VM has such devices",
             f"to have them asked no more, write `exclude: [{', '.join(lacking)}]` under `groups:` "
@@ -210,8 +210,7 @@ def _host_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
     # A rendering of no group still tells which keys no row of the catalogue takes.
     unmapped = TextRenderer(Selection(())).render(sample.domains).tally.unmapped()
     if unmapped:
-        yield Finding(
-            "hint",
+        yield _hint(
             f"libvirt has statistics that this exporter does not know: {', '.join(unmapped)}",
             "a newer exporter may know them; if it does not, report their names",
         )
@@ -222,14 +221,12 @@ def _schedstats_hint(sample: HostSample, schedstats: Schedstats) -> Iterator[Fin
     if not asked or not any(domain.active for domain in sample.domains):
         return
     if schedstats == "off":
-        yield Finding(
-            "hint",
+        yield _hint(
             "kernel.sched_schedstats is off: libvirt_domain_vcpu_wait_seconds_total stays 0",
             "`sysctl kernel.sched_schedstats=1`; it costs the scheduler a little",
         )
     elif schedstats == "absent":
-        yield Finding(
-            "hint",
+        yield _hint(
             "this kernel does not say whether it keeps scheduler statistics: without them "
             "libvirt_domain_vcpu_wait_seconds_total stays 0",
             f"`ls {SCHEDSTATS}` must find the switch: it takes a kernel with CONFIG_SCHEDSTATS, "
@@ -263,8 +260,7 @@ def _guest_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
 
     balloon = any(outcome.group == "balloon" for outcome in sample.groups)
     if balloon and (found := having(lambda _, info: info.balloon_model in ("", "none"))):
-        yield Finding(
-            "hint",
+        yield _hint(
             f"{_named(found)} without a memory balloon: no memory figures from the guest",
             f"`{_changing(uri)} edit {_name(found[0])}`: put <memballoon model='virtio'>"
             "<stats period='10'/></memballoon> among the devices, then restart the VM",
@@ -272,15 +268,13 @@ def _guest_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
     if balloon and (found := having(_has_no_period)):
         info = found[0].info
         config = "" if info and info.persistent is False else " --config"
-        yield Finding(
-            "hint",
+        yield _hint(
             f"{_named(found)} without a period for balloon statistics: the guest is never asked "
             "for its memory figures",
             f"`{_changing(uri)} dommemstat {_name(found[0])} --period 10 --live{config}`",
         )
     if balloon and (found := having(_is_not_reported)):
-        yield Finding(
-            "hint",
+        yield _hint(
             f"{_named(found)} asked for memory figures that the guest does not report",
             "its balloon driver is not loaded: `modprobe virtio_balloon` in a Linux guest, "
             "virtio-win's balloon driver in a Windows guest; a guest that boots needs a moment",
