@@ -34,15 +34,19 @@ async def run(load: Callable[[], Config], sockets: Sequence[socket], security: S
     raise_file_limit()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     telemetry = Telemetry()
     with contextlib.closing(Exporter(load, telemetry)) as exporter:
         tasks = _Background()
+
+        def end() -> None:
+            stop.set()
+            exporter.end_waiting()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end)
         loop.add_signal_handler(signal.SIGHUP, lambda: tasks.start(_reload(exporter)))
         unblock_signals()
         tasks.start(exporter.warm_up())
-        tasks.start(_end_waiting(exporter, stop))
         web = exporter.config.web
         addresses = ", ".join(urls(sockets, tls=security.config.tls_server_config is not None))
         uri = exporter.config.libvirt.uri
@@ -87,11 +91,6 @@ class _Background:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background work failed", exc_info=error)
-
-
-async def _end_waiting(exporter: Exporter, stop: asyncio.Event) -> None:
-    await stop.wait()
-    exporter.end_waiting()
 
 
 async def _reload(exporter: Exporter) -> None:
