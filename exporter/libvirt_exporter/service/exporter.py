@@ -23,15 +23,11 @@ class Exporter:
         """`load` reads the configuration, now and at every reload; it raises ConfigError."""
         self._load = load
         self._telemetry = telemetry
-        self._config = load()
-        self._thread = ThreadPoolExecutor(1, "render")
-        self._targets = {"": Target(self._config, telemetry.of(""), self._thread)}
-        self._loaded()
-
-    @property
-    def config(self) -> Config:
+        self.config = load()
         """The configuration in force."""
-        return self._config
+        self._thread = ThreadPoolExecutor(1, "render")
+        self._targets = {"": Target(self.config, telemetry.of(""), self._thread)}
+        self._loaded()
 
     def target(self, alias: str = "") -> Target:
         """The served libvirt of that alias, '' for the default one; NotFoundError."""
@@ -60,7 +56,7 @@ class Exporter:
             self._telemetry.configuration_refused()
             log.error("configuration not reloaded, the old one stays:\n%s", error)
             raise
-        before, self._config = self._config, config
+        before, self.config = self.config, config
         changed = changed_keys(before, config)
         if waiting := [key for key in changed if key.startswith("web.")]:
             log.warning("%s changed: restart the exporter to apply that", ", ".join(waiting))
@@ -71,7 +67,7 @@ class Exporter:
 
     def _loaded(self) -> None:
         self._telemetry.configuration_loaded()
-        if found := narrowing(self._config):
+        if found := narrowing(self.config):
             log.info("%s; %s", *found)
 
     def end_waiting(self) -> None:

@@ -54,7 +54,8 @@ class Target:
         self._host = self._start_host()
         self._bodies: dict[Hashable, tuple[HostSample, asyncio.Future[Exposition]]] = {}
         """The samples are kept because their ids are in the keys."""
-        self._latest: HostSample | None = None
+        self.latest: HostSample | None = None
+        """The last sample that was taken, of all domains."""
         self._latest_at = 0.0
 
     def _start_host(self) -> Host:
@@ -84,14 +85,9 @@ class Target:
         """The fields that clients may ask for."""
         return self._queries.fields
 
-    @property
-    def latest(self) -> HostSample | None:
-        """The last sample that was taken, of all domains; None before the first."""
-        return self._latest
-
     def ready(self) -> bool:
         """Whether a first sample has been taken, libvirt answering or not."""
-        return self._latest is not None
+        return self.latest is not None
 
     async def sample(self) -> HostSample:
         """Take a sample of all domains now, with the groups and the time that are configured.
@@ -107,9 +103,9 @@ class Target:
 
     async def overview(self) -> HostSample:
         """The visible domains, two seconds ago at most, for the page for people."""
-        if self._latest is None or time.monotonic() - self._latest_at > _OVERVIEW_AGE:
+        if self.latest is None or time.monotonic() - self._latest_at > _OVERVIEW_AGE:
             return self.shown(await self.sample())
-        return self.shown(self._latest)
+        return self.shown(self.latest)
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         """Sample the host and render it; RequestError for what the client got wrong."""
@@ -131,7 +127,7 @@ class Target:
         request = SampleRequest(selection.asks, selection.backing, selection.lanes)
         sample = await asyncio.wrap_future(self._host.sample(request, timeout=seconds))
         if selection is self._display.everything.selection:
-            self._latest, self._latest_at = sample, time.monotonic()
+            self.latest, self._latest_at = sample, time.monotonic()
             self._queries.saw(sample)
         return sample
 
