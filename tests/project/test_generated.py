@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TREE = ("config", "dashboards", "docs", "exporter", "tests")
+TREE = ("config", "dashboards", "deploy", "docs", "exporter", "tests")
 
 
 def contents(root: Path) -> dict[str, bytes]:
