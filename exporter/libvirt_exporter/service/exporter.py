@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class Exporter:
-    """Serves one host; the `Service` of `web`. Lives on one event loop."""
+    """Keeps the targets by alias, the default one as ''; the `Service` of `web`.
+
+    Lives on one event loop.
+    """
 
     def __init__(self, load: Callable[[], Config], telemetry: Telemetry) -> None:
         """`load` reads the configuration, now and at every reload; it raises ConfigError."""

@@ -113,7 +113,7 @@ class Target:
         choice = display.choice(request)
         sample = await self._sample(choice.selection, display.timeout(request))
         # Those who share a sample get it at the same moment, and share its rendering too.
-        key = (id(sample), id(choice), request.domains, request.openmetrics, request.gzip)
+        key = (id(sample), choice, request.domains, request.openmetrics, request.gzip)
         if key not in self._bodies:
             loop = asyncio.get_running_loop()
             body = loop.run_in_executor(self._thread, display.expose, sample, choice, request)

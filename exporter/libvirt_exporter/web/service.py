@@ -12,7 +12,7 @@ from libvirt_exporter.query.fields.field import VmField
 
 
 class Target(Protocol):
-    """What they need of one served libvirt; all of it runs on the event loop."""
+    """What the routes need of one served libvirt; all of it runs on the event loop."""
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         """Sample and render; `RequestError` for an unknown group."""
@@ -39,7 +39,7 @@ class Target(Protocol):
 
 
 class Service(Protocol):
-    """What they need of the composition root; all of it runs on the event loop."""
+    """What the routes need of the composition root; all of it runs on the event loop."""
 
     def target(self, alias: str = "") -> Target:
         """The served libvirt of that alias, '' for the default one; `NotFoundError`."""
