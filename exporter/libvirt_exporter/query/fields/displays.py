@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from libvirt_exporter.model import DomainInfo, Graphics
@@ -23,40 +23,24 @@ NO_PORT: Final = -1
 _PORT: Final[Schema] = {"type": ["integer", "null"]}
 
 
-def _display(info: DomainInfo) -> str | None:
-    first = _first_display(info)
-    return DISPLAYS.get(first.type, first.type) if first else None
+def _of_first(read: Callable[[Graphics], Any]) -> Callable[[VmView], Any]:
+    """The value that `read` finds of the first display."""
+    return of_info(lambda info: read(info.graphics[0]) if info.graphics else None)
+
+
+_kind: Final = _of_first(lambda display: DISPLAYS.get(display.type, display.type))
 
 
 def _display_info(info: DomainInfo) -> list[dict[str, Any]]:
     return [
         {
-            "type": graphics.type,
-            "port": graphics.port,
-            "tlsPort": graphics.tls_port,
-            "ipAddress": graphics.listen or None,
+            "type": display.type,
+            "port": display.port,
+            "tlsPort": display.tls_port,
+            "ipAddress": display.listen or None,
         }
-        for graphics in info.graphics
+        for display in info.graphics
     ]
-
-
-def _display_ip(info: DomainInfo) -> str | None:
-    first = _first_display(info)
-    return (first.listen or None) if first else None
-
-
-def _display_port(info: DomainInfo) -> int | None:
-    first = _first_display(info)
-    return None if first is None else NO_PORT if first.port is None else first.port
-
-
-def _display_secure_port(info: DomainInfo) -> int | None:
-    first = _first_display(info)
-    return None if first is None else NO_PORT if first.tls_port is None else first.tls_port
-
-
-def _first_display(info: DomainInfo) -> Graphics | None:
-    return info.graphics[0] if info.graphics else None
 
 
 def _client_address(view: VmView) -> Any:
@@ -94,7 +78,7 @@ FIELDS: Final = (
         text="Kind of the first display: vnc, qxl (which is SPICE), or libvirt's word.",
         source="domain XML, devices/graphics/@type",
         metric="libvirt_domain_graphics_info",
-        value=of_info(_display),
+        value=_kind,
         why_absent="The VM has no display.",
     ),
     xml_field(
@@ -120,7 +104,7 @@ FIELDS: Final = (
         source="domain XML, devices/graphics/listen",
         sensitive=True,
         metric="libvirt_domain_graphics_info",
-        value=of_info(_display_ip),
+        value=_of_first(lambda display: display.listen or None),
         why_absent="The VM has no display that listens.",
     ),
     xml_field(
@@ -130,7 +114,7 @@ FIELDS: Final = (
         source="domain XML, devices/graphics/@port",
         sensitive=True,
         metric="libvirt_domain_graphics_info",
-        value=of_info(_display_port),
+        value=_of_first(lambda display: NO_PORT if display.port is None else display.port),
         why_absent="The VM has no display.",
     ),
     xml_field(
@@ -140,7 +124,7 @@ FIELDS: Final = (
         source="domain XML, devices/graphics/@tlsPort",
         sensitive=True,
         metric="libvirt_domain_graphics_info",
-        value=of_info(_display_secure_port),
+        value=_of_first(lambda display: NO_PORT if display.tls_port is None else display.tls_port),
         why_absent="The VM has no display.",
     ),
     xml_field(
@@ -149,7 +133,7 @@ FIELDS: Final = (
         text="The same as `display`.",
         source="domain XML, devices/graphics/@type",
         metric="libvirt_domain_graphics_info",
-        value=of_info(_display),
+        value=_kind,
         why_absent="The VM has no display.",
     ),
     xml_field(

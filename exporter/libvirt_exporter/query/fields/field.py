@@ -23,6 +23,9 @@ from libvirt_exporter.model import (
 ABSENT: Final = UNSET
 """The value of a field that cannot be had, or not now; it is left out of every answer."""
 
+SECOND: Final = 10**9
+"""In ns, which times of events and starts are in."""
+
 GONE: Final = "The domain does not exist any more; only its end is known."
 NOT_IN_XML: Final = "The domain XML does not say."
 NOT_SEEN: Final = "Has not been seen; libvirt tells it only at the moment when it happens."

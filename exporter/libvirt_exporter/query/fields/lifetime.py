@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from libvirt_exporter.model import OvirtInfo
-from libvirt_exporter.query.fields.field import ABSENT, VmField, VmView, number
+from libvirt_exporter.query.fields.field import ABSENT, SECOND, VmField, VmView, number
 from libvirt_exporter.query.fields.schema import COUNT, INTEGER, SECONDS, STRING
 
-SECOND: Final = 10**9
 
+def _exit(key: str, recorded: Callable[[OvirtInfo], int | None]) -> Callable[[VmView], Any]:
+    """The number of the end under a key, else what VDSM wrote into the metadata at the end."""
 
-def _exit_code(view: VmView) -> Any:
-    code = number(view.domain.stats, "exit.code")
-    if code is None and (record := _ovirt_record(view)) is not None:
-        code = record.exit_code
-    return ABSENT if code is None else code
+    def value(view: VmView) -> Any:
+        found, info = number(view.domain.stats, key), view.info
+        if found is None and info is not None and info.ovirt is not None and not view.active:
+            found = recorded(info.ovirt)
+        return ABSENT if found is None else found
 
-
-def _exit_reason(view: VmView) -> Any:
-    reason = number(view.domain.stats, "exit.reason")
-    if reason is None and (record := _ovirt_record(view)) is not None:
-        reason = record.exit_reason
-    return ABSENT if reason is None else reason
+    return value
 
 
 def _exit_message(view: VmView) -> Any:
     # What VDSM wrote into the metadata may be any exception's text, and is no part of this.
     message = view.domain.stats.get("exit.message")
     return message if isinstance(message, str) and message else ABSENT
-
-
-def _ovirt_record(view: VmView) -> OvirtInfo | None:
-    """What VDSM wrote into the metadata when the VM ended."""
-    info = view.info
-    return None if info is None or view.active else info.ovirt
 
 
 def start_time(view: VmView) -> float | None:
@@ -79,7 +70,7 @@ FIELDS: Final = (
         source="lifecycle events, else state.reason; oVirt's metadata",
         change="event",
         metric="libvirt_domain_exit_code",
-        value=_exit_code,
+        value=_exit("exit.code", lambda record: record.exit_code),
         why_absent="The VM has not ended.",
     ),
     VmField(
@@ -98,7 +89,7 @@ FIELDS: Final = (
         text="Why the VM ended, as VDSM's number.",
         source="lifecycle events, else state.reason; oVirt's metadata",
         change="event",
-        value=_exit_reason,
+        value=_exit("exit.reason", lambda record: record.exit_reason),
         why_absent="The VM has not ended.",
     ),
     VmField(

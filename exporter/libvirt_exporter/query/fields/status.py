@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
+
+from msgspec import UnsetType
 
 from libvirt_exporter.model import REASONS, STATES, DomainSample, Stats, VanishedDomain
 from libvirt_exporter.query.fields.field import (
@@ -11,6 +13,7 @@ from libvirt_exporter.query.fields.field import (
     GONE,
     NOT_IN_XML,
     NOT_SEEN,
+    SECOND,
     VmField,
     VmView,
     number,
@@ -24,53 +27,41 @@ from libvirt_exporter.query.fields.schema import (
     object_of,
 )
 
-Status = str
-UP: Final = "Up"
-DOWN: Final = "Down"
-PAUSED: Final = "Paused"
-POWERING_UP: Final = "Powering up"
-POWERING_DOWN: Final = "Powering down"
-REBOOTING: Final = "RebootInProgress"
-MIGRATION_SOURCE: Final = "Migration Source"
-MIGRATION_DESTINATION: Final = "Migration Destination"
-SAVING: Final = "Saving State"
-RESTORING: Final = "Restoring state"
-WAIT_FOR_LAUNCH: Final = "WaitForLaunch"
-STATUSES: Final = (
-    UP,
-    DOWN,
-    PAUSED,
-    POWERING_UP,
-    POWERING_DOWN,
-    REBOOTING,
-    MIGRATION_SOURCE,
-    MIGRATION_DESTINATION,
-    SAVING,
-    RESTORING,
-    WAIT_FOR_LAUNCH,
-)
+Status = Literal[
+    "Up",
+    "Down",
+    "Paused",
+    "Powering up",
+    "Powering down",
+    "RebootInProgress",
+    "Migration Source",
+    "Migration Destination",
+    "Saving State",
+    "Restoring state",
+    "WaitForLaunch",
+]
+STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
 BOOT_TIME: Final = 60.0
 """Seconds for which a guest counts as booting, unless its agent is heard of before."""
-SECOND: Final = 10**9
 
 _BY_JOB: Final[Mapping[int, Status]] = {
-    2: SAVING,
-    3: RESTORING,
-    4: MIGRATION_DESTINATION,
-    5: MIGRATION_SOURCE,
+    2: "Saving State",
+    3: "Restoring state",
+    4: "Migration Destination",
+    5: "Migration Source",
 }
 """By virDomainJobOperation."""
 _BY_REASON: Final[Mapping[tuple[str, str], Status]] = {
-    ("running", "postcopy"): MIGRATION_DESTINATION,
-    ("paused", "migration"): MIGRATION_DESTINATION,
-    ("paused", "save"): SAVING,
+    ("running", "postcopy"): "Migration Destination",
+    ("paused", "migration"): "Migration Destination",
+    ("paused", "save"): "Saving State",
 }
 """Where the job's own figures are not known: they take a call that may block."""
 _BY_STATE: Final[Mapping[str, Status]] = {
-    "paused": PAUSED,
-    "pmsuspended": PAUSED,
-    "shutdown": POWERING_DOWN,
+    "paused": "Paused",
+    "pmsuspended": "Paused",
+    "shutdown": "Powering down",
 }
 _NO_BOOT: Final = frozenset({"migrated", "restored", "from_snapshot", "postcopy_failed"})
 """Reasons to run with which a new process does not mean a guest that boots."""
@@ -96,16 +87,16 @@ def _reason_name(stats: Stats) -> str:
     return REASONS.get(state, {}).get(reason, f"unknown_{reason}")
 
 
-def _status(view: VmView) -> Any:
+def _status(view: VmView) -> Status | UnsetType:
     if isinstance(view.domain, VanishedDomain):
-        return DOWN
+        return "Down"
     stats = view.domain.stats
     state = state_name(stats)
     if state in ("shutoff", "crashed"):
-        return DOWN
+        return "Down"
     reason = _reason_name(stats)
     if state == "nostate" or (state, reason) == ("paused", "starting_up"):
-        return WAIT_FOR_LAUNCH
+        return "WaitForLaunch"
     if (state, reason) != ("paused", "postcopy"):
         during_job = _BY_JOB.get(number(stats, "job.operation") or 0) or _BY_REASON.get(
             (state, reason)
@@ -114,7 +105,7 @@ def _status(view: VmView) -> Any:
             return during_job
     if state not in ("running", "blocked"):
         return _BY_STATE.get(state, ABSENT)
-    return _booting(view, view.domain, reason) or UP
+    return _booting(view, view.domain, reason) or "Up"
 
 
 def _booting(view: VmView, domain: DomainSample, reason: str) -> Status | None:
@@ -128,7 +119,7 @@ def _booting(view: VmView, domain: DomainSample, reason: str) -> Status | None:
         return None
     if domain.info is not None and domain.info.agent_channel == "connected":
         return None
-    return REBOOTING if rebooted else POWERING_UP
+    return "RebootInProgress" if rebooted else "Powering up"
 
 
 def _state(view: VmView) -> Any:
