@@ -1,9 +1,11 @@
 """The catalogue: every metric of the exporter, one row each, in the order of exposition.
 
-A file holds field groups, their metrics and the stats keys that it withholds; a new one is named in
-`HOST_FILES` or `DOMAIN_FILES`, and everything else follows.
+A file holds field groups, their metrics, and in WITHHELD, if it has any, its stats keys that are
+neither a value nor a label. A new one is named in `HOST_FILES` or `DOMAIN_FILES`, and everything
+else follows.
 """
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from libvirt_exporter.catalogue import (
@@ -29,17 +31,15 @@ from libvirt_exporter.catalogue import (
     storage,
     vcpu,
 )
-from libvirt_exporter.catalogue.metric import Group, Metric, Withheld
+from libvirt_exporter.catalogue.metric import Fact, Group, Metric, Withheld
 
 
 class File(Protocol):
-    """What a file of the catalogue holds."""
+    """What every file of the catalogue holds."""
 
     __name__: str
     GROUPS: tuple[Group, ...]
     METRICS: tuple[Metric, ...]
-    WITHHELD: tuple[Withheld, ...]
-    """Stats keys that are structure, not values."""
 
 
 HOST_FILES: tuple[File, ...] = (node, storage, network)
@@ -89,7 +89,22 @@ LIMIT_ORDER: tuple[str, ...] = tuple(
 )
 """Groups in the order in which a limit on series leaves them out; the others are never left out."""
 
-WITHHELD: tuple[Withheld, ...] = tuple(entry for file in _FILES for entry in file.WITHHELD)
+
+def _withheld() -> Iterator[Withheld]:
+    """What the files name, then the keys that are labels of series and nothing else."""
+    named = set()
+    for file in _FILES:
+        own: tuple[Withheld, ...] = getattr(file, "WITHHELD", ())
+        yield from own
+        named |= {entry.source for entry in own} | {row.source for row in file.METRICS}
+    for row in SAMPLE_METRICS:
+        for where in () if isinstance(row, Fact) else row.labels.values():
+            if "." in where and where not in named:
+                named.add(where)
+                yield Withheld(where, "A name: it is a label of the entry's series.")
+
+
+WITHHELD: tuple[Withheld, ...] = tuple(_withheld())
 """Stats keys that are structure, not values."""
 
 WITHHELD_VALUES: tuple[Withheld, ...] = (

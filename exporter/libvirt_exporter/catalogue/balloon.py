@@ -1,6 +1,6 @@
 """`balloon.*`: memory as the balloon device and the guest's driver report it."""
 
-from libvirt_exporter.catalogue.metric import GUEST_BOOT, Group, Metric, Scale, Stat, Withheld
+from libvirt_exporter.catalogue.metric import GUEST_BOOT, Group, Metric, Scale, Stat
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -98,5 +98,3 @@ METRICS: tuple[Metric, ...] = (
         since="2.1.0",
     ),
 )
-
-WITHHELD: tuple[Withheld, ...] = ()

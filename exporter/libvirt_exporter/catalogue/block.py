@@ -6,7 +6,6 @@ below the top one of a backing chain have metrics of their own.
 
 from libvirt_exporter.catalogue.metric import (
     A_COUNT,
-    A_NAME,
     NEW_QEMU,
     Group,
     Histogram,
@@ -284,13 +283,11 @@ WITHHELD: tuple[Withheld, ...] = (
     Withheld("block.count", A_COUNT),
     Withheld("block.<num>.timed_group.count", A_COUNT),
     Withheld("block.<num>.latency_histogram.<operation>.bin.count", A_COUNT),
-    Withheld("block.<num>.name", A_NAME),
     Withheld(
         "block.<num>.backingIndex",
         "A name: it is a label of the series of lower images; the top image's changes with "
         "every snapshot.",
     ),
-    Withheld("block.<num>.timed_group.<i>.interval", A_NAME),
     Withheld(
         "block.<num>.latency_histogram.<operation>.bin.<i>.start",
         "A bound: it is the `le` label of the histogram's buckets.",

@@ -2,7 +2,6 @@
 
 from libvirt_exporter.catalogue.metric import (
     A_COUNT,
-    A_NAME,
     NEW_QEMU,
     NEW_RESCTRL,
     Group,
@@ -137,11 +136,7 @@ METRICS: tuple[Metric, ...] = (
 
 WITHHELD: tuple[Withheld, ...] = (
     Withheld("cpu.cache.monitor.count", A_COUNT),
-    Withheld("cpu.cache.monitor.<num>.name", A_NAME),
     Withheld("cpu.cache.monitor.<num>.bank.count", A_COUNT),
-    Withheld("cpu.cache.monitor.<num>.bank.<index>.id", A_NAME),
     Withheld("cpu.energy.monitor.count", A_COUNT),
-    Withheld("cpu.energy.monitor.<num>.name", A_NAME),
     Withheld("cpu.energy.monitor.<num>.pkg.count", A_COUNT),
-    Withheld("cpu.energy.monitor.<num>.pkg.<index>.id", A_NAME),
 )

@@ -3,15 +3,7 @@
 Somebody with a read-write connection has to start a measurement; the result stays for ever.
 """
 
-from libvirt_exporter.catalogue.metric import (
-    Group,
-    Metric,
-    Scale,
-    Stat,
-    StatEnum,
-    StatInfo,
-    Withheld,
-)
+from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, StatEnum, StatInfo
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -79,5 +71,3 @@ METRICS: tuple[Metric, ...] = (
         since="8.1.0",
     ),
 )
-
-WITHHELD: tuple[Withheld, ...] = ()

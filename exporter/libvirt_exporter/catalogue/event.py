@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from libvirt_exporter.catalogue.metric import A_NAME, Group, Metric, Scale, Stat, Withheld
+from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, Withheld
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -163,7 +163,6 @@ METRICS: tuple[Metric, ...] = (
 )
 
 WITHHELD: tuple[Withheld, ...] = (
-    Withheld("event.disk.<num>.name", A_NAME),
     Withheld("event.watchdog.last.time", "libvirt_domain_last_event_timestamp_seconds has it."),
     Withheld("event.watchdog.last.action", "The counter that grew tells it."),
     Withheld("graphics.client.address", "It names a person's machine."),

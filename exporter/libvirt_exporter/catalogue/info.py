@@ -6,7 +6,7 @@ free text; `fields.include` names them.
 
 from collections.abc import Mapping
 
-from libvirt_exporter.catalogue.metric import Fact, Group, Metric, Withheld
+from libvirt_exporter.catalogue.metric import Fact, Group, Metric
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -323,5 +323,3 @@ METRICS: tuple[Metric, ...] = (
         default=False,
     ),
 )
-
-WITHHELD: tuple[Withheld, ...] = ()

@@ -1,14 +1,6 @@
 """`net.*`: traffic of network interfaces, from the guest's point of view."""
 
-from libvirt_exporter.catalogue.metric import (
-    A_COUNT,
-    A_NAME,
-    NEW_TAP,
-    Group,
-    Metric,
-    Stat,
-    Withheld,
-)
+from libvirt_exporter.catalogue.metric import A_COUNT, NEW_TAP, Group, Metric, Stat, Withheld
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -44,7 +36,4 @@ METRICS: tuple[Metric, ...] = (
     _traffic("transmit_drop", "tx.drop", "Packets dropped on the way from the guest."),
 )
 
-WITHHELD: tuple[Withheld, ...] = (
-    Withheld("net.count", A_COUNT),
-    Withheld("net.<num>.name", A_NAME),
-)
+WITHHELD: tuple[Withheld, ...] = (Withheld("net.count", A_COUNT),)

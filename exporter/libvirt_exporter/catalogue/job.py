@@ -6,7 +6,6 @@ virDomainGetBlockJobInfo; those of a finished one come with its event.
 
 from libvirt_exporter.catalogue.metric import (
     A_COUNT,
-    A_NAME,
     Group,
     Metric,
     Scale,
@@ -222,7 +221,5 @@ WITHHELD: tuple[Withheld, ...] = (
         for key in DETAILS
     ),
     Withheld("blockjob.count", A_COUNT),
-    Withheld("blockjob.<num>.name", A_NAME),
     Withheld("blockjob.<num>.type", "A number: its name is a label of the job's series."),
-    Withheld("blockjob.<num>.type.name", A_NAME),
 )

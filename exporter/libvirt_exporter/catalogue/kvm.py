@@ -4,7 +4,7 @@ Names depend on the kernel, so they are label values: a new one is never unmappe
 in `_ns` are times and have metrics of their own, in seconds.
 """
 
-from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat, Withheld
+from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -78,5 +78,3 @@ METRICS: tuple[Metric, ...] = (
     *_rows("kvm", "libvirt_domain_vcpu_kvm", "vcpu.<num>", {"vcpu": "<num>"}, "for a vCPU"),
     *_rows("vm", "libvirt_domain_kvm", "vm", {}, "for the domain"),
 )
-
-WITHHELD: tuple[Withheld, ...] = ()

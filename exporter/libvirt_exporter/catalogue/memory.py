@@ -2,7 +2,6 @@
 
 from libvirt_exporter.catalogue.metric import (
     A_COUNT,
-    A_NAME,
     NEW_RESCTRL,
     Group,
     Metric,
@@ -57,7 +56,5 @@ METRICS: tuple[Metric, ...] = (
 
 WITHHELD: tuple[Withheld, ...] = (
     Withheld("memory.bandwidth.monitor.count", A_COUNT),
-    Withheld("memory.bandwidth.monitor.<num>.name", A_NAME),
     Withheld("memory.bandwidth.monitor.<num>.node.count", A_COUNT),
-    Withheld("memory.bandwidth.monitor.<num>.node.<index>.id", A_NAME),
 )

@@ -1,6 +1,6 @@
 """What management software wrote into the domain's metadata, and labels that operators choose."""
 
-from libvirt_exporter.catalogue.metric import Fact, Group, Metric, Withheld
+from libvirt_exporter.catalogue.metric import Fact, Group, Metric
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -115,5 +115,3 @@ METRICS: tuple[Metric, ...] = (
         operator_labels=True,
     ),
 )
-
-WITHHELD: tuple[Withheld, ...] = ()

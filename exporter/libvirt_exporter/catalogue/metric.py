@@ -150,7 +150,6 @@ class Withheld:
 
 
 A_COUNT = "A number of entries: count the entries' series instead."
-A_NAME = "A name: it is a label of the entry's series."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

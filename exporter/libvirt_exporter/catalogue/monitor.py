@@ -1,6 +1,6 @@
 """`monitor.*` and `sample.*`: what sampling itself shows of a domain; the sampler's own keys."""
 
-from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, Withheld
+from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -34,5 +34,3 @@ METRICS: tuple[Metric, ...] = (
         labels={"group": "<group>"},
     ),
 )
-
-WITHHELD: tuple[Withheld, ...] = ()

@@ -1,6 +1,6 @@
 """`network.*`: virtual networks; the exporter's own keys for what libvirt says of them."""
 
-from libvirt_exporter.catalogue.metric import A_NAME, Group, Metric, Stat, StatInfo, Withheld
+from libvirt_exporter.catalogue.metric import Group, Metric, Stat, StatInfo
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -53,9 +53,4 @@ METRICS: tuple[Metric, ...] = (
         "autostart",
         "1 when libvirt starts the virtual network when the host boots, else 0.",
     ),
-)
-
-WITHHELD: tuple[Withheld, ...] = (
-    Withheld("network.<num>.name", A_NAME),
-    Withheld("network.<num>.forward", "It is a label of libvirt_network_info."),
 )

@@ -1,6 +1,6 @@
 """`node.*`: the host's CPUs and memory; the exporter's own keys for what libvirt says of them."""
 
-from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, Withheld
+from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -73,5 +73,3 @@ METRICS: tuple[Metric, ...] = (
         Scale.KIBIBYTES,
     ),
 )
-
-WITHHELD: tuple[Withheld, ...] = ()

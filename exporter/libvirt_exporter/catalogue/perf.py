@@ -1,6 +1,6 @@
 """`perf.*`: hardware and software counters of perf, for domains whose XML enables them."""
 
-from libvirt_exporter.catalogue.metric import PERF_ENABLED, Group, Metric, Scale, Stat, Withheld
+from libvirt_exporter.catalogue.metric import PERF_ENABLED, Group, Metric, Scale, Stat
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -67,5 +67,3 @@ METRICS: tuple[Metric, ...] = (
     _counter("alignment_faults", "Alignment faults.", "3.2.0"),
     _counter("emulation_faults", "Instructions that the host kernel emulated.", "3.2.0"),
 )
-
-WITHHELD: tuple[Withheld, ...] = ()

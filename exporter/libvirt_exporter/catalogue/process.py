@@ -3,7 +3,7 @@
 The exporter's own keys; a host that is reached over the network has none of `process.*`.
 """
 
-from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat, Withheld
+from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -52,5 +52,3 @@ METRICS: tuple[Metric, ...] = (
         default=False,
     ),
 )
-
-WITHHELD: tuple[Withheld, ...] = ()

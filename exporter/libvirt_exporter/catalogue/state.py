@@ -1,6 +1,6 @@
 """`state.*`: the domain's lifecycle state and why it is in it (virDomainState)."""
 
-from libvirt_exporter.catalogue.metric import A_NAME, Group, Metric, Scale, Stat, StatEnum, Withheld
+from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, StatEnum, Withheld
 from libvirt_exporter.model import REASONS, STATES
 
 GROUPS: tuple[Group, ...] = (
@@ -78,7 +78,6 @@ METRICS: tuple[Metric, ...] = (
 )
 
 WITHHELD: tuple[Withheld, ...] = (
-    Withheld("diskerror.<num>.name", A_NAME),
     Withheld("exit.reason", "A number of oVirt's; libvirt_domain_state_reason has libvirt's word."),
     Withheld("exit.message", "Free text: libvirt_domain_state_reason has libvirt's word."),
     Withheld("exit.time", "libvirt_domain_last_event_timestamp_seconds has it, event `stopped`."),

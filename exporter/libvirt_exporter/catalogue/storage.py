@@ -1,14 +1,6 @@
 """`pool.*`: storage pools; the exporter's own keys for what libvirt says of them."""
 
-from libvirt_exporter.catalogue.metric import (
-    A_NAME,
-    Group,
-    Metric,
-    Stat,
-    StatEnum,
-    StatInfo,
-    Withheld,
-)
+from libvirt_exporter.catalogue.metric import Group, Metric, Stat, StatEnum, StatInfo
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -76,5 +68,3 @@ METRICS: tuple[Metric, ...] = (
         "1 when libvirt starts the storage pool when the host boots, else 0.",
     ),
 )
-
-WITHHELD: tuple[Withheld, ...] = (Withheld("pool.<num>.name", A_NAME),)

@@ -1,14 +1,6 @@
 """`vcpu.*`: number, state and CPU time of virtual CPUs; `numa.*`: where of the host they run."""
 
-from libvirt_exporter.catalogue.metric import (
-    NEW_QEMU,
-    Group,
-    Metric,
-    Scale,
-    Stat,
-    StatEnum,
-    Withheld,
-)
+from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat, StatEnum
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -99,5 +91,3 @@ METRICS: tuple[Metric, ...] = (
         default=False,
     ),
 )
-
-WITHHELD: tuple[Withheld, ...] = ()
