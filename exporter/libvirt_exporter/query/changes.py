@@ -230,41 +230,19 @@ class Changes:
             del self._gone[uuid]
 
 
-class _Cell:
+class _Cell(Struct):
     """One field of one VM."""
 
-    __slots__ = ("changed", "encoded", "evaluated")
-
-    def __init__(self) -> None:
-        self.encoded: bytes | None = None
-        """The value's JSON, None when there is none."""
-        self.changed = 0
-        """Generation in which that was first seen; to be without one at first is no news."""
-        self.evaluated = 0
-        """Generation for which that was last looked at."""
+    encoded: bytes | None = None
+    """The value's JSON, None when there is none."""
+    changed: int = 0
+    """Generation in which that was first seen; to be without one at first is no news."""
+    evaluated: int = 0
+    """Generation for which that was last looked at."""
 
 
 class _Vm:
     """One VM, now or until it vanished; what is not said otherwise is a generation."""
-
-    __slots__ = (
-        "appeared",
-        "cells",
-        "changed",
-        "domain",
-        "earlier",
-        "gone",
-        "gone_at",
-        "info_changed",
-        "noted_changed",
-        "obituary",
-        "rates",
-        "read",
-        "reads",
-        "sampled_changed",
-        "steady_since",
-        "ticking",
-    )
 
     def __init__(self) -> None:
         self.cells: dict[str, _Cell] = {}
