@@ -163,16 +163,21 @@ PROGRAMS: Final = {
 def volumes(fresh_libvirtd: PrivateLibvirtd) -> libvirt.virStoragePool:
     """A pool of LVM beside two of directories; its programs are stubs that only the daemon sees."""
     libvirtd = fresh_libvirtd
-    libvirtd.inside("mkdir", "/run/overlay")
-    libvirtd.inside("mount", "-t", "tmpfs", "lab", "/run/overlay")
-    libvirtd.inside("mkdir", "/run/overlay/upper", "/run/overlay/work")
-    layers = "lowerdir=/usr/sbin,upperdir=/run/overlay/upper,workdir=/run/overlay/work"
-    libvirtd.inside("mount", "-t", "overlay", "lab", "-o", layers, "/usr/sbin")
+    stubs = libvirtd.root / "stubs"
+    stubs.mkdir()
     for name, text in PROGRAMS.items():
-        script = libvirtd.root / name
+        script = stubs / name
         script.write_text(f"#!/bin/sh\n{text.format(gate=libvirtd.root / 'gate')}\n")
         script.chmod(0o755)
-        libvirtd.inside("cp", "-p", str(script), f"/usr/sbin/{name}")
+    libvirtd.inside("mkdir", "/run/overlay")
+    libvirtd.inside("mount", "-t", "tmpfs", "lab", "/run/overlay")
+    # Where libvirt looks was decided when it was built.
+    for number, directory in enumerate(("/usr/sbin", "/usr/bin")):
+        upper, work = f"/run/overlay/upper{number}", f"/run/overlay/work{number}"
+        libvirtd.inside("cp", "-pr", str(stubs), upper)
+        libvirtd.inside("mkdir", work)
+        layers = f"lowerdir={directory},upperdir={upper},workdir={work}"
+        libvirtd.inside("mount", "-t", "overlay", "lab", "-o", layers, directory)
     conn = libvirtd.connection
     for name in ("a", "z"):
         conn.storagePoolDefineXML(pool_xml(libvirtd.images / name, name)).create()
