@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -41,6 +42,38 @@ class CallError(Exception):
 
 class OpenError(CallError):
     """No connection could be opened; the message is for a person."""
+
+
+def call_error(error: Exception, *, alive: bool) -> CallError | None:
+    """What a call's exception says of the call; None when it is a mistake of this program.
+
+    `alive`: whether the connection still is.
+    """
+    if isinstance(error, CallError):
+        return error
+    if isinstance(error, libvirt.libvirtError):
+        return CallError(str(error), classify(error) if alive else ErrorClass.DISCONNECTED)
+    # libvirt-python fails the whole call for one string that is not UTF-8, or one parameter of a
+    # type that it does not know.
+    if isinstance(error, UnicodeDecodeError) or type(error) is LookupError:
+        return CallError(str(error), ErrorClass.OTHER)
+    return None
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def detached(error: E) -> E:
+    """The error without the frame that caught it, and without what the frames below it hold.
+
+    They hold libvirt's objects, which must not outlive their connection, nor leave its thread.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
+    frames = error.__traceback__
+    return error.with_traceback(frames and frames.tb_next)
 
 
 class NoAnswerError(Exception):

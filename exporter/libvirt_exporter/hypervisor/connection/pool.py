@@ -15,6 +15,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import libvirt
@@ -22,10 +23,10 @@ import libvirt
 from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import (
-    CallError,
     ErrorClass,
     NoAnswerError,
     OpenError,
+    call_error,
     classify,
     explain_open_failure,
     missing_file,
@@ -77,6 +78,7 @@ class Connection:
         """
         future = self._thread.run(functools.partial(self._execute, name, function))
         self._latest = future
+        future.add_done_callback(self._done)
         return future
 
     def forget(self, uuids: Iterable[str]) -> None:
@@ -87,6 +89,10 @@ class Connection:
         """Close after the calls that are queued. Never blocks."""
         self._thread.stop()
 
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        if self._latest is future:
+            self._latest = None  # nobody needs its answer or its exception from here
+
     def _execute(self, name: str, function: Callable[[Session], T]) -> T:
         session = self._open_session()
         while self._forgotten:
@@ -95,14 +101,12 @@ class Connection:
         started = time.monotonic()
         try:
             return function(session)
-        except libvirt.libvirtError as error:
-            error_class = classify(error) if session.alive else ErrorClass.DISCONNECTED
-            raise CallError(str(error), error_class) from error
-        except (UnicodeDecodeError, LookupError) as error:
-            # libvirt-python fails the whole call for one string that is not UTF-8, or one
-            # parameter of a type that it does not know.
-            error_class = ErrorClass.OTHER
-            raise CallError(str(error), error_class) from error
+        except Exception as error:
+            failure = call_error(error, alive=session.alive)
+            if failure is None:
+                raise
+            error_class = failure.error_class
+            raise failure from None
         finally:
             self._pool.observer.call_finished(name, time.monotonic() - started, error_class)
             if error_class is ErrorClass.DISCONNECTED:
@@ -129,6 +133,16 @@ class Connection:
         self._pool.budget.returned(self)
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """An attempt to connect that failed; no exception, which would keep all that it came by."""
+
+    until: float
+    """When to try again (time.monotonic)."""
+    words: str
+    error_class: ErrorClass
+
+
 class Connections:
     """All connections to one host: one for each lane; a stuck one is replaced by a fresh one.
 
@@ -152,7 +166,7 @@ class Connections:
         # memory and the state that each connection would have of its own.
         self._shared = uri.startswith("test:")
         self._lanes: dict[str, Connection] = {}
-        self._failure: tuple[float, OpenError] | None = None
+        self._failure: _Failure | None = None
 
     def lane(self, name: str) -> Connection:
         """The connection of a lane."""
@@ -226,8 +240,8 @@ class Connections:
         An attempt that follows too soon after a failed one fails with the same words.
         """
         failure = self._failure
-        if failure is not None and time.monotonic() < failure[0]:
-            raise OpenError(str(failure[1]), failure[1].error_class)
+        if failure is not None and time.monotonic() < failure.until:
+            raise OpenError(failure.words, failure.error_class)
         if reason := missing_file(self.uri):
             raise OpenError(reason, ErrorClass.DISCONNECTED)
         started = time.monotonic()
@@ -238,11 +252,11 @@ class Connections:
             error_class = classify(error)
             if error_class is not ErrorClass.DENIED:
                 error_class = ErrorClass.DISCONNECTED
-            failed = OpenError(explain_open_failure(self.uri, error), error_class)
             now = time.monotonic()
             pause = min(RETRY_PAUSE * (now - started), LONGEST_RETRY_PAUSE)
-            self._failure = (now + pause, failed)
-            raise failed from error
+            words = explain_open_failure(self.uri, error)
+            self._failure = _Failure(now + pause, words, error_class)
+            raise OpenError(words, error_class) from None
         finally:
             self.observer.call_finished("open", time.monotonic() - started, error_class)
         self._failure = None

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TypeVar
 
+from libvirt_exporter.hypervisor.connection.errors import detached
+
 T = TypeVar("T")
 
 
@@ -44,7 +46,7 @@ class CallThread:
             try:
                 result = function()
             except BaseException as error:  # noqa: BLE001 - delivered to whoever awaits
-                _hand_over(loop, future, future.set_exception, error)
+                _hand_over(loop, future, future.set_exception, detached(error))
             else:
                 _hand_over(loop, future, future.set_result, result)
 

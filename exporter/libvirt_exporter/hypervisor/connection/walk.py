@@ -14,10 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-import libvirt
-
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.errors import CallError, classify
+from libvirt_exporter.hypervisor.connection.errors import ErrorClass, call_error, detached
 from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 
@@ -57,12 +55,11 @@ class _Progress(Generic[T]):
         for uuid in self.uuids:
             try:
                 self.answers.append((uuid, visit(session, uuid)))
-            except libvirt.libvirtError as error:
-                if not session.alive:
+            except Exception as error:  # it must cost this domain only
+                failure = call_error(error, alive=session.alive)
+                if failure is not None and failure.error_class is ErrorClass.DISCONNECTED:
                     raise
-                self.failures.append((uuid, CallError(str(error), classify(error))))
-            except Exception as error:  # noqa: BLE001 - it must cost this domain only
-                self.failures.append((uuid, error))
+                self.failures.append((uuid, detached(failure or error)))
             self.visited += 1
             if time.monotonic() >= end:
                 return

@@ -122,6 +122,7 @@ class HostDraft:
         order = sorted(groups | self.groups)
         failed = self.failed | (groups - self.groups)
         domains = []
+        began = time.monotonic()
         for domain in self.domains.values():
             if domain.missing and not domain.excused:
                 failed |= domain.missing
@@ -130,7 +131,8 @@ class HostDraft:
                 try:
                     stats.update(source.domain_stats(domain))
                 except Exception as failure:  # noqa: BLE001 - one domain must cost only itself
-                    failures.failed(source, domain.uuid, domain.name, failure)
+                    words = f"domain {domain.name} ({domain.uuid})"
+                    failures.failed(source, domain.uuid, words, failure)
             for answer in (domain.no_monitor, domain.monitor, domain.fallback):
                 stats.update(answer)
             domains.append(
@@ -145,7 +147,7 @@ class HostDraft:
                 )
             )
         # Of a host that does not answer there are no domains to ask for.
-        failures.conclude(sources if self.up else (), self.domains)
+        failures.conclude(sources if self.up else (), self.domains, began)
         return HostSample(
             timestamp=self.timestamp,
             duration=self.duration,

@@ -14,6 +14,7 @@ from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import walk
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
+from libvirt_exporter.hypervisor.sampling.sources import SourceFailures
 from libvirt_exporter.model import Stats
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ class FallbackMemory:
     def __init__(self, connections: Connections) -> None:
         self.answered_at: dict[str, float] = {}
         """When each domain answered last (time.monotonic): who waits longest comes first."""
+        self.failures = SourceFailures(connections.observer)
         self.blocked = Blocked(connections)
         """Domains at which a walk is stuck."""
 
@@ -82,6 +84,13 @@ class FallbackPhase:
             log.debug("per-domain statistics failed: %s", error)
             return
         draft.spent(self._groups, monotonic() - started)
+        for uuid, failure in result.failures.items():
+            words = f"domain {draft.domains[uuid].name} ({uuid})"
+            if isinstance(failure, CallError):
+                log.debug("%s: no per-domain statistics: %s", words, failure)
+            else:
+                memory.failures.failed(self._fallback, uuid, words, failure)
+        memory.failures.works(self._fallback, result.answers)
         for uuid, stats in result.answers.items():
             domain = draft.domains[uuid]
             domain.fallback = stats

@@ -18,6 +18,7 @@ from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerErr
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
+from libvirt_exporter.hypervisor.sampling.sources import SourceFailures
 from libvirt_exporter.model import Stats
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Lane(ABC):
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
+        self.failures = SourceFailures(connections.observer)
         self.read_at: float | None = None
         """Unix time just before the last reading that succeeded."""
         self._reading: asyncio.Task[None] | None = None
@@ -81,7 +83,10 @@ class Lane(ABC):
             await self.read(domains, Deadline.within(READING_TIME))
         except (CallError, NoAnswerError) as error:
             log.debug("lane %s not read: %r", self.name, error)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours, which must be seen
+            self.failures.failed(self, self.name, f"lane {self.name}", error)
         else:
+            self.failures.works(self, (self.name,))
             self.read_at = started
 
     def close(self) -> None:

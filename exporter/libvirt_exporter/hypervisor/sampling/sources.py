@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Iterable, Sequence
-from typing import Protocol
+from time import monotonic
+from typing import Final, Protocol
 
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
@@ -44,36 +45,43 @@ class DomainRecords(DomainSource, Protocol):
         ...
 
 
+FORGOTTEN_AFTER: Final = 3600.0
+"""Seconds after which a failure that has not been heard of again counts as a new one."""
+
+
 class SourceFailures:
-    """Whose source fails, from sample to sample; logs each once when it comes and when it goes."""
+    """Which sources and lanes fail, and for what; logs each once when it comes and when it goes."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        self._failing: dict[tuple[object, str], str] = {}
-        self._now: set[tuple[object, str]] = set()
+        self._failing: dict[tuple[object, str], tuple[str, float]] = {}
 
-    def failed(self, source: object, uuid: str, name: str, error: Exception) -> None:
-        """A source could not tell of a domain in the sample that is being made."""
+    def failed(self, source: object, thing: str, words: str, error: Exception) -> None:
+        """A source could not tell of a thing, which these words describe."""
         self._observer.source_failed()
-        self._now.add((source, uuid))
-        if (source, uuid) not in self._failing:
-            self._failing[source, uuid] = name
-            log.error(
-                "domain %s (%s): what %s knows of it is left out until that works again",
-                name,
-                uuid,
-                type(source).__name__,
-                exc_info=error,
-            )
+        now = monotonic()
+        if (source, thing) not in self._failing:
+            told = "%s: what %s knows of it is left out until that works again"
+            log.error(told, words, type(source).__name__, exc_info=error)
+            self._failing = {
+                key: failing
+                for key, failing in self._failing.items()
+                if now - failing[1] < FORGOTTEN_AFTER
+            }
+        self._failing[source, thing] = words, now
 
-    def conclude(self, sources: Sequence[object], listed: Container[str]) -> None:
-        """The sample is made; these sources were asked for it, of all domains there are."""
-        if not self._failing:
-            return
-        for source, uuid in [*self._failing]:
-            if source in sources and (source, uuid) not in self._now:
-                name = self._failing.pop((source, uuid))
-                if uuid not in listed:
-                    continue
-                log.info("domain %s (%s): %s no longer fails", name, uuid, type(source).__name__)
-        self._now.clear()
+    def works(self, source: object, things: Iterable[str]) -> None:
+        """A source told of these."""
+        for thing in things if self._failing else ():
+            words, _ = self._failing.pop((source, thing), ("", 0.0))
+            if words:
+                log.info("%s: %s no longer fails", words, type(source).__name__)
+
+    def conclude(self, sources: Sequence[object], listed: Container[str], since: float) -> None:
+        """These sources were asked of all listed domains, from `since` (time.monotonic) on."""
+        for (source, uuid), (_, at) in [*self._failing.items()]:
+            if source in sources and at < since:
+                if uuid in listed:
+                    self.works(source, (uuid,))
+                else:
+                    del self._failing[source, uuid]

@@ -92,7 +92,7 @@ def numa_nodes(session: Session) -> Mapping[int, int]:
     """The host's NUMA node of each of its CPUs, asked once in a connection's life.
 
     Empty where the driver does not tell. Runs on the connection's thread. Raises
-    libvirt.libvirtError, or ValueError.
+    libvirt.libvirtError, or CallError.
     """
     if session.numa_nodes is None:
         capabilities = if_supported(session.conn.getCapabilities) or "<capabilities/>"

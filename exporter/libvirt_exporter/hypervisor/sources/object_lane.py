@@ -48,7 +48,7 @@ class ObjectLane(WalkingLane):
 
     @abstractmethod
     def figures(self, session: Session, uuid: str) -> Stats:
-        """What is known of one object, keys without their prefix. Likewise; or ValueError."""
+        """What is known of one object, keys without their prefix. Likewise; or CallError."""
 
     def host_stats(self) -> Stats:
         return self._stats
@@ -97,11 +97,11 @@ class ObjectLane(WalkingLane):
 
 
 def xml_root(xml: str) -> Element:
-    """The root of an object's XML. Raises ValueError."""
+    """The root of an object's XML. Raises CallError."""
     try:
         return fromstring(xml)
     except ParseError as error:
-        raise ValueError(str(error)) from error
+        raise CallError(str(error), ErrorClass.OTHER) from None
 
 
 def flags(handle: Handle) -> dict[str, StatValue]:

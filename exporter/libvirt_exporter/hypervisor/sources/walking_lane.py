@@ -63,7 +63,11 @@ class WalkingLane(Lane):
         )
         self._stuck.update(result.blocked)
         for thing, failure in result.failures.items():
-            log.debug("lane %s: %s of %s failed: %s", self.name, call, thing, failure)
+            if isinstance(failure, CallError):
+                log.debug("lane %s: %s of %s failed: %s", self.name, call, thing, failure)
+            else:
+                self.failures.failed(self, thing, f"lane {self.name}, {call} of {thing}", failure)
+        self.failures.works(self, result.answers)
         return result
 
     async def ask(self, call: str, function: Callable[[Session], T], deadline: Deadline) -> T:
@@ -81,4 +85,4 @@ class WalkingLane(Lane):
             case CallError() as error:
                 raise error
             case error:
-                raise CallError(str(error), ErrorClass.OTHER) from error
+                raise CallError(repr(error), ErrorClass.OTHER)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import threading
 import time
+import traceback
+import types
 from typing import Any
 
 import libvirt
 import pytest
 
+from libvirt_exporter.hypervisor.connection import pool
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import (
     CallError,
@@ -28,7 +32,7 @@ from libvirt_exporter.hypervisor.connection.session import (
     backoff,
     open_read_only,
 )
-from tests.support.fake_libvirt import FakeHost, libvirt_error
+from tests.support.fake_libvirt import FakeHandle, FakeHost, libvirt_error
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -310,3 +314,56 @@ async def test_text_that_is_not_utf8_fails_the_call_and_not_the_connection() -> 
     assert raised.value.error_class is ErrorClass.OTHER
     await connections.ask("state", "getType", hypervisor_type, soon())
     assert fake.attempts == 1
+
+
+def live_frames() -> int:
+    """Tracebacks and frames that something keeps."""
+    gc.collect()
+    kinds = (types.TracebackType, types.FrameType)
+    return sum(issubclass(type(one), kinds) for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("reachable", [False, True])
+async def test_errors_leave_nothing_behind(
+    *, reachable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A libvirt that is away for weeks costs no memory: no error keeps the one before it."""
+    monkeypatch.setattr(pool, "RETRY_PAUSE", 0)
+    fake = FakeHost()
+
+    def connect(uri: str) -> Any:
+        if not reachable:  # each time another error: one that is raised again grows by itself
+            fake.refusal = libvirt_error(libvirt.VIR_ERR_SYSTEM_ERROR, "Connection refused")
+        return fake.connect(uri)
+
+    connections = Connections(URI, Unobserved(), connect)
+
+    def fail(_session: Session) -> None:
+        raise libvirt_error(libvirt.VIR_ERR_INTERNAL_ERROR)
+
+    async def live_after(times: int) -> int:
+        for _ in range(times):
+            with pytest.raises(CallError):
+                await connections.ask("state", "fail", fail, soon())
+        return live_frames()
+
+    before = await live_after(5)
+    assert await live_after(100) <= before + 5
+    assert fake.attempts == (1 if reachable else 105)
+
+
+async def test_the_error_of_a_call_brings_no_libvirt_object_to_another_thread() -> None:
+    """Whoever lets go of the last one would close the connection, which may block."""
+    fake = FakeHost(1)
+    connections = Connections(URI, Unobserved(), fake.connect)
+
+    def fail(session: Session) -> None:
+        domain = session.domain(fake[0].uuid)
+        raise ZeroDivisionError(domain.name())
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        await connections.ask("state", "fail", fail, soon())
+    frames = [frame for frame, _ in traceback.walk_tb(raised.value.__traceback__)]
+    assert "fail" in {frame.f_code.co_name for frame in frames}
+    held = [value for frame in frames for value in frame.f_locals.values()]
+    assert not any(isinstance(value, FakeHandle | Session) for value in held)
