@@ -16,7 +16,6 @@ GROUPS: tuple[Group, ...] = (
 def _memory(what: str, key: str, text: str, since: str = "2.1.0") -> Stat:
     return Stat(
         name=f"libvirt_domain_balloon_{what}_bytes",
-        type="gauge",
         text=text,
         group="balloon",
         source=f"balloon.{key}",
@@ -28,7 +27,6 @@ def _memory(what: str, key: str, text: str, since: str = "2.1.0") -> Stat:
 def _events(what: str, key: str, text: str, since: str = "2.1.0") -> Stat:
     return Stat(
         name=f"libvirt_domain_balloon_{what}_total",
-        type="counter",
         text=text,
         group="balloon",
         source=f"balloon.{key}",
@@ -90,7 +88,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_balloon_last_update_timestamp_seconds",
-        type="gauge",
         text="Host's Unix time of the guest's last memory report; absent before the first.",
         group="balloon",
         source="balloon.last-update",

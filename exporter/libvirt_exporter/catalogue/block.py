@@ -51,7 +51,6 @@ HISTOGRAM_RESETS = f"{NEW_QEMU}; also when the histogram's configuration is appl
 def _counter(what: str, key: str, text: str) -> Stat:
     return Stat(
         name=f"libvirt_domain_block_{what}_total",
-        type="counter",
         text=text,
         group="block",
         source=f"block.<num>.{key}",
@@ -65,7 +64,6 @@ def _counter(what: str, key: str, text: str) -> Stat:
 def _lower_counter(what: str, key: str, text: str) -> Stat:
     return Stat(
         name=f"libvirt_domain_block_backing_{what}_total",
-        type="counter",
         text=f"{text} {LOWER}",
         group="block-backing",
         source=f"block.<num>.{key}",
@@ -89,7 +87,6 @@ def _gauge(
     thing = "block_backing" if lower else "block"
     return Stat(
         name=f"libvirt_domain_{thing}_{what}",
-        type="gauge",
         text=f"{text} {LOWER}" if lower else text,
         group=group,
         source=f"block.<num>.{key}",
@@ -113,7 +110,6 @@ def _timed(operation: str, thing: str) -> list[Metric]:
     rows: list[Metric] = [
         Stat(
             name=f"libvirt_domain_block_timed_{thing}_latency_{which}_seconds",
-            type="gauge",
             text=f"{word} latency of {thing} requests within the window.",
             group="block-timed",
             source=f"block.<num>.timed_group.<i>.{operation}_latency_{which}",
@@ -128,7 +124,6 @@ def _timed(operation: str, thing: str) -> list[Metric]:
         rows.append(
             Stat(
                 name=f"libvirt_domain_block_timed_{thing}_queue_depth_avg",
-                type="gauge",
                 text=f"Mean number of pending {thing} requests within the window.",
                 group="block-timed",
                 source=f"block.<num>.timed_group.<i>.{operation}_queue_depth_avg",
@@ -143,7 +138,6 @@ def _timed(operation: str, thing: str) -> list[Metric]:
 def _histogram(operation: str, thing: str) -> Histogram:
     return Histogram(
         name=f"libvirt_domain_block_{thing}_latency_seconds",
-        type="histogram",
         text=f"Latency of {thing} requests, for disks whose XML configures a histogram.",
         group="block",
         source=f"block.<num>.latency_histogram.{operation}.bin.<i>.value",
@@ -186,7 +180,6 @@ METRICS: tuple[Metric, ...] = (
     *(_counter(*row) for row in _COUNTERS),
     Stat(
         name="libvirt_domain_block_errors_total",
-        type="counter",
         text="Errors that the driver counts; Xen: times the ring of requests was full. Not QEMU.",
         group="block",
         source="block.<num>.errors",
@@ -207,7 +200,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatInfo(
         name="libvirt_domain_block_path_info",
-        type="gauge",
         text="Always 1; the local path of the disk's top image.",
         group="block",
         source="block.<num>.path",
@@ -258,7 +250,6 @@ METRICS: tuple[Metric, ...] = (
     _gauge(*_THRESHOLD, group="block-backing", lower=True, since="3.2.0"),
     StatInfo(
         name="libvirt_domain_block_backing_path_info",
-        type="gauge",
         text="Always 1; the local path of an image below the disk's top one.",
         group="block-backing",
         source="block.<num>.path",

@@ -30,7 +30,6 @@ ENERGY_PACKAGE = {**ENERGY_MONITOR, "package": "cpu.energy.monitor.<num>.pkg.<in
 def _time(name: str, source: str, text: str, since: str) -> Stat:
     return Stat(
         name=name,
-        type="counter",
         text=text,
         group="cpu-total",
         source=source,
@@ -73,7 +72,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatInfo(
         name="libvirt_domain_cpu_cache_monitor_info",
-        type="gauge",
         text="Always 1; the vCPUs that a cache monitor covers.",
         group="cpu-total",
         source="cpu.cache.monitor.<num>.vcpus",
@@ -82,7 +80,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_cpu_cache_occupancy_bytes",
-        type="gauge",
         text="Last-level cache that the monitored vCPUs occupy in one cache bank of the host.",
         group="cpu-total",
         source="cpu.cache.monitor.<num>.bank.<index>.bytes",
@@ -91,7 +88,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatInfo(
         name="libvirt_domain_cpu_energy_monitor_info",
-        type="gauge",
         text="Always 1; the vCPUs that an energy monitor covers.",
         group="cpu-total",
         source="cpu.energy.monitor.<num>.vcpus",
@@ -101,7 +97,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_cpu_energy_joules_total",
-        type="counter",
         text="Energy that the monitored vCPUs used on one processor package.",
         group="cpu-total",
         source="cpu.energy.monitor.<num>.pkg.<index>.core_energy",
@@ -112,7 +107,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_cpu_energy_activity_farads_total",
-        type="counter",
         text="Dynamic capacitance that the monitored vCPUs switched on one processor package.",
         group="cpu-total",
         source="cpu.energy.monitor.<num>.pkg.<index>.activity",
@@ -123,7 +117,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_cpu_energy_feature_total",
-        type="counter",
         text="Any other energy counter of the kernel's resctrl, in the kernel's unit.",
         group="cpu-total",
         source="cpu.energy.monitor.<num>.pkg.<index>.<feature>",

@@ -18,7 +18,6 @@ GROUPS: tuple[Group, ...] = (
 METRICS: tuple[Metric, ...] = (
     StatEnum(
         name="libvirt_domain_dirtyrate_status",
-        type="gauge",
         text="1 for the status of the last measurement.",
         group="dirtyrate",
         source="dirtyrate.calc_status",
@@ -28,7 +27,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_dirtyrate_calculation_start_seconds",
-        type="gauge",
         text="When the last measurement started, by QEMU's own clock (not Unix time).",
         group="dirtyrate",
         source="dirtyrate.calc_start_time",
@@ -36,7 +34,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_dirtyrate_calculation_period_seconds",
-        type="gauge",
         text="Length of the last measurement.",
         group="dirtyrate",
         source="dirtyrate.calc_period",
@@ -44,7 +41,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatInfo(
         name="libvirt_domain_dirtyrate_calculation_info",
-        type="gauge",
         text="Always 1; the method of the last measurement.",
         group="dirtyrate",
         source="dirtyrate.calc_mode",
@@ -53,7 +49,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_dirtyrate_bytes_per_second",
-        type="gauge",
         text="Result of the last measurement: memory dirtied per second.",
         group="dirtyrate",
         source="dirtyrate.megabytes_per_second",
@@ -62,7 +57,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_dirtyrate_vcpu_bytes_per_second",
-        type="gauge",
         text="Result of the last measurement for one vCPU (dirty-ring mode only).",
         group="dirtyrate",
         source="dirtyrate.vcpu.<num>.megabytes_per_second",

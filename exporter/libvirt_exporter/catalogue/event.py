@@ -23,7 +23,6 @@ DISK = {"device": "event.disk.<num>.name"}
 def _counter(name: str, source: str, text: str, labels: Mapping[str, str] | None = None) -> Stat:
     return Stat(
         name=f"libvirt_domain_{name}_total",
-        type="counter",
         text=text,
         group="event",
         source=source,
@@ -143,7 +142,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_graphics_clients",
-        type="gauge",
         text="Connections of graphics clients that were let in and have not ended; a SPICE client "
         "has several. Absent until the first event.",
         group="event",
@@ -151,7 +149,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_last_event_timestamp_seconds",
-        type="gauge",
         text="Unix time of the last event of a kind, absent until the first: libvirt's lifecycle "
         "events by name, crash (an end by a crash or of a killed QEMU), failed_start, panic, "
         "watchdog, io_error and others.",

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 
-from libvirt_exporter.catalogue.metric import Exporter, Metric, MetricType
+from libvirt_exporter.catalogue.metric import Exporter, Metric
 
 
 def _row(
     name: str,
-    metric_type: MetricType,
     text: str,
     *labels: str,
     group: str = "exporter",
@@ -17,25 +16,22 @@ def _row(
     found: Mapping[str, str] = {label: label for label in labels}
     return Exporter(
         name=name,
-        type=metric_type,
         text=text,
         group=group,
         source=source,
         labels=found,
-        resets=resets or ("when the exporter starts" if metric_type == "counter" else ""),
+        resets=resets or ("when the exporter starts" if name.endswith("_total") else ""),
     )
 
 
 UP = _row(
     "libvirt_up",
-    "gauge",
     "1 when libvirt answered the part of this scrape that cannot block, 0 when not; domains may "
     "still lack groups, see libvirt_scrape_incomplete_domains.",
     group="scrape",
 )
 INFO = _row(
     "libvirt_info",
-    "gauge",
     "Always 1; the hypervisor driver and the versions of hypervisor and libvirt.",
     "hypervisor",
     "hypervisor_version",
@@ -45,7 +41,6 @@ INFO = _row(
 )
 DOMAINS = _row(
     "libvirt_domains",
-    "gauge",
     "Domains that libvirt listed, by state, before the configuration's domain filter.",
     "state",
     group="scrape",
@@ -53,20 +48,17 @@ DOMAINS = _row(
 )
 SCRAPE_DURATION = _row(
     "libvirt_scrape_duration_seconds",
-    "gauge",
     "Time that the sample behind this scrape took.",
     group="scrape",
 )
 SCRAPE_PHASE_DURATION = _row(
     "libvirt_scrape_phase_duration_seconds",
-    "gauge",
     "Time that each phase of the sample took.",
     "phase",
     group="scrape",
 )
 SCRAPE_GROUP_DURATION = _row(
     "libvirt_scrape_group_duration_seconds",
-    "gauge",
     "Time of the libvirt calls that asked for a field group, summed over parallel calls; "
     "a call for several groups counts for each.",
     "group",
@@ -74,7 +66,6 @@ SCRAPE_GROUP_DURATION = _row(
 )
 SCRAPE_GROUP_SUCCESS = _row(
     "libvirt_scrape_group_success",
-    "gauge",
     "1 when no call for a field group failed, 0 when one did; what single domains did not answer "
     "counts in libvirt_scrape_incomplete_domains.",
     "group",
@@ -82,7 +73,6 @@ SCRAPE_GROUP_SUCCESS = _row(
 )
 SCRAPE_INCOMPLETE = _row(
     "libvirt_scrape_incomplete_domains",
-    "gauge",
     "Domains of this sample that did not answer all of a field group they were asked for: stuck, "
     "busy for long, or gone meanwhile.",
     "group",
@@ -90,7 +80,6 @@ SCRAPE_INCOMPLETE = _row(
 )
 LANE_AGE = _row(
     "libvirt_exporter_lane_age_seconds",
-    "gauge",
     "Age of what this scrape has from each slow lane that it asks; absent while the lane has "
     "never answered.",
     "lane",
@@ -98,14 +87,12 @@ LANE_AGE = _row(
 )
 SERIES = _row(
     "libvirt_exporter_series",
-    "gauge",
     "Series of domains and of the host in this scrape, by field group.",
     "group",
     group="scrape",
 )
 SERIES_DROPPED = _row(
     "libvirt_scrape_series_dropped",
-    "gauge",
     "Series left out of this scrape, by reason: limit (limits.series) or duplicate (name and "
     "labels taken by another series).",
     "reason",
@@ -113,7 +100,6 @@ SERIES_DROPPED = _row(
 )
 UNMAPPED_KEYS = _row(
     "libvirt_exporter_unmapped_stats_keys",
-    "gauge",
     "Domains with a statistics key that this exporter does not know; numbers in keys are shown "
     "as <n>, and keys past the hundredth as `other`.",
     "key",
@@ -121,14 +107,12 @@ UNMAPPED_KEYS = _row(
 )
 UNPARSABLE_XML = _row(
     "libvirt_scrape_unparsable_domain_xml",
-    "gauge",
     "Domains whose XML could not be understood; they have statistics but no info series.",
     group="scrape",
 )
 
 HIDDEN_DOMAINS = _row(
     "libvirt_scrape_hidden_domains",
-    "gauge",
     "Domains left out of this scrape because the configuration chooses or labels them by their "
     "XML, and it is not known yet or cannot be understood.",
     group="scrape",
@@ -136,7 +120,6 @@ HIDDEN_DOMAINS = _row(
 
 BUILD_INFO = _row(
     "libvirt_exporter_build_info",
-    "gauge",
     "Always 1; versions of the exporter, of Python and of libvirt-python.",
     "version",
     "python",
@@ -144,29 +127,24 @@ BUILD_INFO = _row(
 )
 RELOAD_SUCCESSFUL = _row(
     "libvirt_exporter_config_last_reload_successful",
-    "gauge",
     "1 when the configuration was last loaded with success, 0 when the old one was kept.",
 )
 RELOAD_TIMESTAMP = _row(
     "libvirt_exporter_config_last_reload_success_timestamp_seconds",
-    "gauge",
     "Unix time of the last successful load of the configuration.",
 )
-SAMPLES = _row("libvirt_exporter_samples_total", "counter", "Samples taken of the host.")
+SAMPLES = _row("libvirt_exporter_samples_total", "Samples taken of the host.")
 SAMPLES_SHARED = _row(
     "libvirt_exporter_samples_shared_total",
-    "counter",
     "Requests answered by a sample that was in flight already.",
 )
 SOURCE_FAILURES = _row(
     "libvirt_exporter_source_failures_total",
-    "counter",
     "Times that something known of a domain beside its statistics (events, jobs, process) was left "
     "out of a sample by a mistake of the exporter; its log names the domain.",
 )
 HTTP_REQUESTS = _row(
     "libvirt_exporter_http_requests_total",
-    "counter",
     "HTTP requests that ended, by route and status code: `other` is every path that nothing "
     "answers, 499 a client that left while it waited for a change or was still asking.",
     "handler",
@@ -174,70 +152,57 @@ HTTP_REQUESTS = _row(
 )
 HTTP_REQUESTS_IN_FLIGHT = _row(
     "libvirt_exporter_http_requests_in_flight",
-    "gauge",
     "HTTP requests under way, by route: the scrape that asks, and clients that wait for a change.",
     "handler",
 )
 CALLS = _row(
     "libvirt_exporter_libvirt_calls_total",
-    "counter",
     "Calls of libvirt's API that ended.",
     "call",
 )
 CALL_SECONDS = _row(
     "libvirt_exporter_libvirt_call_seconds_total",
-    "counter",
     "Wall time of libvirt's API calls that ended.",
     "call",
 )
 ERRORS = _row(
     "libvirt_exporter_libvirt_errors_total",
-    "counter",
     "Calls of libvirt's API that failed, by class of error.",
     "call",
     "class",
 )
 ABANDONED = _row(
     "libvirt_exporter_abandoned_calls_total",
-    "counter",
     "Calls of libvirt's API that were given up because they did not return in time.",
     "call",
 )
 STUCK_DOMAINS = _row(
     "libvirt_exporter_stuck_domains",
-    "gauge",
     "Domains that are left out of monitor calls because their QEMU does not answer.",
 )
 STUCK_CALLS = _row(
     "libvirt_exporter_stuck_calls",
-    "gauge",
     "Calls of libvirt's API that were given up and have not returned; each may hold a worker "
     "of the daemon.",
 )
-DISCONNECTS = _row("libvirt_exporter_disconnects_total", "counter", "Times that libvirt was lost.")
-RECONNECTS = _row(
-    "libvirt_exporter_reconnects_total", "counter", "Times that libvirt came back after a loss."
-)
+DISCONNECTS = _row("libvirt_exporter_disconnects_total", "Times that libvirt was lost.")
+RECONNECTS = _row("libvirt_exporter_reconnects_total", "Times that libvirt came back after a loss.")
 EVENT_STREAM_CONNECTED = _row(
     "libvirt_exporter_event_stream_connected",
-    "gauge",
     "1 while events of libvirt are subscribed to, 0 when not: what happens then is not counted.",
 )
 EVENT_STREAM_ALIVE_AGE = _row(
     "libvirt_exporter_event_stream_alive_age_seconds",
-    "gauge",
     "Time since libvirt's event loop last ran with the connection for events open, which it does "
     "every 3 s; since the exporter's start where it never did.",
 )
 EVENTS_RECEIVED = _row(
     "libvirt_exporter_events_received_total",
-    "counter",
     "Events that libvirt delivered, by its name for them.",
     "event",
 )
 EVENTS_DROPPED = _row(
     "libvirt_exporter_events_dropped_total",
-    "counter",
     "Events that were delivered faster than they could be counted, and are not in any counter.",
 )
 

@@ -26,7 +26,6 @@ def _info(
 ) -> Fact:
     return Fact(
         name=f"libvirt_{thing}_info",
-        type="gauge",
         text=f"Always 1; {text}",
         group="info",
         source=f"domain XML, {source}",
@@ -39,7 +38,6 @@ def _info(
 def _number(what: str, source: str, text: str, value: str) -> Fact:
     return Fact(
         name=f"libvirt_domain_{what}",
-        type="gauge",
         text=text,
         group="info",
         source=source,
@@ -215,7 +213,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Fact(
         name="libvirt_domain_block_backing_chain_depth",
-        type="gauge",
         text="Images in a disk's backing chain, the top one included; 1 without a backing image.",
         group="info",
         source="domain XML, devices/disk/backingStore",
@@ -226,7 +223,6 @@ METRICS: tuple[Metric, ...] = (
     *(
         Fact(
             name=f"libvirt_domain_block_iotune_{operations}_{what}_per_second",
-            type="gauge",
             text=f"Limit on the {word} of a disk; absent where none is set.",
             group="info",
             source=f"domain XML, devices/disk/iotune/{operations}_{element}_sec",

@@ -15,7 +15,6 @@ GROUPS: tuple[Group, ...] = (
 def _traffic(what: str, key: str, text: str) -> Stat:
     return Stat(
         name=f"libvirt_domain_interface_{what}_total",
-        type="counter",
         text=text,
         group="interface",
         source=f"net.<num>.{key}",

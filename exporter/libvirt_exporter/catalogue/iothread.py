@@ -10,7 +10,6 @@ GROUPS: tuple[Group, ...] = (
 def _setting(what: str, key: str, text: str, scale: Scale = Scale.ONE) -> Stat:
     return Stat(
         name=f"libvirt_domain_iothread_poll_{what}",
-        type="gauge",
         text=text,
         group="iothread",
         source=f"iothread.<id>.{key}",

@@ -29,7 +29,6 @@ BLOCK_JOB = {"device": "blockjob.<num>.name", "job_type": "blockjob.<num>.type.n
 
 OPERATION = StatEnum(
     name="libvirt_domain_job_operation",
-    type="gauge",
     text="What the job does.",
     group="job",
     source="job.operation",
@@ -42,7 +41,6 @@ OPERATION = StatEnum(
 def _job(what: str, key: str, text: str, scale: Scale = Scale.ONE) -> Stat:
     return Stat(
         name=f"libvirt_domain_job_{what}",
-        type="gauge",
         text=text,
         group="job",
         source=f"job.{key}",
@@ -58,7 +56,6 @@ def _amounts(what: str, words: str) -> list[Metric]:
     return [
         Stat(
             name=f"libvirt_domain_job_{what}_total_bytes",
-            type="gauge",
             text=f"{words} that the job has to process as far as known; may grow while the guest "
             "writes; absent where there is none.",
             group="job",
@@ -82,7 +79,6 @@ def _amounts(what: str, words: str) -> list[Metric]:
 def _block_job(what: str, key: str, text: str) -> Stat:
     return Stat(
         name=f"libvirt_domain_block_job_{what}",
-        type="gauge",
         text=text,
         group="job",
         source=f"blockjob.<num>.{key}",
@@ -94,7 +90,6 @@ def _block_job(what: str, key: str, text: str) -> Stat:
 def _last(what: str, key: str, text: str, scale: Scale = Scale.ONE) -> Stat:
     return Stat(
         name=f"libvirt_domain_last_job_{what}",
-        type="gauge",
         text=text,
         group="job",
         source=f"lastjob.<operation>.{key}",
@@ -106,7 +101,6 @@ def _last(what: str, key: str, text: str, scale: Scale = Scale.ONE) -> Stat:
 METRICS: tuple[Metric, ...] = (
     StatEnum(
         name="libvirt_domain_job_info",
-        type="gauge",
         text="1 while a job is going on: what it does, and whether its end can be told (bounded).",
         group="job",
         source="job.type",

@@ -30,7 +30,6 @@ def _rows(group: str, prefix: str, key: str, labels: dict[str, str], what: str) 
     return [
         Stat(
             name=f"{prefix}_seconds_total",
-            type="counter",
             text=f"Times that KVM accumulates {what}.",
             group=group,
             source=f"{key}.<name>_ns.sum",
@@ -42,7 +41,6 @@ def _rows(group: str, prefix: str, key: str, labels: dict[str, str], what: str) 
         ),
         Stat(
             name=f"{prefix}_events_total",
-            type="counter",
             text=f"Events that KVM counts {what}.",
             group=group,
             source=f"{key}.<name>.sum",
@@ -53,7 +51,6 @@ def _rows(group: str, prefix: str, key: str, labels: dict[str, str], what: str) 
         ),
         Stat(
             name=f"{prefix}_current",
-            type="gauge",
             text=f"Momentary figures of KVM {what}.",
             group=group,
             source=f"{key}.<name>.cur",
@@ -63,7 +60,6 @@ def _rows(group: str, prefix: str, key: str, labels: dict[str, str], what: str) 
         ),
         Stat(
             name=f"{prefix}_peak",
-            type="gauge",
             text=f"Highest values that KVM saw {what}.",
             group=group,
             source=f"{key}.<name>.max",

@@ -26,7 +26,6 @@ NODE = {**MONITOR, "node": "memory.bandwidth.monitor.<num>.node.<index>.id"}
 def _traffic(what: str, key: str, text: str) -> Stat:
     return Stat(
         name=f"libvirt_domain_memory_bandwidth_{what}_total",
-        type="counter",
         text=text,
         group="memory",
         source=f"memory.bandwidth.monitor.<num>.node.<index>.bytes.{key}",
@@ -39,7 +38,6 @@ def _traffic(what: str, key: str, text: str) -> Stat:
 METRICS: tuple[Metric, ...] = (
     StatInfo(
         name="libvirt_domain_memory_bandwidth_monitor_info",
-        type="gauge",
         text="Always 1; the vCPUs that a memory bandwidth monitor covers.",
         group="memory",
         source="memory.bandwidth.monitor.<num>.vcpus",

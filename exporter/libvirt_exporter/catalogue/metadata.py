@@ -15,13 +15,12 @@ OVIRT = "domain XML, metadata/vm of oVirt"
 
 
 def _number(name: str, source: str, text: str, value: str) -> Fact:
-    return Fact(name=name, type="gauge", text=text, group="metadata", source=source, value=value)
+    return Fact(name=name, text=text, group="metadata", source=source, value=value)
 
 
 METRICS: tuple[Metric, ...] = (
     Fact(
         name="libvirt_domain_openstack_info",
-        type="gauge",
         text="Always 1; the OpenStack instance behind the domain.",
         group="metadata",
         source=NOVA,
@@ -38,7 +37,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Fact(
         name="libvirt_domain_openstack_user_info",
-        type="gauge",
         text="Always 1; the OpenStack user who owns the instance.",
         group="metadata",
         source=NOVA,
@@ -54,7 +52,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Fact(
         name="libvirt_domain_ovirt_info",
-        type="gauge",
         text="Always 1; oVirt's settings of the domain.",
         group="metadata",
         source=OVIRT,
@@ -91,7 +88,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Fact(
         name="libvirt_domain_os_info",
-        type="gauge",
         text="Always 1; the guest's operating system as libosinfo names it.",
         group="metadata",
         source="domain XML, metadata/libosinfo/os@id",
@@ -99,7 +95,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Fact(
         name="libvirt_domain_malformed_metadata_values",
-        type="gauge",
         text="Values in the metadata that are not of their type, too many, too long or too deep; "
         "absent when all are well.",
         group="metadata",
@@ -108,7 +103,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Fact(
         name="libvirt_domain_labels",
-        type="gauge",
         text="Always 1; labels that the operator chose from the domain XML.",
         group="metadata",
         source="configuration, labels.custom",

@@ -46,7 +46,7 @@ class Metric:
     """What every row has."""
 
     name: str
-    type: MetricType
+    """A counter's, and only that, ends in `_total`."""
     text: str
     """What the value means, in one or two sentences."""
     group: str
@@ -61,6 +61,11 @@ class Metric:
     stability: Stability = "stable"
     resets: str = ""
     """When a counter starts again at 0."""
+
+    @property
+    def type(self) -> MetricType:
+        """The type in the exposition."""
+        return "counter" if self.name.endswith("_total") else "gauge"
 
     @property
     def help(self) -> str:
@@ -122,6 +127,11 @@ class Histogram(Metric):
     start: str
     """Key pattern of a bin's inclusive lower bound; the next one's is its upper bound."""
     scale: Scale = Scale.NANOSECONDS
+
+    @property
+    def type(self) -> MetricType:
+        """The type in the exposition."""
+        return "histogram"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -11,7 +11,6 @@ GROUPS: tuple[Group, ...] = (
 METRICS: tuple[Metric, ...] = (
     Stat(
         name="libvirt_domain_monitor_responsive",
-        type="gauge",
         text="1 when the domain's QEMU monitor answers, 0 when the domain is stuck; known only "
         "where a group that needs the monitor is asked for.",
         group="monitor",
@@ -19,7 +18,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_monitor_stuck_seconds",
-        type="gauge",
         text="For how long the domain's QEMU monitor has not answered; absent while it does.",
         group="monitor",
         source="monitor.stuck.time",
@@ -27,7 +25,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_sample_missing",
-        type="gauge",
         text="1 for each field group of which the domain did not answer some or all values.",
         group="monitor",
         source="sample.missing.<group>",

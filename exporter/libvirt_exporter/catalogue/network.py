@@ -17,7 +17,6 @@ NETWORK = {"network": "network.<num>.name"}
 def _number(what: str, text: str) -> Stat:
     return Stat(
         name=f"libvirt_network_{what}",
-        type="gauge",
         text=text,
         group="network",
         source=f"network.<num>.{what}",
@@ -28,7 +27,6 @@ def _number(what: str, text: str) -> Stat:
 METRICS: tuple[Metric, ...] = (
     StatInfo(
         name="libvirt_network_info",
-        type="gauge",
         text="Always 1; a virtual network's bridge, and how it is connected to the outside: nat, "
         "route, bridge …, empty when it is isolated.",
         group="network",

@@ -15,7 +15,6 @@ GROUPS: tuple[Group, ...] = (
 def _number(what: str, source: str, text: str, scale: Scale = Scale.ONE) -> Stat:
     return Stat(
         name=f"libvirt_node_{what}",
-        type="gauge",
         text=text,
         group="node",
         source=source,
@@ -32,7 +31,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_node_cpu_seconds_total",
-        type="counter",
         text="CPU time of the host by mode, summed over its CPUs: kernel, user (guests "
         "included), idle, iowait; as far as the driver tells them apart.",
         group="node",

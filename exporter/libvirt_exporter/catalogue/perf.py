@@ -16,7 +16,6 @@ def _counter(event: str, text: str, since: str, what: str = "") -> Stat:
     what = what or event
     return Stat(
         name=f"libvirt_domain_perf_{what}_total",
-        type="counter",
         text=text,
         group="perf",
         source=f"perf.{event}",
@@ -29,7 +28,6 @@ def _counter(event: str, text: str, since: str, what: str = "") -> Stat:
 METRICS: tuple[Metric, ...] = (
     Stat(
         name="libvirt_domain_perf_cache_occupancy_bytes",
-        type="gauge",
         text="Last-level cache that the domain occupies (kernels before 4.14).",
         group="perf",
         source="perf.cmt",

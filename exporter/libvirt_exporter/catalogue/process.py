@@ -16,7 +16,6 @@ GROUPS: tuple[Group, ...] = (
 METRICS: tuple[Metric, ...] = (
     Stat(
         name="libvirt_domain_start_time_seconds",
-        type="gauge",
         text="Unix time at which the domain was started: as oVirt's metadata says, else when its "
         "QEMU process began, else by libvirt's event; absent after an arrival by migration, unless "
         "the metadata says it.",
@@ -26,7 +25,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_process_guest_seconds_total",
-        type="counter",
         text="CPU time that the domain's vCPUs spent in the guest itself, as the host's kernel "
         "counts it; a part of libvirt_domain_cpu_seconds_total, for domains of type kvm.",
         group="process",
@@ -36,7 +34,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_process_id",
-        type="gauge",
         text="Process id of the domain's QEMU.",
         group="process",
         source="process.pid",
@@ -44,7 +41,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_transparent_hugepages_enabled",
-        type="gauge",
         text="1 when the kernel may put the guest's memory into transparent huge pages, 0 when it "
         "may not or the memory is of hugetlbfs; absent for memory that is shared or in files.",
         group="process",

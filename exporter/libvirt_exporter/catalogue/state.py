@@ -17,7 +17,6 @@ PAUSE_CODES = ("NOERR", "ENOSPC", "EIO", "EPERM", "EOTHER", "POSTCOPY")
 
 STATE = StatEnum(
     name="libvirt_domain_state",
-    type="gauge",
     text="1 for the domain's current state, 0 for every other.",
     group="state",
     source="state.state",
@@ -30,7 +29,6 @@ METRICS: tuple[Metric, ...] = (
     STATE,
     StatEnum(
         name="libvirt_domain_state_reason",
-        type="gauge",
         text="1 for the reason of the current state; other reasons have no series.",
         group="state",
         source="state.reason",
@@ -40,7 +38,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatEnum(
         name="libvirt_domain_pause_code",
-        type="gauge",
         text="1 for why an active domain is paused, in the words of oVirt: NOERR when by nothing "
         "but a wish, or not at all; absent while an I/O error is not known any closer.",
         group="state",
@@ -50,7 +47,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatEnum(
         name="libvirt_domain_disk_error",
-        type="gauge",
         text="1 for each disk whose I/O error has paused the domain, until it runs again.",
         group="state",
         source="diskerror.<num>.error",
@@ -60,7 +56,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_exit_code",
-        type="gauge",
         text="How a domain that is not running ended: 0 in order, 1 by an error; absent where "
         "neither an event nor the state's reason tells. A domain that crashed and is gone has it "
         "for 15 minutes.",
@@ -69,7 +64,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_state_change_timestamp_seconds",
-        type="gauge",
         text="Unix time at which the state last changed; absent where no event told of it.",
         group="state",
         source="state.change.time",

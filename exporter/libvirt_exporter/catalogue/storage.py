@@ -16,7 +16,6 @@ POOL = {"pool": "pool.<num>.name"}
 def _number(what: str, text: str) -> Stat:
     return Stat(
         name=f"libvirt_storage_pool_{what}",
-        type="gauge",
         text=text,
         group="storage",
         source=f"pool.<num>.{what.removesuffix('_bytes')}",
@@ -27,7 +26,6 @@ def _number(what: str, text: str) -> Stat:
 METRICS: tuple[Metric, ...] = (
     StatInfo(
         name="libvirt_storage_pool_info",
-        type="gauge",
         text="Always 1; the type of a storage pool.",
         group="storage",
         source="pool.<num>.type",
@@ -40,7 +38,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatEnum(
         name="libvirt_storage_pool_state",
-        type="gauge",
         text="1 for the storage pool's current state, 0 for every other.",
         group="storage",
         source="pool.<num>.state",

@@ -18,7 +18,6 @@ VCPU = {"vcpu": "<num>"}
 def _time(what: str, key: str, text: str, since: str) -> Stat:
     return Stat(
         name=f"libvirt_domain_vcpu_{what}seconds_total",
-        type="counter",
         text=text,
         group="vcpu",
         source=f"vcpu.<num>.{key}",
@@ -32,7 +31,6 @@ def _time(what: str, key: str, text: str, since: str) -> Stat:
 METRICS: tuple[Metric, ...] = (
     Stat(
         name="libvirt_domain_vcpus_current",
-        type="gauge",
         text="Virtual CPUs that are online.",
         group="vcpu",
         source="vcpu.current",
@@ -40,7 +38,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_vcpus_maximum",
-        type="gauge",
         text="Virtual CPUs that can be online at most.",
         group="vcpu",
         source="vcpu.maximum",
@@ -48,7 +45,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatEnum(
         name="libvirt_domain_vcpu_state",
-        type="gauge",
         text="1 for the vCPU's current state; QEMU's are running whenever they are online.",
         group="vcpu",
         source="vcpu.<num>.state",
@@ -73,7 +69,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_vcpu_halted",
-        type="gauge",
         text="Whether the vCPU is halted (s390x only).",
         group="vcpu",
         source="vcpu.<num>.halted",
@@ -82,7 +77,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_numa_node_placement",
-        type="gauge",
         text="Always 1; a NUMA node of the host of which a CPU ran a vCPU of a node of the guest "
         "when they were last looked at, two minutes ago at most.",
         group="vcpu",
