@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import threading
 import time
-from collections import Counter
 from concurrent.futures import Future, wait
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
 import libvirt
@@ -22,7 +19,6 @@ from libvirt_exporter.hypervisor.connection import pool
 from libvirt_exporter.hypervisor.connection.errors import ErrorClass
 from libvirt_exporter.hypervisor.connection.observer import Unobserved
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
-from libvirt_exporter.hypervisor.domains import inventory
 from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
@@ -42,16 +38,6 @@ from tests.support.hosts import (
     take,
 )
 from tests.support.waiting import wait_until
-
-SLACK = 0.5
-"""Seconds that a busy machine may take for what takes none."""
-
-
-def timed_take(host: Host, timeout: float = TIMEOUT) -> tuple[HostSample, float]:
-    """A sample, and the seconds it took."""
-    started = time.monotonic()
-    sample = take(host, timeout=timeout)
-    return sample, time.monotonic() - started
 
 
 class Recorder(Unobserved):
@@ -223,23 +209,6 @@ def test_the_first_sample_of_a_new_domain_has_its_info() -> None:
     assert info.name == "vm9"
 
 
-def test_a_new_domain_whose_xml_is_not_to_be_had_is_waited_for_once_and_not_long() -> None:
-    """One sample waits for it, for half of its time at most; the next ones do not."""
-    fake = FakeHost(2)
-    with host_of(fake) as host:
-        take(host)
-        late = FakeDomain(9)
-        fake.add(late)
-        late.readable.clear()
-        sample, seconds = timed_take(host)
-        assert seconds < TIMEOUT * 0.6
-        assert by_name(sample)["vm9"].info is None
-        assert incomplete(sample) == set()
-        wait_until(lambda: host.stuck_calls == 1, "one call is stuck")
-        assert median(timed_take(host)[1] for _ in range(3)) < SLACK
-        late.readable.set()
-
-
 def test_settings_are_changed_in_place() -> None:
     """A reload forgets neither who is stuck nor how many calls are, and reads the new labels."""
     fake = FakeHost(4)
@@ -334,24 +303,6 @@ def test_a_narrower_request_shares_and_a_wider_one_waits_for_its_own() -> None:
     assert incomplete(samples[2]) == set()
 
 
-def test_each_waiter_keeps_its_own_deadline() -> None:
-    """Whoever has less time gets what is known by then, without spoiling it for the others."""
-    fake = FakeHost(3)
-    durations = []
-    with host_of(fake) as host:
-        take(host)
-        for _ in range(3):
-            with fake[0].hung():
-                patient = host.sample(SampleRequest(DEFAULT), 4.0)
-                hasty, seconds = timed_take(host, 0.3)
-                durations.append(seconds)
-                assert hasty.up
-                assert "vm0" in incomplete(hasty)
-                assert "net.0.rx.bytes" in by_name(hasty)["vm0"].stats
-            assert incomplete(patient.result(5)) == set()
-    assert median(durations) < 0.3 + SLACK
-
-
 def test_who_joins_with_more_time_gets_a_whole_sample() -> None:
     """The first one's deadline cuts its own answer, not the sample that others wait for."""
     fake = FakeHost(24)
@@ -368,38 +319,6 @@ def test_who_joins_with_more_time_gets_a_whole_sample() -> None:
 
 
 # Monitors that hang.
-
-
-def test_a_hung_domain_costs_itself_only() -> None:
-    """The first sample is whole for all others, in time, and says what the hung one lacks."""
-    fake = FakeHost(12)
-    with host_of(fake) as host:
-        take(host)
-        with fake[3].hung():
-            sample, seconds = timed_take(host)
-            assert seconds < TIMEOUT
-            assert incomplete(sample) == {"vm3"}
-            assert failed_groups(sample) == set()
-            assert set(by_name(sample)["vm3"].missing_groups) == MONITOR - {"iothread"}
-            assert "net.0.rx.bytes" in by_name(sample)["vm3"].stats
-            assert "cpu.time" in by_name(sample)["vm3"].stats
-            assert list(host.stuck_domains) == [fake[3].uuid]
-            assert host.stuck_calls == 1
-
-
-def test_a_domain_known_to_hang_costs_later_samples_nothing() -> None:
-    """No second call is lost to it, and nobody waits."""
-    fake = FakeHost(12)
-    with host_of(fake) as host:
-        take(host)
-        contacts = fake[3].monitor_contacts
-        with fake[3].hung():
-            take(host)
-            later = [timed_take(host) for _ in range(5)]
-            assert median(seconds for _, seconds in later) < 0.4  # finding out took longer
-            assert [incomplete(sample) for sample, _ in later] == [{"vm3"}] * 5
-            assert host.stuck_calls == 1
-            assert fake[3].monitor_contacts == contacts + 1
 
 
 def test_a_domain_that_answers_again_is_whole_in_the_next_sample(
@@ -487,27 +406,6 @@ def test_however_many_hang_no_more_calls_get_stuck_than_allowed() -> None:
                 for domain in sample.domains
             )
         assert "block" in failed_groups(sample)
-        hung.close()
-        wait_until(lambda: host.stuck_calls == 0, "no call is stuck")
-        assert incomplete(take(host)) == set()
-
-
-def test_what_others_have_under_way_counts_towards_the_calls_that_may_get_stuck() -> None:
-    """The XML of a domain does not come either: together they hold no more than allowed."""
-    fake = FakeHost(20)
-    with contextlib.ExitStack() as hung, host_of(fake, stuck_calls=3) as host:
-        take(host)
-        fake[0].readable.clear()
-        hung.callback(fake[0].readable.set)
-        fake.emit(fake[0], libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, 0, "uri")
-        wait_until(lambda: fake[0].xml_waiters == 1, "somebody waits for the XML")
-        for domain in fake.domains.values():
-            hung.enter_context(domain.hung())
-        end = time.monotonic() + inventory.PATIENCE + SLACK
-        while time.monotonic() < end:
-            assert take(host, timeout=0.5).up
-            assert host.stuck_calls <= 3
-        assert host.stuck_calls == 3
         hung.close()
         wait_until(lambda: host.stuck_calls == 0, "no call is stuck")
         assert incomplete(take(host)) == set()
@@ -612,19 +510,6 @@ def test_a_domain_whose_job_another_client_held_is_asked_again() -> None:
         sample = take(host)
     assert incomplete(sample) == set()
     assert "block.0.rd.reqs" in by_name(sample)["vm2"].stats
-
-
-def test_a_domain_without_the_usual_keys_is_asked_again_in_one_sample_only() -> None:
-    """Where nobody holds its job, what it answers is all that it has."""
-    fake = FakeHost(2)
-    fake[1].markless = True
-    with host_of(fake) as host:
-        assert incomplete(take(host)) == set()
-        contacts = fake[1].monitor_contacts
-        later = [timed_take(host) for _ in range(3)]
-        assert [incomplete(sample) for sample, _ in later] == [set()] * 3
-        assert median(seconds for _, seconds in later) < SLACK
-    assert fake[1].monitor_contacts == contacts + 3
 
 
 # Calls that fail as a whole.
@@ -844,29 +729,6 @@ def test_a_daemon_restarted_between_two_samples_is_not_noticed_in_the_second() -
     assert incomplete(sample) == set()
 
 
-def test_a_frozen_daemon_is_answered_for_in_time_and_piles_nothing_up() -> None:
-    """Every sample ends by its deadline; no lane has more than one call and one fresh thread."""
-    fake = FakeHost(3)
-    others = set(threading.enumerate())
-    with host_of(fake) as host:
-        take(host)
-        fake.thawed.clear()
-        durations = []
-        for _ in range(6):
-            sample, seconds = timed_take(host, 0.3)
-            durations.append(seconds)
-            assert not sample.up
-            assert "did not answer" in sample.error
-            threads = Counter(
-                thread.name for thread in threading.enumerate() if thread not in others
-            )
-            assert threads["libvirt-state"] > 0
-            assert max(threads.values()) <= 2, threads
-        assert median(durations) < 0.3 + SLACK
-        fake.thawed.set()
-        wait_until(lambda: incomplete(take(host)) == set() and take(host).up, "the sample is whole")
-
-
 def test_the_first_request_after_a_thaw_gets_a_sample_of_its_own() -> None:
     """A sample whose time is up is not shared any more."""
     fake = FakeHost(3)
@@ -877,26 +739,6 @@ def test_the_first_request_after_a_thaw_gets_a_sample_of_its_own() -> None:
             assert not take(host, timeout=0.2).up
         fake.thawed.set()
         assert take(host).up
-
-
-def test_close_does_not_wait_for_what_is_stuck() -> None:
-    """Whoever waits is answered at once, and so is whoever asks afterwards."""
-
-    def closing_time() -> float:
-        fake = FakeHost(3)
-        with host_of(fake) as host:
-            take(host)
-            with fake[0].hung():
-                waiting = host.sample(SampleRequest(DEFAULT), 30)
-                wait_until(lambda: fake[0].job_since is not None, "the domain has a job")
-                started = time.monotonic()
-                host.close()
-                seconds = time.monotonic() - started
-                assert "stopped" in waiting.result(1).error
-                assert not host.sample(SampleRequest(DEFAULT), 1).result(1).up
-        return seconds
-
-    assert median(closing_time() for _ in range(3)) < 0.5
 
 
 def test_close_ends_a_sample_that_is_being_taken(caplog: pytest.LogCaptureFixture) -> None:
