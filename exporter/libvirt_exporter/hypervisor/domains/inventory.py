@@ -18,9 +18,10 @@ from typing import Any, Final
 import libvirt
 from msgspec.structs import replace
 
+from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
-from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
+from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
@@ -62,7 +63,7 @@ class Inventory:
         self._due: dict[str, float] = {}
         self._marked: set[str] = set()
         self._outdated: set[str] = set()
-        self._blocked: dict[str, Connection] = {}
+        self._blocked = Blocked(connections)
         self._names: Mapping[str, str] = {}
         self._changed = asyncio.Event()
         self._round_over = asyncio.Event()
@@ -143,11 +144,7 @@ class Inventory:
 
     def _put_off_blocked(self, now: float) -> None:
         """Leave those alone at which a connection is stuck; everybody, when several are."""
-        self._blocked = {
-            uuid: connection
-            for uuid, connection in self._blocked.items()
-            if self._connections.budget.is_stuck(connection)
-        }
+        self._blocked.renew()
         put_off = self._due if len(self._blocked) >= BLOCKED_LIMIT else self._blocked
         for uuid in put_off:
             if self._due.get(uuid, now) <= now:
@@ -185,7 +182,7 @@ class Inventory:
             self._again(uuid, self._settings.info_refresh * random.uniform(0.75, 1.25))
         for uuid, failure in result.failures.items():
             self._failed(uuid, failure)
-        self._blocked.update(result.blocked)
+        self._blocked.add(result.blocked)
         full = self._connections.budget.full  # then nobody waits for what cannot be asked
         for uuid in uuids:
             reached = uuid in result.answers or uuid in result.failures or uuid in result.blocked

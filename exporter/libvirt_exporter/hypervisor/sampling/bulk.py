@@ -15,15 +15,13 @@ from typing import Final
 
 import libvirt
 
-from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
 from libvirt_exporter.hypervisor.connection.facts import Facts
-from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
+from libvirt_exporter.hypervisor.connection.pool import Connection
 from libvirt_exporter.hypervisor.connection.session import Session
-from libvirt_exporter.hypervisor.sampling.around import ask_around, walk_around
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft, merged
-from libvirt_exporter.hypervisor.sampling.draft import HostDraft
 from libvirt_exporter.hypervisor.sampling.groups import bits, narrower
+from libvirt_exporter.hypervisor.sampling.phase import Phase
 from libvirt_exporter.hypervisor.sampling.state import visit_state
 from libvirt_exporter.model import Stats
 
@@ -55,47 +53,36 @@ class BulkMemory:
         return self.unsupported
 
 
-class BulkPhase:
+@dataclass(eq=False)
+class BulkPhase(Phase):
     """Asks the active domains, and goes around those that hold a call."""
 
-    def __init__(
-        self,
-        connections: Connections,
-        draft: HostDraft,
-        locked: Blocked,
-        lane: str,
-        questions: Iterable[frozenset[str]],
-        memory: BulkMemory,
-    ) -> None:
-        """`locked`: domains not to be touched at all; grows. `questions`: groups asked together."""
-        self._connections = connections
-        self._draft = draft
-        self._locked = locked
-        self._lane = lane
-        self._questions = questions
-        self._memory = memory
+    lane: str
+    questions: Iterable[frozenset[str]]
+    """Groups that are asked together."""
+    memory: BulkMemory
 
     async def run(self) -> None:
         """Ask every question."""
-        for groups in self._questions:
+        for groups in self.questions:
             uuids = [
                 domain.uuid
-                for domain in self._draft.active()
+                for domain in self.draft.active()
                 if domain.state and not domain.missing.isdisjoint(groups)
             ]
             await self._ask(uuids, groups)
 
     async def _ask(self, uuids: list[str], groups: frozenset[str]) -> None:
         # Asked all at once they took too long: in shards at least some of them answer.
-        late = self._memory.late
-        in_shards = late is not None and self._connections.budget.is_stuck(late)
+        late = self.memory.late
+        in_shards = late is not None and self.connections.budget.is_stuck(late)
         size = SHARD_SIZE if in_shards else max(len(uuids), 1)
         questions = [(uuids[at : at + size], groups) for at in range(0, len(uuids), size)]
         while questions:
             uuids, groups = questions.pop()
             timestamp, started = time(), monotonic()
             try:
-                if in_shards and not await self._connections.budget.has_room(self._draft.deadline):
+                if in_shards and not await self.connections.budget.has_room(self.draft.deadline):
                     return
                 rows = await self._rows(uuids, groups)
             except NoAnswerError:
@@ -105,10 +92,10 @@ class BulkPhase:
                     return
                 questions += self._narrowed(uuids, groups, error)
                 continue
-            self._draft.spent(groups, monotonic() - started)
-            excuse_absent(self._draft.domains, uuids, rows)
+            self.draft.spent(groups, monotonic() - started)
+            excuse_absent(self.draft.domains, uuids, rows)
             for uuid, stats in rows:
-                domain = self._draft.domains.get(uuid)
+                domain = self.draft.domains.get(uuid)
                 if domain is not None:
                     domain.no_monitor = merged(domain.no_monitor, stats)
                     domain.missing -= groups
@@ -121,25 +108,25 @@ class BulkPhase:
 
         `at_the_limit`: whether they are asked around a domain also when no more calls may be stuck.
         """
-        uuids = [uuid for uuid in uuids if uuid not in self._locked]
+        uuids = [uuid for uuid in uuids if uuid not in self.locked]
         if not uuids:
             return []
 
         async def others(late: Connection) -> list[tuple[str, Stats]] | None:
-            await self._find_locked(uuids)
-            if not any(uuid in self._locked for uuid in uuids):
-                self._memory.late = late
+            # Whose lock is held, perhaps by the call itself, which is reading of this domain.
+            await self.walk_around(self.lane, "state", uuids, visit_state, self.draft.deadline)
+            if not any(uuid in self.locked for uuid in uuids):
+                self.memory.late = late
                 return None
-            full = self._connections.budget.full
+            full = self.connections.budget.full
             if full and not at_the_limit:
                 raise NoAnswerError(CALL)
             return await self._rows(uuids, groups, at_the_limit=not full)
 
-        usual = min(3 * self._memory.seconds.get(groups, 0.0), self._draft.budget / 4)
+        usual = min(3 * self.memory.seconds.get(groups, 0.0), self.draft.budget / 4)
         started = monotonic()
-        rows = await ask_around(
-            self._connections,
-            self._lane,
+        rows = await self.ask_around(
+            self.lane,
             CALL,
             functools.partial(
                 list_stats,
@@ -147,27 +134,12 @@ class BulkPhase:
                 stats=bits(groups),
                 flags=libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE,
             ),
-            deadline=self._draft.deadline,
-            patience=max(2 * self._draft.look, usual),
+            patience=max(2 * self.draft.look, usual),
             others=others,
         )
-        if not any(uuid in self._locked for uuid in uuids):
-            self._memory.seconds[groups] = monotonic() - started
+        if not any(uuid in self.locked for uuid in uuids):
+            self.memory.seconds[groups] = monotonic() - started
         return rows
-
-    async def _find_locked(self, uuids: list[str]) -> None:
-        """Whose lock is held, perhaps by the call itself, which is reading of this domain."""
-        await walk_around(
-            self._connections,
-            self._draft,
-            self._locked,
-            self._lane,
-            "state",
-            uuids,
-            visit_state,
-            deadline=self._draft.deadline,
-            patience=2 * self._draft.look,
-        )
 
     def _narrowed(
         self, uuids: list[str], groups: frozenset[str], error: CallError
@@ -176,9 +148,9 @@ class BulkPhase:
         unsupported = error.error_class is ErrorClass.UNSUPPORTED
         if unsupported and len(groups) == 1:
             log.info("this libvirt does not answer group %s: %s", *groups, error)
-            self._memory.unsupported |= groups
+            self.memory.unsupported |= groups
             for uuid in uuids:
-                self._draft.domains[uuid].missing -= groups
+                self.draft.domains[uuid].missing -= groups
             return []
         smaller = narrower(uuids, groups, groups_first=unsupported)
         if not smaller:

@@ -5,21 +5,12 @@ It waits for the domain's lock only, and shows for how long somebody has been wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import libvirt
 
-from libvirt_exporter.hypervisor.connection.blocked import Blocked
-from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
-from libvirt_exporter.hypervisor.connection.walk import Walk
-from libvirt_exporter.hypervisor.sampling.around import walk_around
-from libvirt_exporter.hypervisor.sampling.draft import STUCK_AFTER, HostDraft
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,37 +25,8 @@ class Control:
     """… and for how long; 0 when nobody is."""
 
 
-class ControlReader:
-    """Visits domains on the control connection; those that block are locked from then on."""
-
-    def __init__(self, connections: Connections, draft: HostDraft, locked: Blocked) -> None:
-        self._connections = connections
-        self._draft = draft
-        self._locked = locked
-        self._look = draft.look
-
-    async def read(self, uuids: Iterable[str]) -> Walk[Control]:
-        """How the monitors of these domains are; none of those that are locked."""
-        return await self.visit("controlInfo", uuids, _visit)
-
-    async def visit(
-        self, call: str, uuids: Iterable[str], visit: Callable[[Session, str], T]
-    ) -> Walk[T]:
-        """Make another call that waits for neither job nor monitor."""
-        return await walk_around(
-            self._connections,
-            self._draft,
-            self._locked,
-            "control",
-            call,
-            uuids,
-            visit,
-            deadline=Deadline.within(min(self._draft.deadline.rest, STUCK_AFTER)),
-            patience=2 * self._look,
-        )
-
-
-def _visit(session: Session, uuid: str) -> Control:
+def visit_control(session: Session, uuid: str) -> Control:
+    """How the monitor of a domain is. Waits for its lock only. Raises libvirt.libvirtError."""
     answer: Any = session.domain(uuid).controlInfo()  # annotated as a list of str, wrongly
     state, _, milliseconds = answer
     occupied = state == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED

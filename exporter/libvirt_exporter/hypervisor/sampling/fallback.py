@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass
 from time import monotonic, time
 
 from libvirt_exporter.hypervisor.connection.blocked import Blocked
@@ -13,7 +14,7 @@ from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import walk
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
-from libvirt_exporter.hypervisor.sampling.draft import HostDraft
+from libvirt_exporter.hypervisor.sampling.phase import Phase
 from libvirt_exporter.hypervisor.sampling.sources import SourceFailures
 from libvirt_exporter.model import Stats
 
@@ -36,78 +37,64 @@ class FallbackMemory:
             self.answered_at.pop(uuid, None)
 
 
-class FallbackPhase:
+@dataclass(eq=False)
+class FallbackPhase(Phase):
     """Asks the active domains as long as there is time, and leaves out those that block."""
 
-    def __init__(
-        self,
-        connections: Connections,
-        draft: HostDraft,
-        locked: Blocked,
-        fallback: DriverFallback,
-        inventory: Inventory,
-        memory: FallbackMemory,
-    ) -> None:
-        """`locked`: domains not to be touched at all. `inventory` names the domains' devices."""
-        self._connections = connections
-        self._draft = draft
-        self._locked = locked
-        self._fallback = fallback
-        self._inventory = inventory
-        self._memory = memory
-        self._groups = fallback.groups & draft.groups
+    fallback: DriverFallback
+    inventory: Inventory
+    """Names the domains' devices."""
+    memory: FallbackMemory
 
     async def run(self) -> None:
         """Ask each domain, those first that were not reached the last time."""
-        draft, memory = self._draft, self._memory
+        draft, memory = self.draft, self.memory
+        groups = self.fallback.groups & draft.groups
         started, timestamp = monotonic(), time()
         memory.blocked.renew()
         order = sorted(
             (
                 domain.uuid
                 for domain in draft.active()
-                if domain.uuid not in self._locked and domain.uuid not in memory.blocked
+                if domain.uuid not in self.locked and domain.uuid not in memory.blocked
             ),
             key=lambda uuid: memory.answered_at.get(uuid, 0.0),
         )
+
+        def visit(session: Session, uuid: str) -> Stats:
+            domain, info = session.domain(uuid), self.inventory.get(uuid)
+            return self.fallback.stats(domain, groups, info, draft.domains[uuid].state)
+
         try:
             result = await walk(
-                self._connections,
+                self.connections,
                 "fallback",
                 "per-domain statistics",
                 order,
-                self._visit,
+                visit,
                 deadline=draft.deadline,
                 patience=draft.budget / 4,
             )
         except CallError as error:
             log.debug("per-domain statistics failed: %s", error)
             return
-        draft.spent(self._groups, monotonic() - started)
+        draft.spent(groups, monotonic() - started)
         for uuid, failure in result.failures.items():
             words = f"domain {draft.domains[uuid].name} ({uuid})"
             if isinstance(failure, CallError):
                 log.debug("%s: no per-domain statistics: %s", words, failure)
             else:
-                memory.failures.failed(self._fallback, uuid, words, failure)
-        memory.failures.works(self._fallback, result.answers)
+                memory.failures.failed(self.fallback, uuid, words, failure)
+        memory.failures.works(self.fallback, result.answers)
         for uuid, stats in result.answers.items():
             domain = draft.domains[uuid]
             domain.fallback = stats
             # Without the XML nobody knows which devices to ask for.
-            known = self._inventory.get(uuid) is not None
-            domain.missing -= self._groups if known else self._groups - {"block", "interface"}
+            known = self.inventory.get(uuid) is not None
+            domain.missing -= groups if known else groups - {"block", "interface"}
             domain.timestamp = timestamp
             memory.answered_at[uuid] = started
         memory.blocked.add(result.blocked)
         for uuid in memory.blocked:
             if uuid in draft.domains:
                 draft.domains[uuid].excused = True
-
-    def _visit(self, session: Session, uuid: str) -> Stats:
-        return self._fallback.stats(
-            session.domain(uuid),
-            self._groups,
-            self._inventory.get(uuid),
-            self._draft.domains[uuid].state,
-        )

@@ -9,24 +9,29 @@ is looked at with `controlInfo`, which never waits for a monitor and names the c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from math import inf
 from time import time
-from typing import Final
+from typing import Final, TypeVar
 
-from libvirt_exporter.hypervisor.connection.blocked import Blocked
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError
-from libvirt_exporter.hypervisor.connection.pool import Connections
+from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
+from libvirt_exporter.hypervisor.connection.walk import Walk
 from libvirt_exporter.hypervisor.sampling.bulk import excuse_absent
-from libvirt_exporter.hypervisor.sampling.control import ControlReader
-from libvirt_exporter.hypervisor.sampling.draft import STUCK_AFTER, HostDraft
+from libvirt_exporter.hypervisor.sampling.control import Control, visit_control
+from libvirt_exporter.hypervisor.sampling.draft import STUCK_AFTER
+from libvirt_exporter.hypervisor.sampling.phase import Phase
 from libvirt_exporter.hypervisor.sampling.qemu_process import APART, QemuProcesses
 from libvirt_exporter.hypervisor.sampling.retries import RETRIES, Again, Retries
 from libvirt_exporter.hypervisor.sampling.shards import Call, CallMemory, Shard, Shards
 from libvirt_exporter.hypervisor.sampling.standing import Standing, StandingMemory
 from libvirt_exporter.hypervisor.sampling.without_job import GROUPS as WITHOUT_JOB
 from libvirt_exporter.hypervisor.sampling.without_job import stats_without_job
+
+T = TypeVar("T")
 
 OUTLIER: Final = 10
 """Times what a domain usually takes that one answer must take to be suspicious."""
@@ -40,7 +45,8 @@ class MonitorMemory:
         self.calls = CallMemory()
 
 
-class MonitorPhase:
+@dataclass(eq=False)
+class MonitorPhase(Phase):
     """Asks all active domains of one sample for the groups that need a monitor.
 
     The states of a domain, and what leads from one to another:
@@ -63,33 +69,25 @@ class MonitorPhase:
     answers is all it has.
     """
 
-    def __init__(
-        self,
-        connections: Connections,
-        draft: HostDraft,
-        locked: Blocked,
-        groups: frozenset[str],
-        settings: HostSettings,
-        processes: QemuProcesses | None,
-        memory: MonitorMemory,
-    ) -> None:
-        """`locked`: domains not to be touched at all; grows.
+    groups: frozenset[str]
+    settings: HostSettings
+    processes: QemuProcesses | None
+    """Tell whose QEMU does not run; None where that cannot be seen from here."""
+    memory: MonitorMemory
 
-        `processes`: tells whose QEMU does not run; None where that cannot be seen from here.
-        """
-        self._draft = draft
-        self._processes = processes
-        self._memory = memory
-        self._standing = Standing(draft, groups, locked, memory.standing)
-        self._shards = Shards(connections, draft, settings, self._standing, memory.calls)
-        self._control = ControlReader(connections, draft, locked)
+    def __post_init__(self) -> None:
+        standing = Standing(self.draft, self.groups, self.locked, self.memory.standing)
+        self._standing = standing
+        self._shards = Shards(
+            self.connections, self.draft, self.settings, standing, self.memory.calls
+        )
         self._retries = Retries()
         self._sure_at = 0.0
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
         """Ask until everything is answered, or nothing more can be expected in time."""
-        if not self._standing.groups:
+        if not self.groups:
             return
         await self._find_halted(self._standing.domains)
         await self._find_stuck()
@@ -109,7 +107,7 @@ class MonitorPhase:
                 moments.append(again_at)
             if self._standing.unsure:
                 moments.append(self._sure_at)
-            rest = self._draft.deadline.rest
+            rest = self.draft.deadline.rest
             if not moments or rest <= 0:
                 break
             timeout = min(max(min(moments) - self._loop.time(), 0.0), rest)
@@ -125,9 +123,9 @@ class MonitorPhase:
     @property
     def _too_long(self) -> float:
         """Seconds for which nobody waits for a monitor of this host, if it answers at all."""
-        usual = OUTLIER * self._memory.calls.pace
-        patience = self._draft.patience
-        return min(max(self._draft.look / 2, usual), patience)
+        usual = OUTLIER * self.memory.calls.pace
+        patience = self.draft.patience
+        return min(max(self.draft.look / 2, usual), patience)
 
     # What comes back.
 
@@ -142,10 +140,10 @@ class MonitorPhase:
         seconds = self._loop.time() - call.started
         usual = call.late or standing.held.isdisjoint(shard.uuids)
         if usual and shard.uuids and not call.abandoned:
-            self._memory.calls.learn_pace(seconds, len(shard.uuids))
+            self.memory.calls.learn_pace(seconds, len(shard.uuids))
         if call.late:
             return
-        self._draft.spent(shard.groups, seconds)
+        self.draft.spent(shard.groups, seconds)
         if not call.abandoned:
             excuse_absent(standing.domains, shard.uuids, rows)
         for uuid, stats in rows:
@@ -164,7 +162,7 @@ class MonitorPhase:
 
     async def _ask_without_job(self) -> None:
         """What can be told of those whose monitor was not asked, or not with success."""
-        groups = self._standing.groups & WITHOUT_JOB
+        groups = self.groups & WITHOUT_JOB
         domains = self._standing.domains
         uuids = [
             uuid
@@ -172,7 +170,7 @@ class MonitorPhase:
             if domain.missing & groups and domain.state and not domain.monitor
         ]
         timestamp = time()
-        result = await self._control.visit(
+        result = await self._visit(
             "per-domain statistics",
             uuids,
             lambda session, uuid: stats_without_job(session.domain(uuid), groups),
@@ -183,22 +181,32 @@ class MonitorPhase:
 
     # What does not come back.
 
+    async def _visit(
+        self, call: str, uuids: Iterable[str], visit: Callable[[Session, str], T]
+    ) -> Walk[T]:
+        """Make a call that waits for neither job nor monitor."""
+        deadline = Deadline.within(min(self.draft.deadline.rest, STUCK_AFTER))
+        return await self.walk_around("control", call, uuids, visit, deadline)
+
+    async def _read_control(self, uuids: Iterable[str]) -> Walk[Control]:
+        return await self._visit("controlInfo", uuids, visit_control)
+
     async def _find_halted(self, uuids: Collection[str]) -> None:
         """Whose QEMU does not run, of these: it is not to be asked at all."""
-        if self._processes is None:
+        if self.processes is None:
             return
         names = {uuid: domain.name for uuid, domain in self._standing.domains.items()}
-        halted = await self._processes.look(names, self._draft.look, uuids)
+        halted = await self.processes.look(names, self.draft.look, uuids)
         if halted is not None:
             self._standing.halted(set(uuids), halted.frozen, halted.unsure)
             self._sure_at = self._loop.time() + APART
 
     async def _find_stuck(self) -> None:
         """Who of the stuck domains still is; the first time, who of all is stuck already."""
-        standing, memory = self._standing, self._memory.standing
+        standing, memory = self._standing, self.memory.standing
         uuids = list(standing.quarantine) if memory.surveyed else list(standing.domains)
         uuids = [uuid for uuid in uuids if uuid not in standing.locked]
-        result = await self._control.read(uuids)
+        result = await self._read_control(uuids)
         memory.surveyed = True
         for uuid in uuids:
             control = result.answers.get(uuid)
@@ -208,7 +216,7 @@ class MonitorPhase:
                     standing.frozen.discard(uuid)
                 continue
             quarantined = uuid in standing.quarantine
-            enough = self._draft.look / 2 if quarantined else STUCK_AFTER
+            enough = self.draft.look / 2 if quarantined else STUCK_AFTER
             if control is not None and control.seconds >= enough:
                 standing.stuck(uuid, control.seconds)
             elif control is not None or uuid in result.failures:
@@ -224,9 +232,9 @@ class MonitorPhase:
             for uuid in standing.held
             if uuid not in standing.frozen and standing.unanswered(uuid)
         ]
-        if not silent or self._draft.deadline.rest <= 0:
+        if not silent or self.draft.deadline.rest <= 0:
             return []
-        result = await self._control.read(silent)
+        result = await self._read_control(silent)
         healed = [uuid for uuid, control in result.answers.items() if control.ok]
         for uuid in healed:
             standing.answers(uuid)
@@ -245,7 +253,7 @@ class MonitorPhase:
             return
         suspects = dict.fromkeys(uuid for call in overdue for uuid in call.shard.uuids)
         suspects.update(dict.fromkeys(uuid for uuid, _ in again))
-        result = await self._control.read(suspects)
+        result = await self._read_control(suspects)
         occupied = {uuid: control.seconds for uuid, control in result.answers.items()}
         standing.busy.update(uuid for uuid, control in result.answers.items() if not control.ok)
         self._retry(again, occupied)
@@ -259,7 +267,7 @@ class MonitorPhase:
         alike: dict[tuple[frozenset[str], int], list[str]] = {}
         for (uuid, groups), attempt in again.items():
             seconds = occupied.get(uuid, 0.0)
-            if seconds >= self._draft.patience:
+            if seconds >= self.draft.patience:
                 self._standing.hold(uuid)
                 self._standing.stuck(uuid, seconds)
             elif uuid not in self._standing.locked:

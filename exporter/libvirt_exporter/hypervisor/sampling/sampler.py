@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Final, Protocol
+from typing import Final
 
 from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
@@ -37,13 +37,6 @@ log = logging.getLogger(__name__)
 
 USABLE_SHARE: Final = 0.9
 """Share of a request's time after which it gets what there is; the rest is for the answer."""
-
-
-class Phase(Protocol):
-    """One part of a sample: takes what it asks from its constructor, puts answers in the draft."""
-
-    async def run(self) -> None:
-        """Ask until all is answered, or nothing more can be expected in the draft's time."""
 
 
 @dataclass(frozen=True)
@@ -234,9 +227,8 @@ class Sampler:
         )
 
     async def _take(self, draft: HostDraft) -> None:
-        connections, locked = self._connections, self._locked
-        with draft.phase("state"):
-            await StatePhase(connections, draft, locked, self._states).run()
+        common = self._connections, draft, self._locked
+        await StatePhase(*common, self._states).timed("state")
         if not draft.up or draft.facts is None:
             self._monitors.standing.surveyed = False
             return
@@ -253,22 +245,15 @@ class Sampler:
         async with asyncio.TaskGroup() as tasks:
             if facts.has_monitors:
                 each = [frozenset({group}) for group in sorted(wanted & WITHOUT_MONITOR)]
-                bulk = BulkPhase(connections, draft, locked, "state", each, self._bulk)
-                tasks.create_task(_timed(draft, "no_monitor", bulk))
-                with_monitor = wanted & WITH_MONITOR
-                monitors = MonitorPhase(
-                    connections,
-                    draft,
-                    locked,
-                    with_monitor,
-                    self._settings,
-                    self._processes,
-                    self._monitors,
+                bulk = BulkPhase(*common, "state", each, self._bulk)
+                monitor = MonitorPhase(
+                    *common, wanted & WITH_MONITOR, self._settings, self._processes, self._monitors
                 )
-                tasks.create_task(_timed(draft, "monitor", monitors))
+                tasks.create_task(bulk.timed("no_monitor"))
+                tasks.create_task(monitor.timed("monitor"))
             elif wanted:
-                bulk = BulkPhase(connections, draft, locked, "bulk", [wanted], self._bulk)
-                tasks.create_task(_timed(draft, "bulk", bulk))
+                bulk = BulkPhase(*common, "bulk", [wanted], self._bulk)
+                tasks.create_task(bulk.timed("bulk"))
             if self._processes is not None and not draft.asks_monitors:
                 # Otherwise they are looked at before the monitors are asked.
                 names = {domain.uuid: domain.name for domain in draft.active()}
@@ -280,10 +265,8 @@ class Sampler:
         async with asyncio.TaskGroup() as tasks:
             self._refresh_lanes(draft, tasks, asking_monitors=True)
         if fallback.groups & draft.groups:
-            per_domain = FallbackPhase(
-                connections, draft, locked, fallback, self._inventory, self._fallback
-            )
-            await _timed(draft, "fallback", per_domain)
+            phase = FallbackPhase(*common, fallback, self._inventory, self._fallback)
+            await phase.timed("fallback")
 
     def _note_domains(self, draft: HostDraft) -> None:
         before = self._states.names
@@ -307,11 +290,6 @@ class Sampler:
         with draft.phase("info"):
             until = asyncio.get_running_loop().time() + draft.deadline.rest / 2
             await self._inventory.settled(uuids, until)
-
-
-async def _timed(draft: HostDraft, name: str, phase: Phase) -> None:
-    with draft.phase(name):
-        await phase.run()
 
 
 def _covers(draft: HostDraft, request: SampleRequest) -> bool:

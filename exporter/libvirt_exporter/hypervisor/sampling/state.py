@@ -12,16 +12,14 @@ from typing import Final, NamedTuple
 
 import libvirt
 
-from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.connection.drivers import state_stats
 from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
 from libvirt_exporter.hypervisor.connection.facts import Facts, read_facts
-from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
+from libvirt_exporter.hypervisor.connection.pool import Connection
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, walk
-from libvirt_exporter.hypervisor.sampling.around import ask_around
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
-from libvirt_exporter.hypervisor.sampling.draft import HostDraft
+from libvirt_exporter.hypervisor.sampling.phase import Phase
 from libvirt_exporter.model import Stats
 
 _ACTIVE_STATES: Final = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED)
@@ -51,31 +49,21 @@ class StateMemory:
     """The connection of the last call for all that was late."""
 
 
-class StatePhase:
+@dataclass(eq=False)
+class StatePhase(Phase):
     """Lists the domains with their states; sets `up`, or `error`, of the draft."""
 
-    def __init__(
-        self,
-        connections: Connections,
-        draft: HostDraft,
-        locked: Blocked,
-        memory: StateMemory,
-    ) -> None:
-        """`locked`: domains not to be touched at all; grows."""
-        self._connections = connections
-        self._draft = draft
-        self._locked = locked
-        self._memory = memory
+    memory: StateMemory
 
     async def run(self) -> None:
         """Ask all at once, or one by one while a domain's lock is held."""
-        draft, memory = self._draft, self._memory
-        self._locked.renew()
+        draft, memory = self.draft, self.memory
+        self.locked.renew()
         for attempt in itertools.count(1):
             timestamp = time()
             try:
-                late = memory.late is not None and self._connections.budget.is_stuck(memory.late)
-                listing = await (self._each() if self._locked or late else self._all())
+                late = memory.late is not None and self.connections.budget.is_stuck(memory.late)
+                listing = await (self._each() if self.locked or late else self._all())
             except NoAnswerError:
                 draft.error = f"libvirt did not answer within {draft.duration:.1f} s"
             except CallError as error:
@@ -91,37 +79,35 @@ class StatePhase:
             return
 
     async def _all(self) -> Listing:
-        patience = max(2 * self._draft.look, 3 * self._memory.seconds)
-        return await ask_around(
-            self._connections,
+        patience = max(2 * self.draft.look, 3 * self.memory.seconds)
+        return await self.ask_around(
             "state",
             "getAllDomainStats",
             read_states,
-            deadline=self._draft.deadline,
             patience=patience,
-            others=self._others if self._memory.names else None,
+            others=self._others if self.memory.names else None,
         )
 
     async def _others(self, late: Connection) -> Listing:
-        self._memory.late = late
+        self.memory.late = late
         return await self._each()
 
     async def _each(self) -> Listing:
         """Ask the domains known from the last sample one by one, around those that block."""
-        names, deadline = self._memory.names, self._draft.deadline
-        facts = await self._connections.ask("state", "getType", facts_of, deadline)
+        names, deadline = self.memory.names, self.draft.deadline
+        facts = await self.connections.ask("state", "getType", facts_of, deadline)
         result = await walk(
-            self._connections,
+            self.connections,
             "state",
             "state",
-            [uuid for uuid in names if uuid not in self._locked],
+            [uuid for uuid in names if uuid not in self.locked],
             visit_state,
             deadline=deadline,
-            patience=self._draft.look,
-            may_block=min(self._connections.budget.limit - len(self._locked), BLOCKED_LIMIT),
+            patience=self.draft.look,
+            may_block=min(self.connections.budget.limit - len(self.locked), BLOCKED_LIMIT),
             always=True,
         )
-        self._locked.add(result.blocked)
+        self.locked.add(result.blocked)
         rows: list[Row] = [(uuid, names[uuid], *row) for uuid, row in result.answers.items()]
         # Whoever could not be asked is still there, for all that is known.
         rows += [
@@ -131,19 +117,19 @@ class StatePhase:
         ]
         if not result.answers:
             # A call that needs no domain tells a host of locked ones from a frozen daemon.
-            await self._connections.ask(
+            await self.connections.ask(
                 "state", "getLibVersion", lambda session: session.conn.getLibVersion(), deadline
             )
         return Listing(facts, rows, complete=False)
 
     def _take(self, listing: Listing, timestamp: float) -> None:
-        draft = self._draft
+        draft = self.draft
         draft.facts, draft.listed = listing.facts, listing.complete
         draft.domains = {
             uuid: DomainDraft(uuid, name, active=active, state=state, timestamp=timestamp)
             for uuid, name, active, state in listing.rows
         }
-        for uuid in self._locked:
+        for uuid in self.locked:
             if uuid in draft.domains:
                 draft.domains[uuid].excused = True
 

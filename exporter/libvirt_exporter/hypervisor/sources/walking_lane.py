@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
+from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
-from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
+from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
 from libvirt_exporter.hypervisor.sampling.lane import Lane
@@ -30,16 +31,13 @@ class WalkingLane(Lane):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self._stuck: dict[str, Connection] = {}
+        self._stuck = Blocked(connections)
 
     @property
     def stuck(self) -> set[str]:
         """The things for which a call was given up and has not come back."""
-        return {
-            thing
-            for thing, connection in self._stuck.items()
-            if self.connections.budget.is_stuck(connection)
-        }
+        self._stuck.renew()
+        return set(self._stuck)
 
     async def visit(
         self,
@@ -50,7 +48,6 @@ class WalkingLane(Lane):
     ) -> Walk[T]:
         """Run `visit` for each thing that is not stuck. Raises CallError as `walk` does."""
         stuck = self.stuck
-        self._stuck = {thing: self._stuck[thing] for thing in stuck}
         result = await walk(
             self.connections,
             self.name,
@@ -61,7 +58,7 @@ class WalkingLane(Lane):
             patience=PATIENCE,
             may_block=BLOCKED_LIMIT - len(stuck),
         )
-        self._stuck.update(result.blocked)
+        self._stuck.add(result.blocked)
         for thing, failure in result.failures.items():
             if isinstance(failure, CallError):
                 log.debug("lane %s: %s of %s failed: %s", self.name, call, thing, failure)
