@@ -17,7 +17,7 @@ import libvirt
 import pytest
 
 from libvirt_exporter.hypervisor.connection.errors import ErrorClass
-from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.qemu_process import Halted, QemuProcesses
@@ -232,7 +232,7 @@ def test_a_hung_domain_that_is_destroyed_holds_up_nobody(
         assert stuck_calls(exporter.timed()) == 0
 
 
-class Between(Unobserved):
+class Between(Observer):
     """Does something when a sample has made its first call, before it goes on."""
 
     def __init__(self) -> None:

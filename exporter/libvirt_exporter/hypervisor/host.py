@@ -14,7 +14,7 @@ from typing import Any, Final
 from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.errors import CallError
 from libvirt_exporter.hypervisor.connection.facts import read_hypervisor_version
-from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
@@ -62,7 +62,7 @@ class Host:
         hand over.
         """
         self.settings = settings
-        self._observer = observer if observer is not None else Unobserved()
+        self._observer = observer if observer is not None else Observer()
         self._budget = StuckBudget(settings.stuck_calls)
         self._connections = Connections(settings.uri, self._observer, connect, budget=self._budget)
         self._inventory = Inventory(self._connections, settings)

@@ -10,7 +10,7 @@ from libvirt_exporter.hypervisor.connection.drivers import DriverFallback, needs
 
 
 @dataclass(frozen=True)
-class Facts:
+class DriverFacts:
     """The constants of one connection."""
 
     driver: str
@@ -26,9 +26,9 @@ class Facts:
         return self.driver == "QEMU"
 
 
-def read_facts(conn: libvirt.virConnect) -> Facts:
+def read_facts(conn: libvirt.virConnect) -> DriverFacts:
     """Ask the connection for its facts. Raises libvirt.libvirtError."""
-    return Facts(
+    return DriverFacts(
         driver=conn.getType(),
         libvirt_version=version_text(conn.getLibVersion()),
         fallback=DriverFallback(needs_fallback(conn)),

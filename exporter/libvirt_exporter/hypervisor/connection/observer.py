@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from libvirt_exporter.hypervisor.connection.errors import ErrorClass
 
 
-class Observer(Protocol):
-    """Receives one call per occurrence, from several threads; must neither block nor raise."""
+class Observer:
+    """Receives one call per occurrence, from several threads; must neither block nor raise.
+
+    Keeps nothing itself.
+    """
 
     def call_finished(self, call: str, seconds: float, error: ErrorClass | None) -> None:
         """A libvirt call ended after `seconds`; `error` is None when it succeeded."""
@@ -36,34 +37,3 @@ class Observer(Protocol):
 
     def events_dropped(self, count: int) -> None:
         """So many events found the queue full."""
-
-
-class Unobserved:
-    """An Observer that keeps nothing."""
-
-    def call_finished(self, call: str, seconds: float, error: ErrorClass | None) -> None:
-        pass
-
-    def call_abandoned(self, call: str) -> None:
-        pass
-
-    def connection_lost(self, reason: str) -> None:
-        pass
-
-    def connection_regained(self) -> None:
-        pass
-
-    def sample_taken(self, seconds: float) -> None:
-        pass
-
-    def sample_shared(self) -> None:
-        pass
-
-    def source_failed(self) -> None:
-        pass
-
-    def events_received(self, event: str, count: int) -> None:
-        pass
-
-    def events_dropped(self, count: int) -> None:
-        pass

@@ -18,7 +18,7 @@ from libvirt_exporter.hypervisor.connection.errors import (
     classify,
     if_supported,
 )
-from libvirt_exporter.hypervisor.connection.facts import Facts
+from libvirt_exporter.hypervisor.connection.facts import DriverFacts
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class Session:
         self.has_close_callback = False
         self.on_close: Callable[[], None] = lambda: None
         """Called when the connection is closed from here, which no close callback tells."""
-        self.facts: Facts | None = None
+        self.facts: DriverFacts | None = None
         self.numa_nodes: Mapping[int, int] | None = None
         """Which NUMA node of the host each of its CPUs belongs to; None until it is asked."""
         self._lacking: set[str] = set()

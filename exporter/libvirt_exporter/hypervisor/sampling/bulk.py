@@ -16,7 +16,7 @@ from typing import Final
 import libvirt
 
 from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
-from libvirt_exporter.hypervisor.connection.facts import Facts
+from libvirt_exporter.hypervisor.connection.facts import DriverFacts
 from libvirt_exporter.hypervisor.connection.pool import Connection
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft, merged
@@ -37,7 +37,7 @@ ones lose more to a hang."""
 class BulkMemory:
     """What one sample's calls leave for the next one."""
 
-    facts: Facts | None = None
+    facts: DriverFacts | None = None
     """Of the connection to which the rest belongs."""
     unsupported: frozenset[str] = frozenset()
     """Groups that this libvirt does not answer."""
@@ -46,7 +46,7 @@ class BulkMemory:
     late: Connection | None = None
     """The connection of the last call that was late although no domain held it."""
 
-    def unsupported_by(self, facts: Facts) -> frozenset[str]:
+    def unsupported_by(self, facts: DriverFacts) -> frozenset[str]:
         """Groups that a daemon does not answer; none as long as it has not been asked."""
         if facts is not self.facts:
             self.facts, self.unsupported = facts, frozenset()

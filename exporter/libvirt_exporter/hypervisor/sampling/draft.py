@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.facts import Facts
+from libvirt_exporter.hypervisor.connection.facts import DriverFacts
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING, DomainDraft
 from libvirt_exporter.hypervisor.sampling.sources import DomainSource, SourceFailures
@@ -45,7 +45,7 @@ class HostDraft:
         self.deadline = deadline
         self.up = False
         self.error = ""
-        self.facts: Facts | None = None
+        self.facts: DriverFacts | None = None
         self.asks_monitors = False
         """Whether active domains are asked for groups that need their monitor."""
         self.domains: dict[str, DomainDraft] = {}

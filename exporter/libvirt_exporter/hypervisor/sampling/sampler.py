@@ -17,7 +17,7 @@ from typing import Final
 
 from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.facts import Facts
+from libvirt_exporter.hypervisor.connection.facts import DriverFacts
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
@@ -93,7 +93,7 @@ class Sampler:
         self._failures = SourceFailures(observer)
         self.hypervisor_version = ""
         """Told by the host once it is known."""
-        self._facts: Facts | None = None
+        self._facts: DriverFacts | None = None
         self._locked = Blocked(connections)
         self._states = StateMemory()
         self._bulk = BulkMemory()

@@ -14,7 +14,7 @@ import libvirt
 
 from libvirt_exporter.hypervisor.connection.drivers import state_stats
 from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, NoAnswerError
-from libvirt_exporter.hypervisor.connection.facts import Facts, read_facts
+from libvirt_exporter.hypervisor.connection.facts import DriverFacts, read_facts
 from libvirt_exporter.hypervisor.connection.pool import Connection
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, walk
@@ -31,7 +31,7 @@ Row = tuple[str, str, bool, Stats]
 class Listing(NamedTuple):
     """The domains of a host."""
 
-    facts: Facts
+    facts: DriverFacts
     rows: list[Row]
     complete: bool = True
     """Whether these are all that libvirt has, not those known before."""
@@ -134,7 +134,7 @@ class StatePhase(Phase):
                 draft.domains[uuid].excused = True
 
 
-def facts_of(session: Session) -> Facts:
+def facts_of(session: Session) -> DriverFacts:
     """The connection's facts, read once for each connection."""
     if session.facts is None:
         session.facts = read_facts(session.conn)

@@ -24,7 +24,7 @@ from libvirt_exporter.hypervisor.connection.errors import (
     classify,
     explain_open_failure,
 )
-from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import (
     BACKOFF_LIMIT,
@@ -127,7 +127,7 @@ async def test_a_missing_file_of_the_test_driver_is_noticed_before_libvirt_is_as
         asked.append(uri)
         raise libvirt_error(libvirt.VIR_ERR_NO_CONNECT)
 
-    connections = Connections(uri, Unobserved(), refuse)
+    connections = Connections(uri, Observer(), refuse)
     with pytest.raises(OpenError, match=r"there is no file|Check the URI") as raised:
         await connections.ask("state", "getType", hypervisor_type, soon())
     assert asked == ([] if "nonexistent" in uri else [uri])
@@ -162,7 +162,7 @@ def test_backoff_doubles_up_to_its_limit() -> None:
 async def test_a_connection_is_opened_once_and_kept() -> None:
     """Calls on one lane share one connection."""
     fake = FakeHost()
-    connections = Connections(URI, Unobserved(), fake.connect)
+    connections = Connections(URI, Observer(), fake.connect)
     for _ in range(3):
         assert await connections.ask("state", "getType", hypervisor_type, soon()) == "QEMU"
     assert fake.attempts == 1
@@ -171,7 +171,7 @@ async def test_a_connection_is_opened_once_and_kept() -> None:
 async def test_a_lost_connection_fails_its_call_and_is_reopened_by_the_next() -> None:
     """After a daemon's restart one call fails at most, as disconnected."""
     fake = FakeHost()
-    connections = Connections(URI, Unobserved(), fake.connect)
+    connections = Connections(URI, Observer(), fake.connect)
     await connections.ask("state", "getType", hypervisor_type, soon())
 
     def restart_inside_the_call(session: Session) -> str:
@@ -195,7 +195,7 @@ async def test_attempts_right_after_a_failed_one_share_its_words() -> None:
         return fake.connect(uri)
 
     fake.refusal = libvirt_error(libvirt.VIR_ERR_SYSTEM_ERROR, "Connection refused")
-    connections = Connections(URI, Unobserved(), refuse_slowly)
+    connections = Connections(URI, Observer(), refuse_slowly)
     for lane in ("state", "control"):
         with pytest.raises(OpenError, match="Connection refused"):
             await connections.ask(lane, "getType", hypervisor_type, soon())
@@ -207,7 +207,7 @@ async def test_attempts_right_after_a_failed_one_share_its_words() -> None:
 
 async def test_a_deadline_that_is_put_off_is_followed_by_who_already_waits() -> None:
     """Somebody with more time has joined: the call is not given up at the first one's end."""
-    connections = Connections(URI, Unobserved(), FakeHost().connect)
+    connections = Connections(URI, Observer(), FakeHost().connect)
     begun, gate = threading.Event(), threading.Event()
 
     def block(_session: Session) -> bool:
@@ -228,7 +228,7 @@ async def test_a_deadline_that_is_put_off_is_followed_by_who_already_waits() -> 
 async def test_a_stuck_call_costs_its_connection_only() -> None:
     """The lane goes on with a fresh one; the call counts as stuck until it comes back."""
     fake = FakeHost()
-    connections = Connections(URI, Unobserved(), fake.connect)
+    connections = Connections(URI, Observer(), fake.connect)
     gate = threading.Event()
     await connections.ask("state", "getType", hypervisor_type, soon())
     with pytest.raises(NoAnswerError):
@@ -246,7 +246,7 @@ async def test_a_frozen_daemon_gets_one_attempt_for_each_lane() -> None:
     """However often somebody asks, nobody else is sent to wait beside the first."""
     fake = FakeHost()
     fake.thawed.clear()
-    connections = Connections(URI, Unobserved(), fake.connect)
+    connections = Connections(URI, Observer(), fake.connect)
     connections.lane("state").call("getType", hypervisor_type)
     await eventually(lambda: fake.attempts > 0, "an attempt to connect")
     for _ in range(5):
@@ -260,7 +260,7 @@ async def test_a_frozen_daemon_gets_one_attempt_for_each_lane() -> None:
 async def test_callbacks_and_handles_are_let_go_before_the_connection_is_closed() -> None:
     """Either would keep the connection open behind our back."""
     fake = FakeHost()
-    connections = Connections(URI, Unobserved(), fake.connect)
+    connections = Connections(URI, Observer(), fake.connect)
 
     def fill(session: Session) -> Session:
         session.domains(fake.domains)
@@ -281,7 +281,7 @@ async def test_callbacks_and_handles_are_let_go_before_the_connection_is_closed(
 async def test_handles_of_domains_that_are_gone_are_dropped() -> None:
     """Handles do not pile up while domains come and go."""
     fake = FakeHost(2)
-    connections = Connections(URI, Unobserved(), fake.connect)
+    connections = Connections(URI, Observer(), fake.connect)
     first, second = fake.domains
     await connections.ask("state", "domains", lambda s: len(s.domains(fake.domains)), soon())
     connections.forget([first])
@@ -291,7 +291,7 @@ async def test_handles_of_domains_that_are_gone_are_dropped() -> None:
 async def test_a_domain_that_does_not_exist_has_no_handle() -> None:
     """Asking for several domains yields those that are there."""
     fake = FakeHost(1)
-    connections = Connections(URI, Unobserved(), fake.connect)
+    connections = Connections(URI, Observer(), fake.connect)
     uuids = [*fake.domains, "00000000-0000-0000-0000-00000000ffff"]
     assert await connections.ask("state", "domains", lambda s: len(s.domains(uuids)), soon()) == 1
 
@@ -299,7 +299,7 @@ async def test_a_domain_that_does_not_exist_has_no_handle() -> None:
 async def test_the_test_driver_has_one_connection_for_all_lanes() -> None:
     """What lives in this process is not opened again for each purpose."""
     fake = FakeHost()
-    connections = Connections("test:///default", Unobserved(), fake.connect)
+    connections = Connections("test:///default", Observer(), fake.connect)
     for lane in ("state", "control", "xml"):
         await connections.ask(lane, "getType", hypervisor_type, soon())
     assert fake.attempts == 1
@@ -308,7 +308,7 @@ async def test_the_test_driver_has_one_connection_for_all_lanes() -> None:
 async def test_text_that_is_not_utf8_fails_the_call_and_not_the_connection() -> None:
     """libvirt-python decodes strictly; that must not look like a lost connection."""
     fake = FakeHost()
-    connections = Connections(URI, Unobserved(), fake.connect)
+    connections = Connections(URI, Observer(), fake.connect)
     with pytest.raises(CallError) as raised:
         await connections.ask("state", "name", lambda _: b"\xff".decode(), soon())
     assert raised.value.error_class is ErrorClass.OTHER
@@ -336,7 +336,7 @@ async def test_errors_leave_nothing_behind(
             fake.refusal = libvirt_error(libvirt.VIR_ERR_SYSTEM_ERROR, "Connection refused")
         return fake.connect(uri)
 
-    connections = Connections(URI, Unobserved(), connect)
+    connections = Connections(URI, Observer(), connect)
 
     def fail(_session: Session) -> None:
         raise libvirt_error(libvirt.VIR_ERR_INTERNAL_ERROR)
@@ -355,7 +355,7 @@ async def test_errors_leave_nothing_behind(
 async def test_the_error_of_a_call_brings_no_libvirt_object_to_another_thread() -> None:
     """Whoever lets go of the last one would close the connection, which may block."""
     fake = FakeHost(1)
-    connections = Connections(URI, Unobserved(), fake.connect)
+    connections = Connections(URI, Observer(), fake.connect)
 
     def fail(session: Session) -> None:
         domain = session.domain(fake[0].uuid)

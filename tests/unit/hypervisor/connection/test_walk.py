@@ -11,7 +11,7 @@ import pytest
 
 from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
@@ -34,7 +34,7 @@ async def gate() -> AsyncIterator[threading.Event]:
 
 def connections_with(budget: StuckBudget | int) -> Connections:
     budget = budget if isinstance(budget, StuckBudget) else StuckBudget(budget)
-    return Connections("qemu:///system", Unobserved(), FakeHost().connect, budget=budget)
+    return Connections("qemu:///system", Observer(), FakeHost().connect, budget=budget)
 
 
 async def walk_on(

@@ -16,7 +16,7 @@ import pytest
 from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import NoAnswerError
-from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
@@ -35,7 +35,7 @@ SETTINGS = HostSettings(uri="qemu:///system")
 @asynccontextmanager
 async def inventory_of(fake: FakeHost, refresh: float = 300.0) -> AsyncIterator[Inventory]:
     """An inventory that reads a fake host, and has heard of all its domains."""
-    connections = Connections("qemu:///system", Unobserved(), fake.connect)
+    connections = Connections("qemu:///system", Observer(), fake.connect)
     inventory = Inventory(connections, replace(SETTINGS, info_refresh=refresh))
     task = asyncio.create_task(inventory.run())
     inventory.reconcile(names(fake))
@@ -285,7 +285,7 @@ async def test_host_model_is_known_of_a_domain_once_it_has_a_definition() -> Non
 async def test_nobody_waits_for_xml_that_may_not_be_asked_for() -> None:
     """As many calls are stuck as may be; the XML is read when one has come back."""
     fake = FakeHost(1)
-    connections = Connections("qemu:///system", Unobserved(), fake.connect, budget=StuckBudget(1))
+    connections = Connections("qemu:///system", Observer(), fake.connect, budget=StuckBudget(1))
     gate = threading.Event()
     with pytest.raises(NoAnswerError):
         await connections.ask("jobs", "stuck", lambda _: gate.wait(), Deadline.within(0.05))

@@ -14,7 +14,7 @@ from typing import Any
 import libvirt
 import pytest
 
-from libvirt_exporter.hypervisor.connection.observer import Observer, Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.events import stream as events
 from libvirt_exporter.hypervisor.events.domain_history import Record
@@ -35,7 +35,7 @@ NOT_REGISTERED = {"IO_ERROR", "BLOCK_JOB", "CHANNEL_LIFECYCLE", "LAST"}
 PATIENCE = 20.0
 
 
-class Recorder(Unobserved):
+class Recorder(Observer):
     """Keeps what a host reports of its events."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ import libvirt
 import pytest
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.sampling import sources
@@ -24,7 +24,7 @@ GOOD: Final = "good"
 BAD: Final = "bad"
 
 
-class Counting(Unobserved):
+class Counting(Observer):
     """Counts what is left out."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from libvirt_exporter.hypervisor.connection import pool
 from libvirt_exporter.hypervisor.connection.errors import ErrorClass
-from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
@@ -40,7 +40,7 @@ from tests.support.hosts import (
 from tests.support.waiting import wait_until
 
 
-class Recorder(Unobserved):
+class Recorder(Observer):
     """Keeps what a host reports."""
 
     def __init__(self) -> None:

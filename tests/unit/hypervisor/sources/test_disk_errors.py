@@ -10,7 +10,7 @@ import pytest
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError
-from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sources import walking_lane
@@ -30,7 +30,7 @@ class Case:
         self.events: dict[str, str] = {}
         self.stuck: set[str] = set()
         self.states = dict.fromkeys(fake.domains, RUNNING)
-        self.connections = Connections("qemu:///system", Unobserved(), fake.connect)
+        self.connections = Connections("qemu:///system", Observer(), fake.connect)
         self.lane = DiskErrorsLane(
             self.connections, io_error_reason=self.events.get, stuck=lambda: self.stuck
         )

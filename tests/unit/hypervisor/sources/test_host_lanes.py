@@ -14,7 +14,7 @@ import pytest
 from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerError
-from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT
@@ -110,7 +110,7 @@ class Libvirt:
         def connect(_uri: str) -> Any:
             return self
 
-        return Connections("qemu:///system", Unobserved(), connect, budget=StuckBudget(stuck_limit))
+        return Connections("qemu:///system", Observer(), connect, budget=StuckBudget(stuck_limit))
 
     def isAlive(self) -> int:  # noqa: N802
         return 1

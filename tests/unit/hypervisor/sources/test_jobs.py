@@ -12,7 +12,7 @@ import pytest
 from libvirt_exporter.catalogue import job as catalogue
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError
-from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.events.names import BLOCK_JOB_TYPES
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
@@ -55,7 +55,7 @@ class Case:
             uuid: DomainInfo(uuid=uuid, name=domain.name, disks=(Disk(device="vda", source="/a"),))
             for uuid, domain in fake.domains.items()
         }
-        self.connections = Connections("qemu:///system", Unobserved(), fake.connect)
+        self.connections = Connections("qemu:///system", Observer(), fake.connect)
         self.lane = JobsLane(
             self.connections,
             info=self.infos.get,

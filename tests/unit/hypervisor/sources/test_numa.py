@@ -12,7 +12,7 @@ import pytest
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError
-from libvirt_exporter.hypervisor.connection.observer import Unobserved
+from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.host import Host
@@ -87,7 +87,7 @@ def asked(daemon: Libvirt, cells: tuple[NumaCell, ...] = TWO_NODES) -> Iterator[
     def connect(_uri: str) -> Any:
         return daemon
 
-    connections = Connections("qemu:///system", Unobserved(), connect)
+    connections = Connections("qemu:///system", Observer(), connect)
     info = DomainInfo(uuid="a", name="vm", numa_cells=cells)
     yield Asked(NumaLane(connections, info=lambda uuid: info if uuid == "a" else None))
     connections.close()
