@@ -71,11 +71,7 @@ DOMAIN_METRICS: tuple[Metric, ...] = tuple(row for file in DOMAIN_FILES for row 
 SAMPLE_METRICS: tuple[Metric, ...] = (*HOST_METRICS, *DOMAIN_METRICS)
 """What groups and fields choose from."""
 
-METRICS: tuple[Metric, ...] = (
-    *exporter.SCRAPE_METRICS,
-    *SAMPLE_METRICS,
-    *exporter.OWN_METRICS,
-)
+METRICS: tuple[Metric, ...] = (*exporter.SCRAPE_METRICS, *SAMPLE_METRICS, *exporter.OWN_METRICS)
 
 _FILES = (*DOMAIN_FILES, *HOST_FILES)
 

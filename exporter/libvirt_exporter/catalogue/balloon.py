@@ -55,9 +55,7 @@ METRICS: tuple[Metric, ...] = (
         "Memory that the guest's system sees in total (MemTotal, despite libvirt's name).",
     ),
     _memory(
-        "usable",
-        "usable",
-        "Guest memory that could be reclaimed without swapping (MemAvailable).",
+        "usable", "usable", "Guest memory that could be reclaimed without swapping (MemAvailable)."
     ),
     _memory(
         "disk_caches",
@@ -66,9 +64,7 @@ METRICS: tuple[Metric, ...] = (
         "4.6.0",
     ),
     _memory(
-        "rss",
-        "rss",
-        "Resident memory of the QEMU process on the host, without hugetlbfs pages.",
+        "rss", "rss", "Resident memory of the QEMU process on the host, without hugetlbfs pages."
     ),
     _events("swap_in_bytes", "swap_in", "Data that the guest read from its swap."),
     _events("swap_out_bytes", "swap_out", "Data that the guest wrote to its swap."),

@@ -210,11 +210,7 @@ METRICS: tuple[Metric, ...] = (
     *(
         row
         for limit in (
-            (
-                "request_alignment_bytes",
-                "request_alignment",
-                "Alignment that requests must have.",
-            ),
+            ("request_alignment_bytes", "request_alignment", "Alignment that requests must have."),
             ("discard_max_bytes", "discard_max", "Largest discard request."),
             ("discard_alignment_bytes", "discard_alignment", "Best alignment of discards."),
             ("write_zeroes_max_bytes", "write_zeroes_max", "Largest write-zeroes request."),

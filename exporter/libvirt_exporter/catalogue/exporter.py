@@ -6,12 +6,7 @@ from libvirt_exporter.catalogue.metric import Exporter, Metric
 
 
 def _row(
-    name: str,
-    text: str,
-    *labels: str,
-    group: str = "exporter",
-    source: str = "",
-    resets: str = "",
+    name: str, text: str, *labels: str, group: str = "exporter", source: str = "", resets: str = ""
 ) -> Exporter:
     found: Mapping[str, str] = {label: label for label in labels}
     return Exporter(
@@ -155,11 +150,7 @@ HTTP_REQUESTS_IN_FLIGHT = _row(
     "HTTP requests under way, by route: the scrape that asks, and clients that wait for a change.",
     "handler",
 )
-CALLS = _row(
-    "libvirt_exporter_libvirt_calls_total",
-    "Calls of libvirt's API that ended.",
-    "call",
-)
+CALLS = _row("libvirt_exporter_libvirt_calls_total", "Calls of libvirt's API that ended.", "call")
 CALL_SECONDS = _row(
     "libvirt_exporter_libvirt_call_seconds_total",
     "Wall time of libvirt's API calls that ended.",

@@ -36,13 +36,7 @@ def _info(
 
 
 def _number(what: str, source: str, text: str, value: str) -> Fact:
-    return Fact(
-        name=f"libvirt_domain_{what}",
-        text=text,
-        group="info",
-        source=source,
-        value=value,
-    )
+    return Fact(name=f"libvirt_domain_{what}", text=text, group="info", source=source, value=value)
 
 
 def _tune(thing: str, element: str, prefix: str, text: str) -> list[Metric]:

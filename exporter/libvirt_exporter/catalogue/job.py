@@ -40,11 +40,7 @@ OPERATION = StatEnum(
 
 def _job(what: str, key: str, text: str, scale: Scale = Scale.ONE) -> Stat:
     return Stat(
-        name=f"libvirt_domain_job_{what}",
-        text=text,
-        group="job",
-        source=f"job.{key}",
-        scale=scale,
+        name=f"libvirt_domain_job_{what}", text=text, group="job", source=f"job.{key}", scale=scale
     )
 
 
@@ -111,9 +107,7 @@ METRICS: tuple[Metric, ...] = (
     _seconds("elapsed", "time_elapsed", "Time since the job began."),
     _seconds("remaining", "time_remaining", "Time that the job still needs, where known."),
     _seconds(
-        "downtime",
-        "downtime",
-        "How long the guest is expected to be paused when the job ends.",
+        "downtime", "downtime", "How long the guest is expected to be paused when the job ends."
     ),
     _seconds("setup", "setup_time", "Time that the job needed to get ready to move data."),
     *_amounts("data", "Memory and disk data together"),

@@ -3,12 +3,7 @@
 from libvirt_exporter.catalogue.metric import Group, Metric, Stat, StatInfo
 
 GROUPS: tuple[Group, ...] = (
-    Group(
-        name="network",
-        text="Virtual networks of the host.",
-        default=False,
-        lanes=("networks",),
-    ),
+    Group(name="network", text="Virtual networks of the host.", default=False, lanes=("networks",)),
 )
 
 NETWORK = {"network": "network.<num>.name"}
@@ -31,11 +26,7 @@ METRICS: tuple[Metric, ...] = (
         "route, bridge …, empty when it is isolated.",
         group="network",
         source="network.<num>.bridge",
-        labels={
-            **NETWORK,
-            "bridge": "network.<num>.bridge",
-            "forward": "network.<num>.forward",
-        },
+        labels={**NETWORK, "bridge": "network.<num>.bridge", "forward": "network.<num>.forward"},
     ),
     _number(
         "responsive",
@@ -43,12 +34,6 @@ METRICS: tuple[Metric, ...] = (
         "then its other series are absent, and networks that are new are not seen.",
     ),
     _number("active", "1 when the virtual network is active, else 0."),
-    _number(
-        "persistent",
-        "1 when the virtual network stays defined when it is stopped, else 0.",
-    ),
-    _number(
-        "autostart",
-        "1 when libvirt starts the virtual network when the host boots, else 0.",
-    ),
+    _number("persistent", "1 when the virtual network stays defined when it is stopped, else 0."),
+    _number("autostart", "1 when libvirt starts the virtual network when the host boots, else 0."),
 )

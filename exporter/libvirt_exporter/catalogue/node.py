@@ -13,13 +13,7 @@ GROUPS: tuple[Group, ...] = (
 
 
 def _number(what: str, source: str, text: str, scale: Scale = Scale.ONE) -> Stat:
-    return Stat(
-        name=f"libvirt_node_{what}",
-        text=text,
-        group="node",
-        source=source,
-        scale=scale,
-    )
+    return Stat(name=f"libvirt_node_{what}", text=text, group="node", source=source, scale=scale)
 
 
 METRICS: tuple[Metric, ...] = (

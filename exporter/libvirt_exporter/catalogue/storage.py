@@ -56,12 +56,6 @@ METRICS: tuple[Metric, ...] = (
         "Space taken in a running storage pool, by whatever lies there, when libvirt last looked.",
     ),
     _number("available_bytes", "Space left in a running storage pool, when libvirt last looked."),
-    _number(
-        "persistent",
-        "1 when the storage pool stays defined when it is stopped, else 0.",
-    ),
-    _number(
-        "autostart",
-        "1 when libvirt starts the storage pool when the host boots, else 0.",
-    ),
+    _number("persistent", "1 when the storage pool stays defined when it is stopped, else 0."),
+    _number("autostart", "1 when libvirt starts the storage pool when the host boots, else 0."),
 )

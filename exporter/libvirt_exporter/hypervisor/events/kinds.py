@@ -39,13 +39,7 @@ REBOOT_WINDOW: Final = 2 * 10**9
 1.3 s (libvirt 9.0, QEMU 7.2 under TCG): the firmware resets the machine again to start afresh."""
 CLIENT_LIMIT: Final = 256
 """Graphics clients of one domain that are remembered, in case libvirt forgets to say goodbye."""
-LAST_JOB_KEYS: Final = (
-    "success",
-    "time_elapsed",
-    "downtime",
-    "data_total",
-    "memory_total",
-)
+LAST_JOB_KEYS: Final = ("success", "time_elapsed", "downtime", "data_total", "memory_total")
 """What is kept of a job that is over; of libvirt's keys and in its units."""
 
 _LIFECYCLE_EVENTS: Final = tuple(LIFECYCLE)
@@ -271,9 +265,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind("reboot", _rebooted, on_request=("reboot",)),
         Kind("rtc_change", changes_xml=_always),
         Kind(
-            "watchdog",
-            _watchdog,
-            always=tuple(f"watchdog.{action}" for action in WATCHDOG_ACTIONS),
+            "watchdog", _watchdog, always=tuple(f"watchdog.{action}" for action in WATCHDOG_ACTIONS)
         ),
         Kind("io_error_reason", _io_error, of_disks=("io_error.enospc", "io_error.other")),
         Kind(

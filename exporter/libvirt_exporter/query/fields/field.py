@@ -12,13 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Struct, field
 
-from libvirt_exporter.model import (
-    DomainInfo,
-    DomainSample,
-    HostSample,
-    Stats,
-    VanishedDomain,
-)
+from libvirt_exporter.model import DomainInfo, DomainSample, HostSample, Stats, VanishedDomain
 
 ABSENT: Final = UNSET
 """The value of a field that cannot be had, or not now; it is left out of every answer."""

@@ -43,17 +43,8 @@ FIELDS: Final = (
         text="File systems mounted in the guest.",
         sensitive=True,
     ),
-    _field(
-        name="guestCPUCount",
-        schema=COUNT,
-        text="CPUs that are online in the guest.",
-    ),
-    _field(
-        name="guestFQDN",
-        schema=STRING,
-        text="The guest's host name.",
-        sensitive=True,
-    ),
+    _field(name="guestCPUCount", schema=COUNT, text="CPUs that are online in the guest."),
+    _field(name="guestFQDN", schema=STRING, text="The guest's host name.", sensitive=True),
     _field(
         name="guestIPs",
         schema=STRING,
@@ -79,10 +70,5 @@ FIELDS: Final = (
         text="Whether a user is logged on to the guest.",
         sensitive=True,
     ),
-    _field(
-        name="username",
-        schema=STRING,
-        text="Who is logged on to the guest.",
-        sensitive=True,
-    ),
+    _field(name="username", schema=STRING, text="Who is logged on to the guest.", sensitive=True),
 )

@@ -18,14 +18,7 @@ from libvirt_exporter.query.fields.field import (
     VmView,
     number,
 )
-from libvirt_exporter.query.fields.schema import (
-    BOOLEAN,
-    COUNT,
-    SECONDS,
-    STRING,
-    enum_of,
-    object_of,
-)
+from libvirt_exporter.query.fields.schema import BOOLEAN, COUNT, SECONDS, STRING, enum_of, object_of
 
 Status = Literal[
     "Up",
@@ -273,10 +266,7 @@ FIELDS: Final = (
         name="watchdogEvent",
         schema=object_of(
             time=(SECONDS, "Unix time"),
-            action=(
-                STRING,
-                f"{', '.join(WATCHDOG_ACTIONS)}, or `unknown_` and libvirt's number",
-            ),
+            action=(STRING, f"{', '.join(WATCHDOG_ACTIONS)}, or `unknown_` and libvirt's number"),
         ),
         text="When the watchdog last fired, and what was done.",
         source="event WATCHDOG",
