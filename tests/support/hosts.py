@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from libvirt_exporter.hypervisor.connection.observer import Observer
+from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import DomainSample, HostSample
 from tests.support.fake_libvirt import FakeHost
+from tests.support.waiting import eventually
 
 DEFAULT = frozenset({"state", "cpu-total", "balloon", "vcpu", "interface", "block", "iothread"})
 MONITOR = DEFAULT - {"state", "interface"}
@@ -56,3 +58,8 @@ def failed_groups(sample: HostSample) -> set[str]:
 
 def incomplete(sample: HostSample) -> set[str]:
     return {domain.name for domain in sample.domains if domain.missing_groups}
+
+
+async def settled(connections: Connections) -> None:
+    """Wait until no call is stuck any more."""
+    await eventually(lambda: not connections.budget.stuck, "no call is stuck")

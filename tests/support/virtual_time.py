@@ -1,4 +1,4 @@
-"""Coroutines that wait for minutes, at once: a loop whose clock jumps to the next timer."""
+"""Time that a test sets, and coroutines that wait for minutes at once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ T = TypeVar("T")
 
 TURN = 1e-6
 """Seconds that one turn of the loop takes: nothing that follows something happens with it."""
+
+
+class Clock:
+    """A clock that a test sets, in the place of the module `time` or its `monotonic`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        """Seconds."""
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 class _Selector(selectors.DefaultSelector):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from libvirt_exporter.hypervisor.connection.drivers import (
     state_stats,
 )
 from libvirt_exporter.model import Disk, DomainInfo, Interface
+from tests.support.waiting import wait_until
 
 LACKED_BY_TEST_DRIVER = frozenset({"cpu-total", "balloon", "vcpu", "interface", "block"})
 INFO = DomainInfo(
@@ -273,9 +273,12 @@ def test_counters_move(domain: libvirt.virDomain, fallback: DriverFallback) -> N
     """Two samples of a running domain differ in cpu, disk and net."""
     keys = ("cpu.time", "vcpu.0.time", "block.0.rd.bytes", "block.0.wr.reqs", "net.0.tx.bytes")
     first = ask(fallback, domain, LACKED_BY_TEST_DRIVER, INFO)
-    time.sleep(0.01)
-    second = ask(fallback, domain, LACKED_BY_TEST_DRIVER, INFO)
-    assert all(second[key] > first[key] for key in keys)
+
+    def all_moved() -> bool:
+        second = ask(fallback, domain, LACKED_BY_TEST_DRIVER, INFO)
+        return all(second[key] > first[key] for key in keys)
+
+    wait_until(all_moved, "all counters have moved")
 
 
 def test_only_the_groups_asked_for_cost_calls(

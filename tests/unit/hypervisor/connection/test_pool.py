@@ -6,7 +6,6 @@ import asyncio
 import gc
 import itertools
 import threading
-import time
 import traceback
 import types
 from typing import Any
@@ -25,7 +24,7 @@ from libvirt_exporter.hypervisor.connection.errors import (
     explain_open_failure,
 )
 from libvirt_exporter.hypervisor.connection.observer import Observer
-from libvirt_exporter.hypervisor.connection.pool import Connections
+from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import (
     BACKOFF_LIMIT,
     Session,
@@ -33,6 +32,7 @@ from libvirt_exporter.hypervisor.connection.session import (
     open_read_only,
 )
 from tests.support.fake_libvirt import FakeHandle, FakeHost, libvirt_error
+from tests.support.virtual_time import Clock, run_virtually
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -186,12 +186,15 @@ async def test_a_lost_connection_fails_its_call_and_is_reopened_by_the_next() ->
     assert await connections.ask("state", "getType", hypervisor_type, soon()) == "QEMU"
 
 
-async def test_attempts_right_after_a_failed_one_share_its_words() -> None:
+async def test_attempts_right_after_a_failed_one_share_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A slow refusal is not repeated by every lane, and is forgotten after a second."""
-    fake = FakeHost()
+    fake, clock = FakeHost(), Clock()
+    monkeypatch.setattr(pool, "time", clock)
 
     def refuse_slowly(uri: str) -> Any:
-        time.sleep(0.05)
+        clock.now += 0.1
         return fake.connect(uri)
 
     fake.refusal = libvirt_error(libvirt.VIR_ERR_SYSTEM_ERROR, "Connection refused")
@@ -201,28 +204,34 @@ async def test_attempts_right_after_a_failed_one_share_its_words() -> None:
             await connections.ask(lane, "getType", hypervisor_type, soon())
     assert fake.attempts == 1
     fake.refusal = None
-    await asyncio.sleep(1.1)
+    clock.now += pool.LONGEST_RETRY_PAUSE - 0.01
+    with pytest.raises(OpenError, match="Connection refused"):
+        await connections.ask("state", "getType", hypervisor_type, soon())
+    clock.now += 0.02
     assert await connections.ask("state", "getType", hypervisor_type, soon()) == "QEMU"
 
 
-async def test_a_deadline_that_is_put_off_is_followed_by_who_already_waits() -> None:
+def test_a_deadline_that_is_put_off_is_followed_by_who_already_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Somebody with more time has joined: the call is not given up at the first one's end."""
-    connections = Connections(URI, Observer(), FakeHost().connect)
-    begun, gate = threading.Event(), threading.Event()
 
-    def block(_session: Session) -> bool:
-        begun.set()
-        return gate.wait()
+    async def work() -> None:
+        connections = Connections(URI, Observer(), FakeHost().connect)
+        answer = asyncio.get_running_loop().create_future()
+        monkeypatch.setattr(Connection, "call", lambda *_: answer)
+        deadline = soon(0.5)
+        waiting = asyncio.create_task(connections.ask("state", "block", hypervisor_type, deadline))
+        await asyncio.sleep(0.1)
+        deadline.put_off(soon(5.0).at)
+        deadline.put_off(0.0)
+        await asyncio.sleep(4.0)
+        assert not waiting.done()
+        answer.set_result("QEMU")
+        assert await waiting == "QEMU"
+        assert connections.budget.stuck == 0
 
-    deadline = soon(0.5)
-    waiting = asyncio.create_task(connections.ask("state", "block", block, deadline))
-    await eventually(begun.is_set, "the call has begun")
-    deadline.put_off(soon().at)
-    deadline.put_off(0.0)
-    await asyncio.sleep(0.6)
-    gate.set()
-    assert await waiting
-    assert connections.budget.stuck == 0
+    run_virtually(work(), 20.0)
 
 
 async def test_a_stuck_call_costs_its_connection_only() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 
 import pytest
 
@@ -33,11 +32,15 @@ async def test_calls_run_one_at_a_time_in_order() -> None:
     thread = CallThread("test", nothing)
     seen: list[tuple[int, int]] = []
 
-    def call(number: int, seconds: float) -> None:
-        time.sleep(seconds)
+    gate = threading.Event()
+
+    def call(number: int) -> None:
+        gate.wait(20)
         seen.append((number, threading.get_ident()))
 
-    await asyncio.gather(thread.run(lambda: call(1, 0.05)), thread.run(lambda: call(2, 0.0)))
+    both = thread.run(lambda: call(1)), thread.run(lambda: call(2))
+    gate.set()
+    await asyncio.gather(*both)
     assert [number for number, _ in seen] == [1, 2]
     assert len({ident for _, ident in seen}) == 1
 

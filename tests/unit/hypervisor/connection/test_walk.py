@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -16,6 +15,7 @@ from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
 from tests.support.fake_libvirt import FakeHost
+from tests.support.hosts import settled
 
 pytestmark = pytest.mark.anyio
 
@@ -58,13 +58,6 @@ async def walk_on(
         patience=patience,
         always=always,
     )
-
-
-async def settled(connections: Connections) -> None:
-    deadline = time.monotonic() + 10
-    while connections.budget.stuck:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 4, 12])

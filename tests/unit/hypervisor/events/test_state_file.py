@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import os
 import stat
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from libvirt_exporter.hypervisor.events.domain_history import DomainHistory, Rec
 from libvirt_exporter.hypervisor.events.history import EventHistory, Memory
 from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
 from libvirt_exporter.hypervisor.events.state_file import StateFile
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -190,6 +191,11 @@ async def test_what_has_not_changed_is_not_written(file: StateFile) -> None:
     assert file.path.stat().st_mtime == 1
 
 
+def counts(file: StateFile, expected: int) -> bool:
+    """Whether the file counts so many events."""
+    return file.load().domains[UUID].counts["watchdog.pause"] == expected
+
+
 async def test_changes_are_saved_now_and_then(
     file: StateFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,15 +207,12 @@ async def test_changes_are_saved_now_and_then(
     task = asyncio.create_task(keeper.run())
     for count in (4, 5):
         one_event(history)
-        deadline = time.monotonic() + 20
-        while file.load().domains[UUID].counts["watchdog.pause"] != count:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.01)
+        await eventually(functools.partial(counts, file, count), f"{count} are saved")
     task.cancel()
 
 
 async def test_what_a_full_disk_did_not_take_is_saved_when_there_is_space(
-    file: StateFile, monkeypatch: pytest.MonkeyPatch
+    file: StateFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Though nothing new happens any more: a counter must not be lower after a restart."""
     monkeypatch.setattr(keeper_module, "SAVE_INTERVAL", 0.01)
@@ -220,13 +223,10 @@ async def test_what_a_full_disk_did_not_take_is_saved_when_there_is_space(
     full.mkdir()
     one_event(history)
     task = asyncio.create_task(keeper.run())
-    await asyncio.sleep(0.2)
+    await eventually(lambda: caplog.records, "a failure is logged")
     assert file.load() == Memory({UUID: HISTORY})
     full.rmdir()
-    deadline = time.monotonic() + 20
-    while file.load().domains[UUID].counts["watchdog.pause"] != 4:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+    await eventually(lambda: counts(file, 4), "they are saved")
     task.cancel()
 
 
@@ -280,10 +280,7 @@ async def test_a_disk_that_hangs_later_holds_up_neither_the_loop_nor_the_end(
     hung.answers.clear()
     task = asyncio.create_task(keeper.run())
     one_event(history)
-    deadline = time.monotonic() + 20
-    while not hung.writes:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+    await eventually(lambda: hung.writes, "the disk is written to")
     for _ in range(10):
         one_event(history)
         await asyncio.sleep(0.01)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from libvirt_exporter.hypervisor.sources.storage import StorageLane
 from libvirt_exporter.hypervisor.sources.walking_lane import WalkingLane
 from libvirt_exporter.model import Stats
 from tests.support.fake_libvirt import FakeConnection, FakeHost, libvirt_error
+from tests.support.hosts import settled
 
 pytestmark = pytest.mark.anyio
 
@@ -162,15 +162,6 @@ async def read(lane: WalkingLane) -> Stats:
     """Everything that the lane says after one more reading."""
     await lane.read((), Deadline.within(10))
     return lane.host_stats()
-
-
-async def settled(connections: Connections) -> None:
-    """Wait until no call is stuck any more."""
-    for _ in range(1000):
-        if not connections.budget.stuck:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("calls are stuck")
 
 
 # Storage pools and networks

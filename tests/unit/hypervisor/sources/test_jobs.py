@@ -21,6 +21,7 @@ from libvirt_exporter.hypervisor.sources.jobs import LOOK_AGAIN, LOOKS, STALE, J
 from libvirt_exporter.model import JOB_OPERATIONS, Disk, DomainInfo, StatValue
 from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 from tests.support.samples import value
+from tests.support.virtual_time import Clock
 
 pytestmark = pytest.mark.anyio
 
@@ -28,16 +29,6 @@ NO_JOB = {"blockjob.count": 0}
 MIGRATION = {"type": 2, "operation": 5, "time_elapsed": 1000, "data_remaining": 4096}
 COPY = {"type": 2, "bandwidth": 0, "cur": 10, "end": 20}
 RUNNING = (1, 1)
-
-
-class Clock:
-    """The time as the lane sees it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 class Case:
