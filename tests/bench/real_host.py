@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from libvirt_exporter.hypervisor.sampling.groups import bits
+from libvirt_exporter.hypervisor.sampling.stats_groups import bits
 from libvirt_exporter.render.selection import Selection, groups_named
 from tests.bench.figures import Table
 from tests.bench.processes import Server, exporter

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import libvirt
 
-from libvirt_exporter.hypervisor.sampling.groups import BITS, WITH_MONITOR
+from libvirt_exporter.hypervisor.sampling.stats_groups import BITS, WITH_MONITOR
 
 NOWAIT = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
 ACTIVE = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE

@@ -22,7 +22,7 @@ from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.events.history import EventHistory
 from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
 from libvirt_exporter.hypervisor.events.state_file import StateFile
-from libvirt_exporter.hypervisor.events.stream import LANE as EVENTS_LANE
+from libvirt_exporter.hypervisor.events.stream import PURPOSE as EVENTS
 from libvirt_exporter.hypervisor.events.stream import EventStream
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.sampling.sampler import Sampler, SampleRequest
@@ -234,7 +234,7 @@ class Host:
         """Events are subscribed to, for the first time or again."""
         self._jobs.look_again()
         with contextlib.suppress(CallError):
-            self._sampler.hypervisor_version = await self._connections.lane(EVENTS_LANE).call(
+            self._sampler.hypervisor_version = await self._connections.of(EVENTS).call(
                 "getVersion", lambda session: read_hypervisor_version(session.conn)
             )
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import libvirt
 
+from libvirt_exporter.hypervisor.connection.errors import ErrorClass, SupportedCalls, classify
 from libvirt_exporter.model import Disk, DomainInfo, Interface, StatValue
 
 log = logging.getLogger(__name__)
@@ -34,14 +35,6 @@ _CAPABILITY_ONLY: Final = (
     | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_SHUTOFF
 )
 
-_UNSUPPORTED: Final = frozenset(
-    {
-        libvirt.VIR_ERR_NO_SUPPORT,
-        libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
-        libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
-        libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
-    }
-)
 _ENDED: Final = frozenset({libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID})
 _BEYOND_DEVICE: Final = _ENDED | {
     libvirt.VIR_ERR_NO_CONNECT,
@@ -89,7 +82,8 @@ def _in_bulk(conn: libvirt.virConnect, bit: int) -> bool:
         conn.getAllDomainStats(bit, _CAPABILITY_ONLY)
     except libvirt.libvirtError as error:
         # INVALID_ARG: the driver knows the call but not these flags, so it cannot tell.
-        if error.get_error_code() in _UNSUPPORTED | {libvirt.VIR_ERR_INVALID_ARG}:
+        unknown = error.get_error_code() == libvirt.VIR_ERR_INVALID_ARG
+        if unknown or classify(error) is ErrorClass.UNSUPPORTED:
             return False
         raise
     return True
@@ -110,7 +104,7 @@ class DriverFallback:
     def __init__(self, groups: frozenset[str]) -> None:
         """`groups`: what the bulk call does not answer, from `needs_fallback`."""
         self.groups = groups
-        self._lacking: set[str] = set()
+        self._calls = SupportedCalls()
 
     def stats(
         self,
@@ -231,18 +225,11 @@ class DriverFallback:
 
     def _ask(self, domain: libvirt.virDomain, call: str, *arguments: object) -> Any:
         """One call's answer; None where the driver, or this domain, has none."""
-        if call in self._lacking:
-            return None
         try:
-            return getattr(domain, call)(*arguments)
+            return self._calls.ask(call, lambda: getattr(domain, call)(*arguments), differs=True)
         except libvirt.libvirtError as error:
-            code = error.get_error_code()
-            if code == libvirt.VIR_ERR_NO_SUPPORT:
-                self._lacking.add(call)
             # LXC answers OPERATION_INVALID also where a cgroup controller is not mounted.
-            if code in _UNSUPPORTED or (
-                code == libvirt.VIR_ERR_OPERATION_INVALID and domain.isActive()
-            ):
+            if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID and domain.isActive():
                 return None
             raise
 

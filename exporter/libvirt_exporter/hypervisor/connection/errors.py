@@ -127,17 +127,29 @@ def classify(error: libvirt.libvirtError) -> ErrorClass:
     return ErrorClass.OTHER if code is None else _CODES.get(code, ErrorClass.OTHER)
 
 
-def if_supported(call: Callable[[], T]) -> T | None:
-    """The answer of a libvirt call, None where the driver lacks it.
+class SupportedCalls:
+    """Which calls a driver lacks: each is made once, as its daemon logs an error each time."""
 
-    Raises libvirt.libvirtError for every other error.
-    """
-    try:
-        return call()
-    except libvirt.libvirtError as error:
-        if classify(error) is not ErrorClass.UNSUPPORTED:
-            raise
-        return None
+    def __init__(self) -> None:
+        self._lacking: set[str] = set()
+
+    def ask(self, name: str, call: Callable[[], T], *, differs: bool = False) -> T | None:
+        """The answer of a call, None where the driver lacks it or has none.
+
+        `differs`: whether it may have none of one object and one of another; then only a call that
+        the driver does not know at all is not made again. Raises libvirt.libvirtError for every
+        other error.
+        """
+        if name in self._lacking:
+            return None
+        try:
+            return call()
+        except libvirt.libvirtError as error:
+            if classify(error) is not ErrorClass.UNSUPPORTED:
+                raise
+            if not differs or error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
+                self._lacking.add(name)
+            return None
 
 
 def missing_file(uri: str) -> str:

@@ -3,14 +3,13 @@
 libvirt's client can lose a wake-up when several threads use one connection and one of them is
 stuck, and the server stops reading a connection with five calls in flight. So a connection
 belongs to one thread and runs one call at a time, and what must not wait for each other uses
-different connections ("lanes").
+different connections: each is for one purpose.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
 import logging
 import time
 from collections import deque
@@ -48,12 +47,12 @@ LONGEST_RETRY_PAUSE: Final = 1.0
 class Connection:
     """One connection and its thread; opens itself for the next call whenever it is not open."""
 
-    def __init__(self, lane: str, pool: Connections) -> None:
-        self.lane = lane
+    def __init__(self, purpose: str, pool: Connections) -> None:
+        self.purpose = purpose
         self.waiting_for_open = False
         """The daemon has not answered an attempt to connect yet."""
         self._pool = pool
-        self._thread = CallThread(f"libvirt-{lane}", self._finish)
+        self._thread = CallThread(f"libvirt-{purpose}", self._finish)
         self._session: Session | None = None
         self._latest: asyncio.Future[Any] | None = None
         self._forgotten: deque[str] = deque()
@@ -144,7 +143,7 @@ class _Failure:
 
 
 class Connections:
-    """All connections to one host: one for each lane; a stuck one is replaced by a fresh one.
+    """All connections to one host: one for each purpose; a stuck one is replaced by a fresh one.
 
     Used from one asyncio loop; `open` is called by the connections' threads.
     """
@@ -165,42 +164,42 @@ class Connections:
         # The test driver lives in this process and never blocks; one connection spares the
         # memory and the state that each connection would have of its own.
         self._shared = uri.startswith("test:")
-        self._lanes: dict[str, Connection] = {}
+        self._connections: dict[str, Connection] = {}
         self._failure: _Failure | None = None
 
-    def lane(self, name: str) -> Connection:
-        """The connection of a lane."""
-        key = "all" if self._shared else name
-        connection = self._lanes.get(key)
+    def of(self, purpose: str) -> Connection:
+        """The connection for a purpose."""
+        key = "all" if self._shared else purpose
+        connection = self._connections.get(key)
         if connection is None:
-            connection = self._lanes[key] = Connection(key, self)
+            connection = self._connections[key] = Connection(key, self)
             self.budget.use(connection)
         return connection
 
-    def idle(self, name: str, width: int) -> Connection | None:
-        """One of at most `width` connections of a lane that runs no call now."""
+    def idle(self, purpose: str, width: int) -> Connection | None:
+        """One of at most `width` connections for a purpose that runs no call now."""
         if self._shared:
-            connection = self.lane(name)
+            connection = self.of(purpose)
             return None if connection.busy else connection
-        lanes = (self.lane(f"{name}-{number}") for number in range(width))
-        return next(itertools.filterfalse(lambda lane: lane.busy, lanes), None)
+        all_of_them = (self.of(f"{purpose}-{number}") for number in range(width))
+        return next((connection for connection in all_of_them if not connection.busy), None)
 
     def abandon(self, connection: Connection, call: str) -> None:
-        """Stop using a connection whose call does not come back; its lane gets a fresh one."""
-        if self._lanes.get(connection.lane) is connection:
-            del self._lanes[connection.lane]
+        """Stop using a connection whose call does not come back; its purpose gets a fresh one."""
+        if self._connections.get(connection.purpose) is connection:
+            del self._connections[connection.purpose]
             self.budget.abandon(connection)
             connection.stop()
             self.observer.call_abandoned(call)
 
     async def ask(
-        self, lane: str, call: str, function: Callable[[Session], T], deadline: Deadline
+        self, purpose: str, call: str, function: Callable[[Session], T], deadline: Deadline
     ) -> T:
-        """Run `function` on a lane's connection and wait for it.
+        """Run `function` on the connection for a purpose and wait for it.
 
         Raises NoAnswerError when the time is not enough, and what `Connection.call` raises.
         """
-        connection = self.lane(lane)
+        connection = self.of(purpose)
         if await connection.free(deadline):
             answer = connection.call(call, function)
             if await deadline.wait(answer):
@@ -224,15 +223,15 @@ class Connections:
     def forget(self, uuids: Iterable[str]) -> None:
         """Let every connection drop its handles of domains that no longer exist."""
         gone = tuple(uuids)
-        for connection in self._lanes.values():
+        for connection in self._connections.values():
             connection.forget(gone)
 
     def close(self) -> None:
         """Let every connection close itself when it can. Never blocks."""
-        for connection in self._lanes.values():
+        for connection in self._connections.values():
             self.budget.let_go(connection)
             connection.stop()
-        self._lanes.clear()
+        self._connections.clear()
 
     def open(self) -> libvirt.virConnect:
         """A new connection, on the calling thread. Raises OpenError.

@@ -15,8 +15,8 @@ import libvirt
 
 from libvirt_exporter.hypervisor.connection.errors import (
     ErrorClass,
+    SupportedCalls,
     classify,
-    if_supported,
 )
 from libvirt_exporter.hypervisor.connection.facts import DriverFacts
 
@@ -94,7 +94,7 @@ class Session:
         self.facts: DriverFacts | None = None
         self.numa_nodes: Mapping[int, int] | None = None
         """Which NUMA node of the host each of its CPUs belongs to; None until it is asked."""
-        self._lacking: set[str] = set()
+        self.if_supported = SupportedCalls().ask
 
     @property
     def alive(self) -> bool:
@@ -103,17 +103,6 @@ class Session:
             return bool(self.conn.isAlive())
         except libvirt.libvirtError:
             return False
-
-    def if_supported(self, name: str, call: Callable[[], T]) -> T | None:
-        """The answer of a call; None where the driver lacks it, which its daemon would log each
-        time: so it is asked once. Raises libvirt.libvirtError.
-        """
-        if name in self._lacking:
-            return None
-        answer = if_supported(call)
-        if answer is None:
-            self._lacking.add(name)
-        return answer
 
     def domain(self, uuid: str) -> libvirt.virDomain:
         """This connection's handle of a domain. Raises libvirt.libvirtError."""

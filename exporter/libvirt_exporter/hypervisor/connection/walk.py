@@ -67,7 +67,7 @@ class _Progress(Generic[T]):
 
 async def walk(
     connections: Connections,
-    lane: str,
+    purpose: str,
     call: str,
     uuids: Iterable[str],
     visit: Callable[[Session, str], T],
@@ -77,7 +77,7 @@ async def walk(
     may_block: int = BLOCKED_LIMIT,
     always: bool = False,
 ) -> Walk[T]:
-    """Run `visit` for each domain on a lane, in order, until done or time is up.
+    """Run `visit` for each domain on one connection, in order, until done or time is up.
 
     A visit without an answer for `patience` seconds is given up; `may_block` of them may be, and
     no more than the limit on stuck calls leaves, unless `always`. Domains not reached are in none
@@ -87,7 +87,7 @@ async def walk(
     rest = list(uuids)
     while rest and len(result.blocked) < may_block and deadline.rest > 0:
         progress: _Progress[T] = _Progress(rest, min(SLICE, deadline.rest))
-        connection = connections.lane(lane)
+        connection = connections.of(purpose)
         if not await connection.free(deadline):
             connections.give_up(connection, call)
             break

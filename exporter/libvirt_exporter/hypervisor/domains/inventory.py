@@ -33,7 +33,7 @@ from libvirt_exporter.model import DomainInfo
 
 log = logging.getLogger(__name__)
 
-LANE: Final = "xml"
+PURPOSE: Final = "xml"
 PATIENCE: Final = 1.0
 """Seconds without an answer after which a domain's XML is put off."""
 READING_TIME: Final = 10.0
@@ -159,7 +159,7 @@ class Inventory:
         try:
             result = await walk(
                 self._connections,
-                LANE,
+                PURPOSE,
                 "XMLDesc",
                 uuids,
                 functools.partial(

@@ -32,7 +32,7 @@ from libvirt_exporter.model import Stats, VanishedDomain
 
 log = logging.getLogger(__name__)
 
-LANE: Final = "events"
+PURPOSE: Final = "events"
 QUEUE_LIMIT: Final = 10_000
 """Records that wait for the host's loop; more are dropped and counted."""
 HEARTBEAT: Final = 3.0
@@ -132,7 +132,7 @@ class EventStream:
         while True:
             ended = asyncio.Event()
             try:
-                await self._connections.lane(LANE).call(
+                await self._connections.of(PURPOSE).call(
                     "domainEventRegisterAny",
                     functools.partial(
                         self._subscribe, lost=functools.partial(self._hand_over, ended.set)

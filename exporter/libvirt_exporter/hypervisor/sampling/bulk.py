@@ -20,9 +20,9 @@ from libvirt_exporter.hypervisor.connection.facts import DriverFacts
 from libvirt_exporter.hypervisor.connection.pool import Connection
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft, merged
-from libvirt_exporter.hypervisor.sampling.groups import bits, narrower
 from libvirt_exporter.hypervisor.sampling.phase import Phase
 from libvirt_exporter.hypervisor.sampling.state import visit_state
+from libvirt_exporter.hypervisor.sampling.stats_groups import bits, narrower
 from libvirt_exporter.model import Stats
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class BulkMemory:
 class BulkPhase(Phase):
     """Asks the active domains, and goes around those that hold a call."""
 
-    lane: str
+    purpose: str
+    """Of the connection."""
     questions: Iterable[frozenset[str]]
     """Groups that are asked together."""
     memory: BulkMemory
@@ -114,7 +115,7 @@ class BulkPhase(Phase):
 
         async def others(late: Connection) -> list[tuple[str, Stats]] | None:
             # Whose lock is held, perhaps by the call itself, which is reading of this domain.
-            await self.walk_around(self.lane, "state", uuids, visit_state, self.draft.deadline)
+            await self.walk_around(self.purpose, "state", uuids, visit_state, self.draft.deadline)
             if not any(uuid in self.locked for uuid in uuids):
                 self.memory.late = late
                 return None
@@ -126,7 +127,7 @@ class BulkPhase(Phase):
         usual = min(3 * self.memory.seconds.get(groups, 0.0), self.draft.budget / 4)
         started = monotonic()
         rows = await self.ask_around(
-            self.lane,
+            self.purpose,
             CALL,
             functools.partial(
                 list_stats,

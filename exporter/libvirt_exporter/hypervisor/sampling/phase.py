@@ -47,7 +47,7 @@ class Phase(ABC):
 
     async def ask_around(
         self,
-        lane: str,
+        purpose: str,
         call: str,
         function: Callable[[Session], T],
         *,
@@ -56,13 +56,13 @@ class Phase(ABC):
     ) -> T:
         """The answer of a call about many domains, or of `others` where that comes first.
 
-        `others` asks without the domains that hold the call, on the lane's fresh connection; it
+        `others` asks without the domains that hold the call, on a fresh connection; it
         is told the old one, and starts when there is no answer after `patience` seconds. When it
         answers None, nobody holds the call, which is then waited for. Raises NoAnswerError, and
         CallError from either.
         """
         connections, deadline = self.connections, self.draft.deadline
-        connection = connections.lane(lane)
+        connection = connections.of(purpose)
         if deadline.rest <= 0:
             raise NoAnswerError(call)
         if not await connection.free(deadline):
@@ -87,7 +87,7 @@ class Phase(ABC):
 
     async def walk_around(
         self,
-        lane: str,
+        purpose: str,
         call: str,
         uuids: Iterable[str],
         visit: Callable[[Session, str], T],
@@ -97,7 +97,7 @@ class Phase(ABC):
         try:
             result = await walk(
                 self.connections,
-                lane,
+                purpose,
                 call,
                 [uuid for uuid in uuids if uuid not in self.locked],
                 visit,

@@ -25,12 +25,16 @@ from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.sampling.bulk import BulkMemory, BulkPhase
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
 from libvirt_exporter.hypervisor.sampling.fallback import FallbackMemory, FallbackPhase
-from libvirt_exporter.hypervisor.sampling.groups import WITH_MONITOR, WITHOUT_MONITOR, idle_groups
 from libvirt_exporter.hypervisor.sampling.lane import Lane
 from libvirt_exporter.hypervisor.sampling.monitor import MonitorMemory, MonitorPhase
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.sampling.sources import DomainRecords, DomainSource, SourceFailures
 from libvirt_exporter.hypervisor.sampling.state import StateMemory, StatePhase
+from libvirt_exporter.hypervisor.sampling.stats_groups import (
+    WITH_MONITOR,
+    WITHOUT_MONITOR,
+    idle_groups,
+)
 from libvirt_exporter.model import HostInfo, HostSample, StatValue
 
 log = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.sampling.bulk import CALL, SHARD_SIZE, list_stats
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
-from libvirt_exporter.hypervisor.sampling.groups import bits, narrower
 from libvirt_exporter.hypervisor.sampling.retries import RETRY_DELAY
 from libvirt_exporter.hypervisor.sampling.standing import Standing
+from libvirt_exporter.hypervisor.sampling.stats_groups import bits, narrower
 from libvirt_exporter.model import Stats
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ import asyncio
 from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.sampling.domain_draft import merged
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
-from libvirt_exporter.hypervisor.sampling.groups import job_marks
 from libvirt_exporter.hypervisor.sampling.quarantine import Quarantine
+from libvirt_exporter.hypervisor.sampling.stats_groups import job_marks
 from libvirt_exporter.model import Stats
 
 

@@ -24,9 +24,9 @@ from libvirt_exporter.hypervisor.connection.errors import (
     CallError,
     ErrorClass,
     classify,
-    if_supported,
 )
 from libvirt_exporter.hypervisor.connection.pool import Connections
+from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.events.names import BLOCK_JOB_TYPES, name_of
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sources.walking_lane import WalkingLane
@@ -134,7 +134,7 @@ class JobsLane(WalkingLane):
         result = await self.visit(
             "jobStats",
             chosen,
-            lambda session, uuid: read_jobs(session.domain(uuid), disks[uuid]),
+            lambda session, uuid: read_jobs(session, session.domain(uuid), disks[uuid]),
             deadline,
         )
         now = monotonic()
@@ -191,14 +191,17 @@ class JobsLane(WalkingLane):
         return frozenset(signs)
 
 
-def read_jobs(domain: libvirt.virDomain, disks: Iterable[str]) -> tuple[Stats, bool]:
+def read_jobs(
+    session: Session, domain: libvirt.virDomain, disks: Iterable[str]
+) -> tuple[Stats, bool]:
     """What is known of a domain's jobs, `job.*` and `blockjob.*`, and whether it has one.
 
     Runs on the connection's thread. Raises libvirt.libvirtError.
     """
     stats: dict[str, StatValue] = {}
     # Without flags: COMPLETED alone would take the figures from whoever started the job.
-    job: Any = if_supported(domain.jobStats)  # the destination of a migration has none (9.0)
+    # The destination of a migration has none (9.0).
+    job: Any = session.if_supported("jobStats", domain.jobStats, differs=True)
     has_job = bool(job) and job["type"] != libvirt.VIR_DOMAIN_JOB_NONE
     if has_job:
         stats.update((f"job.{key}", value) for key, value in job.items())

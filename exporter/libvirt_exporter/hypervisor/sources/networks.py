@@ -32,7 +32,7 @@ class NetworksLane(ObjectLane):
             "bridge": _attribute(bridge, "name"),
             "forward": _attribute(forward, "mode"),
             "active": bool(network.isActive()),
-            **flags(network),
+            **flags(session, network),
         }
 
 

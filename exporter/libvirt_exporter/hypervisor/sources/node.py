@@ -8,7 +8,6 @@ from typing import Any, Final
 import libvirt
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.errors import if_supported
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
@@ -52,9 +51,10 @@ def node_stats(session: Session) -> Stats:
     }
     if megahertz:
         stats["node.cpu.frequency"] = megahertz * 10**6
-    for mode, nanoseconds in (if_supported(lambda: conn.getCPUStats(_ALL_CPUS)) or {}).items():
+    cpu_times = session.if_supported("CPUStats", lambda: conn.getCPUStats(_ALL_CPUS))
+    for mode, nanoseconds in (cpu_times or {}).items():
         if mode != libvirt.VIR_NODE_CPU_STATS_UTILIZATION:  # a percentage
             stats[f"node.cpu.{mode}.time"] = nanoseconds
     memory = {"total": mebibytes * 1024}
-    memory |= if_supported(lambda: conn.getMemoryStats(_ALL_CELLS)) or {}
+    memory |= session.if_supported("MemoryStats", lambda: conn.getMemoryStats(_ALL_CELLS)) or {}
     return stats | {f"node.memory.{kind}": kibibytes for kind, kibibytes in memory.items()}

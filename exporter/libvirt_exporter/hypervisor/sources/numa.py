@@ -10,7 +10,6 @@ from typing import Any, Final
 import libvirt
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.errors import if_supported
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.domains.xml_values import integer
@@ -95,7 +94,8 @@ def numa_nodes(session: Session) -> Mapping[int, int]:
     libvirt.libvirtError, or CallError.
     """
     if session.numa_nodes is None:
-        capabilities = if_supported(session.conn.getCapabilities) or "<capabilities/>"
+        told = session.if_supported("getCapabilities", session.conn.getCapabilities)
+        capabilities = told or "<capabilities/>"
         topology = xml_root(capabilities).find("host/topology")
         cells = () if topology is None else topology.iterfind("cells/cell")
         session.numa_nodes = {

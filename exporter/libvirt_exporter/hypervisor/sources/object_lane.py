@@ -8,7 +8,7 @@ from typing import Protocol
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, if_supported
+from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
@@ -71,7 +71,7 @@ class ObjectLane(WalkingLane):
         """Names by UUID; none where the driver has no such objects."""
         return {
             handle.UUIDString(): handle.name()
-            for handle in if_supported(lambda: self.list_all(session)) or ()
+            for handle in session.if_supported(self.prefix, lambda: self.list_all(session)) or ()
         }
 
     async def _ask_each(self, uuids: Iterable[str], deadline: Deadline) -> dict[str, Stats]:
@@ -104,9 +104,12 @@ def xml_root(xml: str) -> Element:
         raise CallError(str(error), ErrorClass.OTHER) from None
 
 
-def flags(handle: Handle) -> dict[str, StatValue]:
+def flags(session: Session, handle: Handle) -> dict[str, StatValue]:
     """`persistent` and `autostart`, where the driver knows them. Raises libvirt.libvirtError."""
     calls = {"persistent": handle.isPersistent, "autostart": handle.autostart}
-    return {
-        name: bool(flag) for name, call in calls.items() if (flag := if_supported(call)) is not None
+    kind = type(handle).__name__
+    asked = {
+        name: session.if_supported(f"{kind} {name}", call, differs=True)
+        for name, call in calls.items()
     }
+    return {name: bool(flag) for name, flag in asked.items() if flag is not None}

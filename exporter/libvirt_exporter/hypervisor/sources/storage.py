@@ -31,7 +31,11 @@ class StorageLane(ObjectLane):
         pool = session.conn.storagePoolLookupByUUIDString(uuid)
         info: Any = pool.info()  # libvirt-python (12.8) annotates structures as str
         state, *sizes = info
-        stats = {"type": xml_root(pool.XMLDesc()).get("type", ""), "state": state, **flags(pool)}
+        stats = {
+            "type": xml_root(pool.XMLDesc()).get("type", ""),
+            "state": state,
+            **flags(session, pool),
+        }
         if state in _SIZED:
             stats |= zip(("capacity", "allocation", "available"), sizes, strict=True)
         return stats

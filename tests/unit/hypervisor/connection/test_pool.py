@@ -160,7 +160,7 @@ def test_backoff_doubles_up_to_its_limit() -> None:
 
 
 async def test_a_connection_is_opened_once_and_kept() -> None:
-    """Calls on one lane share one connection."""
+    """Calls on one purpose share one connection."""
     fake = FakeHost()
     connections = Connections(URI, Observer(), fake.connect)
     for _ in range(3):
@@ -189,7 +189,7 @@ async def test_a_lost_connection_fails_its_call_and_is_reopened_by_the_next() ->
 async def test_attempts_right_after_a_failed_one_share_its_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A slow refusal is not repeated by every lane, and is forgotten after a second."""
+    """A slow refusal is not repeated by every purpose, and is forgotten after a second."""
     fake, clock = FakeHost(), Clock()
     monkeypatch.setattr(pool, "time", clock)
 
@@ -199,9 +199,9 @@ async def test_attempts_right_after_a_failed_one_share_its_words(
 
     fake.refusal = libvirt_error(libvirt.VIR_ERR_SYSTEM_ERROR, "Connection refused")
     connections = Connections(URI, Observer(), refuse_slowly)
-    for lane in ("state", "control"):
+    for purpose in ("state", "control"):
         with pytest.raises(OpenError, match="Connection refused"):
-            await connections.ask(lane, "getType", hypervisor_type, soon())
+            await connections.ask(purpose, "getType", hypervisor_type, soon())
     assert fake.attempts == 1
     fake.refusal = None
     clock.now += pool.LONGEST_RETRY_PAUSE - 0.01
@@ -235,7 +235,7 @@ def test_a_deadline_that_is_put_off_is_followed_by_who_already_waits(
 
 
 async def test_a_stuck_call_costs_its_connection_only() -> None:
-    """The lane goes on with a fresh one; the call counts as stuck until it comes back."""
+    """The purpose goes on with a fresh one; the call counts as stuck until it comes back."""
     fake = FakeHost()
     connections = Connections(URI, Observer(), fake.connect)
     gate = threading.Event()
@@ -251,12 +251,12 @@ async def test_a_stuck_call_costs_its_connection_only() -> None:
     assert stuck_connection.closed
 
 
-async def test_a_frozen_daemon_gets_one_attempt_for_each_lane() -> None:
+async def test_a_frozen_daemon_gets_one_attempt_for_each_purpose() -> None:
     """However often somebody asks, nobody else is sent to wait beside the first."""
     fake = FakeHost()
     fake.thawed.clear()
     connections = Connections(URI, Observer(), fake.connect)
-    connections.lane("state").call("getType", hypervisor_type)
+    connections.of("state").call("getType", hypervisor_type)
     await eventually(lambda: fake.attempts > 0, "an attempt to connect")
     for _ in range(5):
         with pytest.raises(NoAnswerError):
@@ -305,12 +305,12 @@ async def test_a_domain_that_does_not_exist_has_no_handle() -> None:
     assert await connections.ask("state", "domains", lambda s: len(s.domains(uuids)), soon()) == 1
 
 
-async def test_the_test_driver_has_one_connection_for_all_lanes() -> None:
+async def test_the_test_driver_has_one_connection_for_all_purposes() -> None:
     """What lives in this process is not opened again for each purpose."""
     fake = FakeHost()
     connections = Connections("test:///default", Observer(), fake.connect)
-    for lane in ("state", "control", "xml"):
-        await connections.ask(lane, "getType", hypervisor_type, soon())
+    for purpose in ("state", "control", "xml"):
+        await connections.ask(purpose, "getType", hypervisor_type, soon())
     assert fake.attempts == 1
 
 

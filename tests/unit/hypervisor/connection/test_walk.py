@@ -19,7 +19,7 @@ from tests.support.hosts import settled
 
 pytestmark = pytest.mark.anyio
 
-LANES = ("xml", "jobs", "errors", "storage", "networks")
+PURPOSES = ("xml", "jobs", "errors", "storage", "networks")
 LONG = 10.0
 """Patience, in seconds, that no answer ever needs."""
 
@@ -39,7 +39,7 @@ def connections_with(budget: StuckBudget | int) -> Connections:
 
 async def walk_on(
     connections: Connections,
-    lane: str,
+    purpose: str,
     gate: threading.Event,
     *,
     patience: float = 0.05,
@@ -50,9 +50,9 @@ async def walk_on(
 
     return await walk(
         connections,
-        lane,
+        purpose,
         "visit",
-        [f"{lane}-{number}" for number in range(8)],
+        [f"{purpose}-{number}" for number in range(8)],
         visit,
         deadline=Deadline.within(20),
         patience=patience,
@@ -61,12 +61,12 @@ async def walk_on(
 
 
 @pytest.mark.parametrize("limit", [1, 2, 4, 12])
-async def test_all_lanes_together_get_no_more_calls_stuck_than_allowed(
+async def test_all_purposes_together_get_no_more_calls_stuck_than_allowed(
     gate: threading.Event, limit: int
 ) -> None:
     """What one of them has under way may get stuck too, and is room that no other one has."""
     connections = connections_with(limit)
-    walks = await asyncio.gather(*(walk_on(connections, lane, gate) for lane in LANES))
+    walks = await asyncio.gather(*(walk_on(connections, purpose, gate) for purpose in PURPOSES))
     assert connections.budget.stuck == limit
     assert sum(len(result.blocked) for result in walks) == limit
     assert not any(result.answers for result in walks)
@@ -80,7 +80,7 @@ async def test_two_pools_of_one_uri_share_what_may_get_stuck(gate: threading.Eve
     budget = StuckBudget(4)
     pools = [connections_with(budget), connections_with(budget)]
     walks = await asyncio.gather(
-        *(walk_on(pool, lane, gate) for pool in pools for lane in ("xml", "jobs"))
+        *(walk_on(pool, purpose, gate) for pool in pools for purpose in ("xml", "jobs"))
     )
     assert sum(len(result.blocked) for result in walks) == budget.stuck == 4
     assert all(budget.is_stuck(at) for result in walks for at in result.blocked.values())
@@ -97,7 +97,7 @@ async def test_what_one_pool_has_under_way_is_no_room_for_another(gate: threadin
     """It may get stuck too; what a closed pool had under way is nobody's any more."""
     budget = StuckBudget(1)
     first, second = connections_with(budget), connections_with(budget)
-    call = first.lane("state").call("getType", lambda _: gate.wait(30))
+    call = first.of("state").call("getType", lambda _: gate.wait(30))
     assert (second.budget.room, second.budget.full) == (0, False)
     first.close()
     assert second.budget.room == 1
@@ -117,7 +117,7 @@ async def test_a_walk_waits_for_room_that_another_call_takes_for_a_moment(
 ) -> None:
     """Only calls that are stuck end it."""
     connections = connections_with(1)
-    other = connections.lane("monitor-0").call("domainListGetStats", lambda _: gate.wait(30))
+    other = connections.of("monitor-0").call("domainListGetStats", lambda _: gate.wait(30))
     walking = asyncio.create_task(walk_on(connections, "xml", gate, patience=LONG))
     await asyncio.sleep(0.1)
     assert not walking.done()
