@@ -15,3 +15,14 @@ def test_no_folder_of_tests_is_forgotten() -> None:
     reached = set(project["tool"]["pytest"]["ini_options"]["testpaths"])
     holding = {path.relative_to(TESTS).parts[0] for path in TESTS.rglob("test_*.py")}
     assert reached == {f"tests/{folder}" for folder in holding}, "add it to pyproject's testpaths"
+
+
+def test_no_unit_test_sleeps() -> None:
+    """Nor therefore depends on what a machine does meanwhile."""
+    sleeping = [
+        path for path in (TESTS / "unit").rglob("*.py") if "time.sleep(" in path.read_text()
+    ]
+    assert not sleeping, (
+        "wait for the thing itself (tests.support.waiting), set the clock "
+        "(tests.support.virtual_time), or move the test to tests/process"
+    )

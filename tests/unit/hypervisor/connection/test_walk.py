@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from libvirt_exporter.hypervisor.connection import budget
 from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.observer import Observer
@@ -113,13 +114,15 @@ async def test_one_walk_gets_stuck_at_a_few_things_only(gate: threading.Event) -
 
 
 async def test_a_walk_waits_for_room_that_another_call_takes_for_a_moment(
-    gate: threading.Event,
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only calls that are stuck end it."""
+    monkeypatch.setattr(budget, "TURN", 0.0)
     connections = connections_with(1)
     other = connections.of("monitor-0").call("domainListGetStats", lambda _: gate.wait(30))
     walking = asyncio.create_task(walk_on(connections, "xml", gate, patience=LONG))
-    await asyncio.sleep(0.1)
+    for _ in range(20):  # each is another look
+        await asyncio.sleep(0)
     assert not walking.done()
     assert (connections.budget.room, connections.budget.full) == (0, False)
     gate.set()

@@ -371,7 +371,7 @@ def test_after_a_reconnect_nothing_is_counted_twice() -> None:
         take(host)
         (old,) = (connection for connection in fake.connections if connection.callbacks)
         wait_until(lambda: fake[0].xml_reads > 0, "the XML is read")
-        time.sleep(0.05)
+        take(host)  # waits for the XML, should it be due again
         reads = fake[0].xml_reads
         fake.drop_connections()
         wait_until(

@@ -310,8 +310,9 @@ def test_who_joins_with_more_time_gets_a_whole_sample() -> None:
         domain.late = 0.1
     with host_of(fake) as host:
         take(host)
+        fake.calls.clear()
         hasty = host.sample(SampleRequest(DEFAULT), 0.5)
-        time.sleep(0.01)
+        wait_until(lambda: fake.calls, "the sample has begun")
         patient = host.sample(SampleRequest(DEFAULT), 10.0)
         assert incomplete(hasty.result(1)) != set()
         assert incomplete(patient.result(11)) == set()
