@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import libvirt
 
@@ -11,7 +11,7 @@ from libvirt_exporter.hypervisor.connection.drivers import DriverFallback, needs
 
 @dataclass(frozen=True)
 class DriverFacts:
-    """The constants of one connection."""
+    """What is the same for all calls of one connection."""
 
     driver: str
     """virConnectGetType: QEMU, TEST, LXC, Xen …"""
@@ -19,6 +19,8 @@ class DriverFacts:
     """Version of the daemon's libvirt."""
     fallback: DriverFallback
     """Answers the groups that the driver does not answer in bulk."""
+    unsupported: set[str] = field(default_factory=set)
+    """Stats groups that turned out not to be answered at all."""
 
     @property
     def has_monitors(self) -> bool:

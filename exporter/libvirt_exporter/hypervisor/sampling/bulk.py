@@ -37,20 +37,10 @@ ones lose more to a hang."""
 class BulkMemory:
     """What one sample's calls leave for the next one."""
 
-    facts: DriverFacts | None = None
-    """Of the connection to which the rest belongs."""
-    unsupported: frozenset[str] = frozenset()
-    """Groups that this libvirt does not answer."""
     seconds: dict[frozenset[str], float] = field(default_factory=dict)
     """How long the last call for these groups took."""
     late: Connection | None = None
     """The connection of the last call that was late although no domain held it."""
-
-    def unsupported_by(self, facts: DriverFacts) -> frozenset[str]:
-        """Groups that a daemon does not answer; none as long as it has not been asked."""
-        if facts is not self.facts:
-            self.facts, self.unsupported = facts, frozenset()
-        return self.unsupported
 
 
 @dataclass(eq=False)
@@ -61,6 +51,7 @@ class BulkPhase(Phase):
     """Of the connection."""
     questions: Iterable[frozenset[str]]
     """Groups that are asked together."""
+    facts: DriverFacts
     memory: BulkMemory
 
     async def run(self) -> None:
@@ -149,7 +140,7 @@ class BulkPhase(Phase):
         unsupported = error.error_class is ErrorClass.UNSUPPORTED
         if unsupported and len(groups) == 1:
             log.info("this libvirt does not answer group %s: %s", *groups, error)
-            self.memory.unsupported |= groups
+            self.facts.unsupported.update(groups)
             for uuid in uuids:
                 self.draft.domains[uuid].missing -= groups
             return []

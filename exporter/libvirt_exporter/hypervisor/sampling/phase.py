@@ -65,9 +65,11 @@ class Phase(ABC):
         connection = connections.of(purpose)
         if deadline.rest <= 0:
             raise NoAnswerError(call)
-        if not await connection.free(deadline):
+        if not await connection.free(Deadline.within(min(patience, deadline.rest))):
             connections.give_up(connection, call)
-            raise NoAnswerError(call)
+            connection = connections.of(purpose)
+            if not await connection.free(deadline):
+                raise NoAnswerError(call)
         answer = connection.call(call, function)
         await asyncio.wait({answer}, timeout=min(patience, deadline.rest))
         if not answer.done() and others is not None and connections.replaceable(connection):

@@ -239,7 +239,7 @@ class Sampler:
         self._facts = facts = draft.facts
         self._note_domains(draft)
         fallback = facts.fallback
-        wanted = draft.groups - fallback.groups - {"state"} - self._bulk.unsupported_by(facts)
+        wanted = draft.groups - fallback.groups - {"state"} - facts.unsupported
         if "state" in fallback.groups:  # the driver has no bulk call at all
             wanted = frozenset()
         expected = wanted | (draft.groups & fallback.groups) - {"state"}
@@ -249,14 +249,14 @@ class Sampler:
         async with asyncio.TaskGroup() as tasks:
             if facts.has_monitors:
                 each = [frozenset({group}) for group in sorted(wanted & WITHOUT_MONITOR)]
-                bulk = BulkPhase(*common, "state", each, self._bulk)
+                bulk = BulkPhase(*common, "state", each, facts, self._bulk)
                 monitor = MonitorPhase(
                     *common, wanted & WITH_MONITOR, self._settings, self._processes, self._monitors
                 )
                 tasks.create_task(bulk.timed("no_monitor"))
                 tasks.create_task(monitor.timed("monitor"))
             elif wanted:
-                bulk = BulkPhase(*common, "bulk", [wanted], self._bulk)
+                bulk = BulkPhase(*common, "bulk", [wanted], facts, self._bulk)
                 tasks.create_task(bulk.timed("bulk"))
             if self._processes is not None and not draft.asks_monitors:
                 # Otherwise they are looked at before the monitors are asked.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import threading
 import time
 from concurrent.futures import Future, wait
 from dataclasses import replace
@@ -664,6 +665,37 @@ def test_a_lock_that_is_taken_in_any_phase_costs_its_domain_only(
         doomed.unlocked.set()
         wait_until(lambda: host.stuck_calls == 0, "no call is stuck")
         assert incomplete(take(host, groups)) == set()
+
+
+def test_a_call_that_is_only_slow_is_followed_by_shards() -> None:
+    """Nobody can be left out of it: the next sample does not wait for it, nor do without."""
+    fake, released = FakeHost(30), threading.Event()
+    slow = iter([released])
+
+    def hold(about: str) -> None:
+        if about == "interface":
+            for event in slow:
+                event.wait(30)
+
+    def sizes() -> list[int]:
+        asked = [len(names) for _, groups, names in fake.calls if "interface" in groups]
+        fake.calls.clear()
+        return asked
+
+    with host_of(fake) as host:
+        take(host)
+        fake.before = hold
+        sample = take(host, timeout=1.0)
+        assert failed_groups(sample) == {"interface"}
+        assert host.stuck_calls == 1
+        sizes()
+        assert incomplete(take(host)) == set()
+        assert sorted(sizes()) == [5, 25]
+        released.set()
+        wait_until(lambda: host.stuck_calls == 0, "no call is stuck")
+        sizes()
+        assert incomplete(take(host)) == set()
+        assert sizes() == [30]
 
 
 def test_domains_beyond_what_may_get_stuck_stay_listed() -> None:
