@@ -77,6 +77,12 @@ _FILES = (*DOMAIN_FILES, *HOST_FILES)
 
 GROUPS: tuple[Group, ...] = tuple(group for file in _FILES for group in file.GROUPS)
 
+
+def riders(name: str) -> frozenset[str]:
+    """The other groups for which libvirt would be asked for its statistics group of this name."""
+    return frozenset(group.name for group in GROUPS if name in group.asks) - {name}
+
+
 LIMIT_ORDER: tuple[str, ...] = tuple(
     name
     for _, name in sorted(

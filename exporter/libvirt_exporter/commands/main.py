@@ -27,7 +27,7 @@ from libvirt_exporter.config import (
     Place,
     Problem,
     load,
-    narrowing,
+    notes,
     override,
     place_of,
 )
@@ -198,9 +198,8 @@ def _check_config(arguments: Namespace) -> int:
         mistakes += error.problems
     if mistakes:
         raise ConfigError(mistakes)
-    if found := narrowing(config):
-        what, remedy = found
-        _print(f"{Problem(*place_of('groups.include', file), f'note: {what}', remedy)}\n")
+    for option, what, remedy in notes(config):
+        _print(f"{Problem(*place_of(option, file), f'note: {what}', remedy)}\n")
     _print(f"{file}: no mistakes\n")
     return 0
 
@@ -208,8 +207,7 @@ def _check_config(arguments: Namespace) -> int:
 def _doctor(arguments: Namespace) -> int:
     config = _configuration(arguments)
     besides = [*doctor.state_directory_findings(config.events.state_directory)]
-    if found := narrowing(config):
-        besides.append(doctor.Finding("hint", *found))
+    besides += [doctor.Finding("hint", what, remedy) for _, what, remedy in notes(config)]
     return _run_with_target(arguments, lambda target: _print_findings(target, besides))
 
 

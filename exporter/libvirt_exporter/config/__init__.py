@@ -2,7 +2,7 @@
 
 from libvirt_exporter.config.changes import changed_keys
 from libvirt_exporter.config.loading import load, override, place_of, read_yaml
-from libvirt_exporter.config.meaning import narrowing
+from libvirt_exporter.config.meaning import notes
 from libvirt_exporter.config.problem import ConfigError, Place, Problem
 from libvirt_exporter.config.schema import FLAGS, Config
 
@@ -14,7 +14,7 @@ __all__ = [
     "Problem",
     "changed_keys",
     "load",
-    "narrowing",
+    "notes",
     "override",
     "place_of",
     "read_yaml",

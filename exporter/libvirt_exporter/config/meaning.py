@@ -8,6 +8,7 @@ from functools import partial
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import PurePath
 
+from libvirt_exporter.catalogue import riders
 from libvirt_exporter.config.problem import Hint, Path, quoted, suggestion
 from libvirt_exporter.config.schema import Config, Labels
 from libvirt_exporter.config.vocabulary import (
@@ -81,23 +82,44 @@ def _groups(config: Config) -> Iterator[Finding]:
     for path, name in _entries(config, "groups.include", "groups.exclude"):
         if name not in known:
             yield path, f"unknown group {quoted(name)}", partial(suggestion, name, known)
-    if _expanded(config.groups.include) <= _expanded(config.groups.exclude):
+    excluded = config.groups.exclude
+    left_out = _expanded(excluded).union(*map(riders, excluded))
+    if _expanded(config.groups.include) <= left_out:
         yield ("groups",), "no group is selected", "name one, or `default`, in groups.include"
 
 
-def narrowing(config: Config) -> tuple[str, str] | None:
+def notes(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Yield what is no mistake and may still not be meant: option, what it does, what to do."""
+    yield from _narrowing(config)
+    yield from _cancelled(config)
+
+
+def _narrowing(config: Config) -> Iterator[tuple[str, str, str]]:
     """Say that groups.include shows less than the default, and how to add to it instead.
 
-    That is no mistake, but easily made: who names one more group may not mean to lose the others.
+    That is easily made: who names one more group may not mean to lose the others.
     """
     named = config.groups.include
-    if _expanded(["default"]) <= _expanded(named):
-        return None
-    names = ", ".join(named)
-    return (
-        f"groups.include shows {names} instead of the groups that are on by default",
-        f"to add to those, write include: [default, {names}]",
-    )
+    if not _expanded(["default"]) <= _expanded(named):
+        names = ", ".join(named)
+        yield (
+            "groups.include",
+            f"groups.include shows {names} instead of the groups that are on by default",
+            f"to add to those, write include: [default, {names}]",
+        )
+
+
+def _cancelled(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Say which groups that are included by name an excluded one takes along."""
+    for excluded in config.groups.exclude:
+        lost = riders(excluded).intersection(config.groups.include)
+        if lost := lost.difference(config.groups.exclude):
+            names = ", ".join(sorted(lost))
+            yield (
+                "groups.exclude",
+                f"groups.exclude leaves out {names} too: libvirt tells that with {excluded} only",
+                f"remove {excluded} from groups.exclude, or {names} from groups.include",
+            )
 
 
 def _expanded(names: Collection[str]) -> set[str]:

@@ -83,7 +83,12 @@ class Groups(Section, frozen=True, kw_only=True):
         ),
     ] = ("default",)
     exclude: Annotated[
-        tuple[str, ...], Meta(description="Groups to leave out of the included ones.")
+        tuple[str, ...],
+        Meta(
+            description="Groups to leave out of the included ones. `block` leaves out "
+            "`block-limits`, `block-backing` and `block-timed` too, and `vcpu` leaves out `kvm`: "
+            "libvirt tells them with it only."
+        ),
     ] = ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
-from libvirt_exporter.catalogue import GROUPS, SAMPLE_METRICS
+from libvirt_exporter.catalogue import GROUPS, SAMPLE_METRICS, riders
 from libvirt_exporter.catalogue.metric import Fact, Metric
 from libvirt_exporter.patterns.fields import FieldPattern
 
@@ -19,9 +19,19 @@ class UnknownGroupError(ValueError):
 def groups_named(include: Iterable[str], exclude: Iterable[str] = ()) -> frozenset[str]:
     """Group names out of words: names, `default` and `all`; implied groups come along.
 
+    What is excluded by name takes along the groups that would have libvirt asked for it.
     Raises UnknownGroupError with the name that is none.
     """
-    return _expand(include) - _expand(exclude)
+    return _expand(include) - excluded(exclude)
+
+
+def excluded(words: Iterable[str]) -> frozenset[str]:
+    """Group names that these words exclude, with all that rides on one of libvirt's groups.
+
+    Raises UnknownGroupError with the name that is none.
+    """
+    words = tuple(words)
+    return _expand(words) | {name for word in words for name in riders(word)}
 
 
 def _expand(words: Iterable[str]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -16,7 +16,12 @@ from libvirt_exporter.nearest import nearest
 from libvirt_exporter.patterns.domains import DomainFilter
 from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.render.exposition import expose
-from libvirt_exporter.render.selection import Selection, UnknownGroupError, groups_named
+from libvirt_exporter.render.selection import (
+    Selection,
+    UnknownGroupError,
+    excluded,
+    groups_named,
+)
 from libvirt_exporter.render.series import Identity
 from libvirt_exporter.render.text import TextRenderer
 
@@ -69,8 +74,8 @@ class Display:
         if not (request.collect or request.exclude):
             return self.everything
         enabled = self.everything.selection.groups
-        collect = self._expand("collect[]", request.collect)
-        exclude = self._expand("exclude[]", request.exclude)
+        collect = self._expand("collect[]", request.collect, groups_named)
+        exclude = self._expand("exclude[]", request.exclude, excluded)
         if disabled := {*request.collect} - {"all", "default"} - enabled:
             raise RequestError(
                 f"collect[]: not enabled: {', '.join(sorted(disabled))}",
@@ -91,9 +96,14 @@ class Display:
     def _renderer(self, selection: Selection) -> TextRenderer:
         return TextRenderer(selection, self._identity, series_limit=self.config.limits.series)
 
-    def _expand(self, parameter: str, names: Iterable[str]) -> frozenset[str]:
+    def _expand(
+        self,
+        parameter: str,
+        names: Iterable[str],
+        expanded: Callable[[Iterable[str]], frozenset[str]],
+    ) -> frozenset[str]:
         try:
-            return groups_named(names)
+            return expanded(names)
         except UnknownGroupError as error:
             known = [group.name for group in GROUPS]
             hint = f"{nearest(str(error), known)} groups are: {', '.join(known)}".lstrip()

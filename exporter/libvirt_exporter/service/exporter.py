@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from libvirt_exporter.config import Config, ConfigError, changed_keys, narrowing
+from libvirt_exporter.config import Config, ConfigError, changed_keys, notes
 from libvirt_exporter.contract import NotFoundError, ScrapeRequest
 from libvirt_exporter.service.target import Target
 from libvirt_exporter.service.telemetry import Telemetry
@@ -70,8 +70,8 @@ class Exporter:
 
     def _loaded(self) -> None:
         self._telemetry.configuration_loaded()
-        if found := narrowing(self.config):
-            log.info("%s; %s", *found)
+        for _, what, remedy in notes(self.config):
+            log.info("%s; %s", what, remedy)
 
     def end_waiting(self) -> None:
         """Answer those who wait for a change: the exporter is being stopped."""

@@ -20,7 +20,7 @@ from libvirt_exporter.config import (
     Problem,
     changed_keys,
     load,
-    narrowing,
+    notes,
     override,
     place_of,
     read_yaml,
@@ -342,9 +342,34 @@ def test_a_path_that_cannot_exist_is_a_problem_too() -> None:
 
 def test_groups_that_take_the_place_of_the_default_are_told() -> None:
     """With how to keep it."""
-    assert narrowing(load("groups: {include: [dirtyrate]}")) == (
-        "groups.include shows dirtyrate instead of the groups that are on by default",
-        "to add to those, write include: [default, dirtyrate]",
+    assert [*notes(load("groups: {include: [dirtyrate]}"))] == [
+        (
+            "groups.include",
+            "groups.include shows dirtyrate instead of the groups that are on by default",
+            "to add to those, write include: [default, dirtyrate]",
+        )
+    ]
+
+
+def test_a_group_that_goes_with_an_excluded_one_is_told() -> None:
+    """Where it is included by name; whoever includes all does not miss it."""
+    found = [*notes(load("groups: {include: [default, block-limits, kvm], exclude: [block]}"))]
+    assert found == [
+        (
+            "groups.exclude",
+            "groups.exclude leaves out block-limits too: libvirt tells that with block only",
+            "remove block from groups.exclude, or block-limits from groups.include",
+        )
+    ]
+    assert not [*notes(load("groups: {include: [all], exclude: [block]}"))]
+    text = "groups: {include: [default, block-limits], exclude: [block, block-limits]}"
+    assert not [*notes(load(text))]
+
+
+def test_nothing_is_left_of_what_goes_with_an_excluded_group() -> None:
+    """It is as if it were excluded itself."""
+    assert "no group is selected" in str(
+        problems("groups: {include: [block-timed], exclude: [block]}")
     )
 
 
@@ -357,7 +382,7 @@ ON_BY_DEFAULT = ", ".join(group.name for group in GROUPS if group.default)
 def test_groups_that_lose_nothing_of_the_default_are_not_told(include: str) -> None:
     """Nor what is excluded besides: whoever did that knows of it."""
     config = load(f"groups: {{include: {include}, exclude: [state]}}")
-    assert narrowing(config) is None
+    assert not [*notes(config)]
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:

@@ -33,6 +33,24 @@ def test_excluded_groups_are_taken_away() -> None:
     assert groups_named(["all"], ["default"]) == {group.name for group in GROUPS} - DEFAULT
 
 
+@pytest.mark.parametrize(
+    ("excluded", "taken_along"),
+    [("block", {"block-limits", "block-backing", "block-timed"}), ("vcpu", {"kvm"})],
+)
+def test_an_excluded_group_is_not_asked_for_by_another_one(
+    excluded: str, taken_along: set[str]
+) -> None:
+    """What libvirt tells with it only is left out too, also where it is named."""
+    groups = groups_named(["all", *taken_along], [excluded])
+    assert groups == {group.name for group in GROUPS} - {excluded} - taken_along
+    assert excluded not in Selection(groups).asks
+
+
+def test_excluding_what_rides_on_a_group_leaves_that() -> None:
+    """Constant limits of disks may be too much where their requests are not."""
+    assert "block" in Selection(groups_named(["all"], ["block-limits"])).asks
+
+
 def test_implied_groups_come_along() -> None:
     """KVM's figures of vCPUs bring those of the domain."""
     assert groups_named(["kvm"]) == {"kvm", "vm"}
