@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from libvirt_exporter.hypervisor.connection.observer import Observer
@@ -13,7 +13,7 @@ from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import DomainSample, HostSample
 from tests.support.fake_libvirt import FakeHost
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, wait_until
 
 DEFAULT = frozenset({"state", "cpu-total", "balloon", "vcpu", "interface", "block", "iothread"})
 MONITOR = DEFAULT - {"state", "interface"}
@@ -27,19 +27,38 @@ def host_of(
     observer: Observer | None = None,
     stuck_calls: int = 12,
     pid_directory: Path | None = None,
+    state_directory: Path | None = None,
+    on_event: Callable[[], None] | None = None,
 ) -> Iterator[Host]:
     """A started Host on a fake libvirt."""
     chosen = HostSettings(
         uri="qemu:///system",
         stuck_calls=stuck_calls,
         pid_directory=None if pid_directory is None else str(pid_directory),
+        state_directory="" if state_directory is None else str(state_directory),
     )
-    host = Host(chosen, observer=observer, connect=fake.connect)
+    host = Host(chosen, observer=observer, connect=fake.connect, on_event=on_event)
     host.start()
     try:
         yield host
     finally:
         host.close()
+
+
+@contextlib.contextmanager
+def following_host_of(
+    fake: FakeHost,
+    *,
+    observer: Observer | None = None,
+    state_directory: Path | None = None,
+    on_event: Callable[[], None] | None = None,
+) -> Iterator[Host]:
+    """The same, once it follows the events."""
+    with host_of(
+        fake, observer=observer, state_directory=state_directory, on_event=on_event
+    ) as host:
+        wait_until(lambda: host.events_connected, "events are followed")
+        yield host
 
 
 def take(

@@ -24,6 +24,7 @@ from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.patterns.labels import compile_label
 from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
+from tests.support.hosts import following_host_of
 from tests.support.waiting import eventually, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -348,45 +349,36 @@ async def test_the_slow_timer_reads_without_any_event() -> None:
 def test_events_that_change_the_xml_have_it_read(event_id: int, details: tuple[object]) -> None:
     """Each such event leads to one more reading of its domain."""
     fake = FakeHost(2)
-    host = Host(HostSettings(uri="qemu:///system"), connect=fake.connect)
-    host.start()
-    wait_until(lambda: host.events_connected, "events are followed")
-    host.sample(STATE, 5).result(10)
-    wait_until(
-        lambda: all(domain.xml_reads == 1 for domain in fake.domains.values()),
-        "each XML is read once",
-    )
-    fake.emit(fake[0], event_id, *details)
-    wait_until(lambda: fake[0].xml_reads == 2, "the XML is read again")
-    host.close()
+    with following_host_of(fake) as host:
+        host.sample(STATE, 5).result(10)
+        wait_until(
+            lambda: all(domain.xml_reads == 1 for domain in fake.domains.values()),
+            "each XML is read once",
+        )
+        fake.emit(fake[0], event_id, *details)
+        wait_until(lambda: fake[0].xml_reads == 2, "the XML is read again")
 
 
 def test_missed_events_are_made_good_after_a_reconnect() -> None:
     """A change while the connection was down is known soon after it is back."""
     fake = FakeHost(1)
-    host = Host(HostSettings(uri="qemu:///system"), connect=fake.connect)
-    host.start()
-    wait_until(lambda: host.events_connected, "events are followed")
-    host.sample(STATE, 5).result(10)
-    wait_until(lambda: fake[0].xml_reads == 1, "the XML is read")
-    fake.drop_connections()
-    wait_until(lambda: fake[0].xml_reads > 1, "the XML is read again")
-    host.close()
+    with following_host_of(fake) as host:
+        host.sample(STATE, 5).result(10)
+        wait_until(lambda: fake[0].xml_reads == 1, "the XML is read")
+        fake.drop_connections()
+        wait_until(lambda: fake[0].xml_reads > 1, "the XML is read again")
 
 
 def test_a_domain_that_appears_is_known_in_the_next_sample() -> None:
     """Its definition is an event, so its XML is there before anybody samples it."""
     fake = FakeHost(1)
-    host = Host(HostSettings(uri="qemu:///system"), connect=fake.connect)
-    host.start()
-    wait_until(lambda: host.events_connected, "events are followed")
-    host.sample(STATE, 5).result(10)
-    added = FakeDomain(7)
-    fake.add(added)
-    fake.emit(added, 0, libvirt.VIR_DOMAIN_EVENT_DEFINED, 0)
-    wait_until(lambda: added.xml_reads == 1, "the XML is read")
-    sample = host.sample(STATE, 5).result(10)
-    host.close()
+    with following_host_of(fake) as host:
+        host.sample(STATE, 5).result(10)
+        added = FakeDomain(7)
+        fake.add(added)
+        fake.emit(added, 0, libvirt.VIR_DOMAIN_EVENT_DEFINED, 0)
+        wait_until(lambda: added.xml_reads == 1, "the XML is read")
+        sample = host.sample(STATE, 5).result(10)
     assert {domain.name: domain.info is not None for domain in sample.domains}["vm7"]
 
 

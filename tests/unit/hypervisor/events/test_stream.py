@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import HostSample, Stats
 from tests.support.fake_libvirt import FakeConnection, FakeDomain, FakeHost, libvirt_error
+from tests.support.hosts import following_host_of
 from tests.support.waiting import wait_until
 
 STATE = SampleRequest(frozenset({"state"}))
@@ -47,27 +46,6 @@ class Recorder(Observer):
 
     def events_dropped(self, count: int) -> None:
         self.dropped += count
-
-
-@contextlib.contextmanager
-def host_of(
-    fake: FakeHost,
-    *,
-    observer: Observer | None = None,
-    on_event: Callable[[], None] | None = None,
-    state_directory: str = "",
-) -> Iterator[Host]:
-    """A started Host on a fake libvirt, once it follows the events."""
-    settings = HostSettings(
-        uri="qemu:///system", pid_directory=None, state_directory=state_directory
-    )
-    host = Host(settings, observer=observer, connect=fake.connect, on_event=on_event)
-    host.start()
-    try:
-        wait_until(lambda: host.events_connected, "events are followed")
-        yield host
-    finally:
-        host.close()
 
 
 def take(host: Host) -> HostSample:
@@ -171,7 +149,7 @@ def test_every_event_of_the_binding_is_registered_but_for_those_left_out() -> No
 def test_all_events_are_registered_on_one_connection() -> None:
     """By their numbers, each once."""
     fake = FakeHost(1)
-    with host_of(fake):
+    with following_host_of(fake):
         registered = [
             event_id
             for connection in fake.connections
@@ -195,7 +173,7 @@ def test_events_that_libvirt_lacks_are_done_without(
     monkeypatch.setattr(FakeConnection, "domainEventRegisterAny", refuse)
     monkeypatch.delattr(libvirt, "VIR_DOMAIN_EVENT_ID_TUNABLE")
     fake = FakeHost(1)
-    with caplog.at_level(logging.DEBUG), host_of(fake) as host:
+    with caplog.at_level(logging.DEBUG), following_host_of(fake) as host:
         fake.emit(fake[0], WATCHDOG, 1)
         assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == 1
     lines = [line.message for line in caplog.records if "has no events" in line.message]
@@ -234,7 +212,7 @@ def test_a_host_that_gives_no_events_is_tried_again(monkeypatch: pytest.MonkeyPa
 def test_a_sample_shows_every_event_that_was_delivered_before_it() -> None:
     """Without waiting for anything."""
     fake = FakeHost(2)
-    with host_of(fake) as host:
+    with following_host_of(fake) as host:
         for number in range(1, 30):
             fake.emit(fake[0], WATCHDOG, 1)
             assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == number
@@ -245,7 +223,7 @@ def test_events_before_the_first_sample_and_of_unlisted_domains_count() -> None:
     """The domain appears in the listing later."""
     fake = FakeHost(1)
     late = FakeDomain(7)
-    with host_of(fake) as host:
+    with following_host_of(fake) as host:
         fake.emit(fake[0], WATCHDOG, 1)
         assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == 1
         fake.emit(late, WATCHDOG, 2)
@@ -257,7 +235,7 @@ def test_a_burst_of_5000_events_is_counted_whole_beside_samples() -> None:
     """Samples taken meanwhile are whole, and the last one has them all."""
     fake = FakeHost(5)
     observer = Recorder()
-    with host_of(fake, observer=observer) as host:
+    with following_host_of(fake, observer=observer) as host:
         take(host)
 
         def burst() -> None:
@@ -292,7 +270,7 @@ def test_a_blocked_consumer_drops_events_and_never_holds_up_libvirt(
     """What does not fit is counted; libvirt's thread gets back at once."""
     fake = FakeHost(1)
     observer = Recorder()
-    with host_of(fake, observer=observer) as host:
+    with following_host_of(fake, observer=observer) as host:
         take(host)
         released, blocked = threading.Event(), threading.Event()
 
@@ -352,7 +330,9 @@ def test_whoever_waits_is_told_after_each_batch() -> None:
     """On the host's thread, and after the events have been counted."""
     fake = FakeHost(1)
     told: list[str] = []
-    with host_of(fake, on_event=lambda: told.append(threading.current_thread().name)) as host:
+    with following_host_of(
+        fake, on_event=lambda: told.append(threading.current_thread().name)
+    ) as host:
         fake.emit(fake[0], WATCHDOG, 1)
         wait_until(lambda: bool(told), "the observer is told")
         assert set(told) == {"host-default"}
@@ -366,7 +346,7 @@ def test_after_a_reconnect_nothing_is_counted_twice() -> None:
     """The callbacks of the old connection are gone, and the XML is read again."""
     fake = FakeHost(1)
     observer = Recorder()
-    with host_of(fake, observer=observer) as host:
+    with following_host_of(fake, observer=observer) as host:
         fake.emit(fake[0], WATCHDOG, 1)
         take(host)
         (old,) = (connection for connection in fake.connections if connection.callbacks)
@@ -399,7 +379,7 @@ def test_a_connection_that_a_call_finds_dead_is_not_waited_upon(
         raise AssertionError("check() raises")
 
     monkeypatch.setattr(FakeConnection, "getVersion", die_once)
-    with host_of(fake) as host:
+    with following_host_of(fake) as host:
         wait_until(
             lambda: any(known.alive and known.callbacks for known in fake.connections),
             "events are registered for",
@@ -412,7 +392,7 @@ def test_a_connection_that_a_call_finds_dead_is_not_waited_upon(
 def test_the_stream_tells_whether_it_is_connected() -> None:
     """And stops to be alive with the connection."""
     fake = FakeHost(1)
-    with host_of(fake) as host:
+    with following_host_of(fake) as host:
         fake.refusal = libvirt_error(libvirt.VIR_ERR_NO_CONNECT)
         fake.drop_connections()
         wait_until(lambda: not host.events_connected, "the stream is down")
@@ -429,7 +409,7 @@ def test_the_stream_proves_to_be_alive_on_libvirts_own_loop(
     """As long as that loop runs and the connection is open."""
     monkeypatch.setattr(events, "HEARTBEAT", 0.02)
     fake = FakeHost(1)
-    with host_of(fake) as host:
+    with following_host_of(fake) as host:
         (connection,) = (item for item in fake.connections if item.callbacks)
         ages = [host.events_alive_age]
 
@@ -460,7 +440,7 @@ def test_the_timer_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(libvirt, "virEventAddTimeout", adding)
     monkeypatch.setattr(libvirt, "virEventRemoveTimeout", removing)
     fake = FakeHost(1)
-    with host_of(fake):
+    with following_host_of(fake):
         wait_until(lambda: bool(added), "a timer is added")
     # A host of another test may be ending at the same time.
     wait_until(lambda: {*added} <= {*removed}, "all timers are removed")
@@ -470,7 +450,7 @@ def test_a_domain_that_is_gone_is_told_of_with_its_end() -> None:
     """In the sample that misses it, and in the ones after."""
     fake = FakeHost(2)
     gone = fake[0]
-    with host_of(fake) as host:
+    with following_host_of(fake) as host:
         assert take(host).vanished == ()
         fake.emit(gone, LIFECYCLE, libvirt.VIR_DOMAIN_EVENT_STOPPED, 1)
         del fake.domains[gone.uuid]
@@ -484,7 +464,7 @@ def test_a_domain_that_comes_while_another_is_locked_keeps_its_counts() -> None:
     """Nobody can list it then, and nobody says that it is gone."""
     fake = FakeHost(2)
     late = FakeDomain(7)
-    with host_of(fake) as host:
+    with following_host_of(fake) as host:
         take(host)
         with fake[0].locked():
             fake.add(late)
@@ -501,14 +481,14 @@ def test_counts_outlive_the_host(tmp_path: Path) -> None:
     """With a state directory; without one they start again."""
     fake = FakeHost(1)
     for expected in (1, 2):
-        with host_of(fake, state_directory=str(tmp_path)) as host:
+        with following_host_of(fake, state_directory=tmp_path) as host:
             fake.emit(fake[0], WATCHDOG, 1)
             assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == expected
         wait_until(
             lambda: any(path.suffix == ".json" for path in tmp_path.iterdir()),
             "the counts are saved",
         )
-    with host_of(fake) as host:
+    with following_host_of(fake) as host:
         assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == 0
 
 
@@ -540,7 +520,7 @@ def test_no_count_is_shown_before_the_earlier_ones_are_known(
 def test_settings_that_need_another_host_are_refused(tmp_path: Path) -> None:
     """The others are taken over in place."""
     fake = FakeHost(1)
-    with host_of(fake) as host:
+    with following_host_of(fake) as host:
         assert not host.takes(HostSettings(uri="qemu:///system", state_directory=str(tmp_path)))
         more = HostSettings(uri="qemu:///system", pid_directory=None, all_counters=True)
         host.apply(more)
