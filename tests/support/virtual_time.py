@@ -6,12 +6,14 @@ import asyncio
 import selectors
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 TURN = 1e-6
-"""Seconds that one turn of the loop takes: nothing that follows something happens with it."""
+"""Seconds that one turn of the loop takes, so that what comes later has a later time."""
 
 
 class Clock:
@@ -58,8 +60,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._clock.now
 
-    def run_in_executor(  # type: ignore[override]
-        self, executor: Any, func: Callable[..., T], *args: Any
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> Future[T]:
         future = super().run_in_executor(executor, func, *args)
         self._clock.executing += 1
