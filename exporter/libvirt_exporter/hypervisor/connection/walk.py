@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
+import libvirt
+
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.errors import ErrorClass, call_error, detached
+from libvirt_exporter.hypervisor.connection.errors import call_error, detached
 from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 
@@ -56,9 +58,9 @@ class _Progress(Generic[T]):
             try:
                 self.answers.append((uuid, visit(session, uuid)))
             except Exception as error:  # it must cost this domain only
-                failure = call_error(error, alive=session.alive)
-                if failure is not None and failure.error_class is ErrorClass.DISCONNECTED:
+                if isinstance(error, libvirt.libvirtError) and not session.alive:
                     raise
+                failure = call_error(error, alive=True)
                 self.failures.append((uuid, detached(failure or error)))
             self.visited += 1
             if time.monotonic() >= end:

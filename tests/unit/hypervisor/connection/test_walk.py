@@ -6,16 +6,18 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 
+import libvirt
 import pytest
 
 from libvirt_exporter.hypervisor.connection import budget
 from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
-from tests.support.fake_libvirt import FakeHost
+from tests.support.fake_libvirt import FakeHost, libvirt_error
 from tests.support.hosts import settled
 
 pytestmark = pytest.mark.anyio
@@ -140,3 +142,30 @@ async def test_what_is_asked_always_is_asked_at_the_limit_too(gate: threading.Ev
     assert not (await walk_on(connections, "jobs", answers)).answers
     asked = await walk_on(connections, "control", answers, patience=LONG, always=True)
     assert len(asked.answers) == 8
+
+
+async def test_an_error_costs_its_thing_only_as_long_as_the_connection_lives() -> None:
+    """Whatever its code: that of a lost connection means other things too."""
+    fake = FakeHost()
+    connections = Connections("qemu:///system", Observer(), fake.connect)
+    lost = False
+
+    def visit(_session: Session, thing: str) -> str:
+        if thing == "b":
+            if lost:
+                fake.drop_connections()
+            raise libvirt_error(libvirt.VIR_ERR_NO_CONNECT)
+        return thing
+
+    async def walk_through() -> Walk[str]:
+        return await walk(
+            connections, "xml", "visit", "abc", visit, deadline=Deadline.within(20), patience=LONG
+        )
+
+    result = await walk_through()
+    assert result.answers.keys() == {"a", "c"}
+    assert result.failures.keys() == {"b"}
+    lost = True
+    with pytest.raises(CallError) as raised:
+        await walk_through()
+    assert raised.value.error_class is ErrorClass.DISCONNECTED
