@@ -34,6 +34,8 @@ class FakeService:
         self.is_ready = True
         self.holds_scrapes = False
         """Whether scrapes, like queries that wait, wait for `release`."""
+        self.holds_everything = False
+        """Whether everything that needs a sample waits for `release`."""
         self.release = asyncio.Event()
         self.arrived = asyncio.Event()
         """Set by whoever begins to wait for `release`."""
@@ -65,7 +67,7 @@ class FakeService:
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         self.requests.append(request)
         self._fail()
-        if self.holds_scrapes:
+        if self.holds_scrapes or self.holds_everything:
             await self._wait()
         return Exposition(
             body=compress(self.body) if request.gzip else self.body,
@@ -76,12 +78,14 @@ class FakeService:
     async def query(self, request: QueryRequest) -> QueryAnswer:
         self.queries.append(request)
         self._fail()
-        if request.wait:
+        if request.wait or self.holds_everything:
             await self._wait()
         return QueryAnswer(body=b"{}", content_encoding="gzip" if request.gzip else "")
 
     async def diagnostics(self, vm_id: str) -> QueryAnswer:
         self._fail()
+        if self.holds_everything:
+            await self._wait()
         return QueryAnswer(body=json.dumps({"asked": vm_id}).encode())
 
     @property
@@ -89,6 +93,8 @@ class FakeService:
         return FIELDS
 
     async def overview(self) -> HostSample:
+        if self.holds_everything:
+            await self._wait()
         return self.sample
 
     def ready(self) -> bool:

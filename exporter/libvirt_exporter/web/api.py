@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Coroutine
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct, structs
 from starlette.datastructures import QueryParams
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from libvirt_exporter.contract import QueryAnswer, QueryRequest, RequestError
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.web import openapi
+from libvirt_exporter.web.connected import while_connected
 from libvirt_exporter.web.negotiation import accepts_gzip
 from libvirt_exporter.web.problems import TooLargeError
 from libvirt_exporter.web.service import Service
 from libvirt_exporter.web.slots import Slots
-
-T = TypeVar("T")
 
 VMS: Final = "/api/v1/vms"
 DIAGNOSTICS: Final = "/api/v1/vms/{vmId}/diagnostics"
@@ -34,6 +31,8 @@ _FLAGS: Final = {"1": True, "true": True, "0": False, "false": False, "": False}
 _BUSY: Final = "as many requests are being answered as max_requests allows", "try again later"
 _LONGEST_NAME: Final = 64
 """Characters of a name that is repeated in an answer."""
+_LONGEST_TIMEOUT: Final = 60.0
+"""Seconds; a client that gives libvirt more does not get more."""
 
 
 class _Posted(Struct, rename="camel", forbid_unknown_fields=True):
@@ -74,16 +73,14 @@ class Api:
             query = _posted(await _body(request), gzip=gzip)
         else:
             query = _in_address(request.query_params, gzip=gzip)
-        if not query.wait:
-            with self._quick.one():
-                return _json(await self._service.target().query(query))
-        with self._waiting.one():
-            return _json(await _while_connected(request, self._service.target().query(query)))
+        with (self._waiting if query.wait else self._quick).one():
+            return _json(await while_connected(request, self._service.target().query(query)))
 
     async def diagnostics(self, request: Request) -> Response:
         """Nova's diagnostics of a VM."""
         with self._quick.one():
-            return _json(await self._service.target().diagnostics(request.path_params["vmId"]))
+            diagnostics = self._service.target().diagnostics(request.path_params["vmId"])
+            return _json(await while_connected(request, diagnostics))
 
     async def document(self, _request: Request) -> Response:
         """What the API is, in the words of OpenAPI."""
@@ -110,7 +107,7 @@ def _in_address(parameters: QueryParams, *, gzip: bool) -> QueryRequest:
         exclude=_list(parameters, "exclude"),
         changed_since=parameters.get("changedSince", ""),
         wait=_seconds(parameters, "wait"),
-        timeout=_seconds(parameters, "timeout"),
+        timeout=min(_seconds(parameters, "timeout"), _LONGEST_TIMEOUT),
         explain=_flag(parameters, "explain"),
         strict=_flag(parameters, "strict"),
         gzip=gzip,
@@ -174,7 +171,7 @@ def _posted(body: bytes, *, gzip: bool) -> QueryRequest:
         exclude=_names(posted.exclude),
         changed_since=posted.changed_since,
         wait=posted.wait,
-        timeout=posted.timeout,
+        timeout=min(posted.timeout, _LONGEST_TIMEOUT),
         explain=bool(posted.explain),
         strict=bool(posted.strict),
         gzip=gzip,
@@ -197,22 +194,3 @@ async def _body(request: Request) -> bytes:
                 "ask for fewer VMs at once, or for all",
             )
     return bytes(body)
-
-
-async def _while_connected(request: Request, work: Coroutine[None, None, T]) -> T:
-    """The result of the work, which ends with the connection; ClientDisconnect when it does."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        working.cancel()
-        gone.cancel()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -191,7 +191,7 @@ def _parameters(longest_wait: float) -> Mapping[str, tuple[Schema, str]]:
         ),
         "timeout": (
             {"type": "number", "minimum": 0},
-            "Seconds to wait for libvirt, then 503; 0: for as long as is configured, at most.",
+            "Seconds to wait for libvirt, at most 60, then 503; 0: for as long as is configured.",
         ),
         "explain": (_FLAG, "Say of each field without a value what it takes to have one."),
         "strict": (_FLAG, "Refuse unknown names of fields."),

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, Response
 
 from libvirt_exporter import __version__
 from libvirt_exporter.model import DomainSample, HostSample
+from libvirt_exporter.web.connected import while_connected
 from libvirt_exporter.web.service import Service
 
 _STYLE: Final = """
@@ -50,11 +51,12 @@ class Landing:
         self._service = service
         self._telemetry_path = telemetry_path
 
-    async def page(self, _request: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         """The default host's, a few seconds old at most."""
         target = self._service.target()
         libvirt = target.config.libvirt
-        html = landing(await target.overview(), self._telemetry_path, libvirt.name or libvirt.uri)
+        sample = await while_connected(request, target.overview())
+        html = landing(sample, self._telemetry_path, libvirt.name or libvirt.uri)
         return HTMLResponse(html, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from libvirt_exporter.contract import RequestError, ScrapeRequest
 from libvirt_exporter.nearest import nearest
+from libvirt_exporter.web.connected import while_connected
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.service import Service
 from libvirt_exporter.web.slots import Slots
@@ -19,6 +20,8 @@ from libvirt_exporter.web.slots import Slots
 _PARAMETERS: Final = ("collect[]", "exclude[]", "domain[]")
 _RESEMBLANCE: Final = 0.8
 """difflib's ratio from which a parameter counts as misspelt; `colect[]` does, `include[]` not."""
+_LONGEST_TIMEOUT: Final = 60.0
+"""Seconds; a client's number reserves no more of what all clients share."""
 _MAX_UNKNOWN: Final = 100
 """Unknown parameters that are compared with the known ones, which takes its time."""
 
@@ -38,17 +41,16 @@ class Scrapes:
         for name in islice(unknown, _MAX_UNKNOWN):
             if hint := nearest(name, _PARAMETERS, resemblance=_RESEMBLANCE):
                 raise RequestError(f"unknown parameter {name}", hint)
+        asked = ScrapeRequest(
+            collect=tuple(request.query_params.getlist("collect[]")),
+            exclude=tuple(request.query_params.getlist("exclude[]")),
+            domains=tuple(request.query_params.getlist("domain[]")),
+            timeout=_timeout(request.headers),
+            openmetrics=accepts_openmetrics(_joined(request.headers, "Accept")),
+            gzip=accepts_gzip(_joined(request.headers, "Accept-Encoding")),
+        )
         with self._running.one():
-            exposition = await self._service.target().scrape(
-                ScrapeRequest(
-                    collect=tuple(request.query_params.getlist("collect[]")),
-                    exclude=tuple(request.query_params.getlist("exclude[]")),
-                    domains=tuple(request.query_params.getlist("domain[]")),
-                    timeout=_timeout(request.headers),
-                    openmetrics=accepts_openmetrics(_joined(request.headers, "Accept")),
-                    gzip=accepts_gzip(_joined(request.headers, "Accept-Encoding")),
-                )
-            )
+            exposition = await while_connected(request, self._service.target().scrape(asked))
         headers = {"Content-Type": exposition.content_type, "Vary": "Accept, Accept-Encoding"}
         if exposition.content_encoding:
             headers["Content-Encoding"] = exposition.content_encoding
@@ -61,9 +63,9 @@ def _joined(headers: Headers, name: str) -> str:
 
 
 def _timeout(headers: Headers) -> float | None:
-    """Prometheus' scrape timeout in seconds; None without a usable one."""
+    """Prometheus' scrape timeout in seconds, a minute at most; None without a usable one."""
     try:
         seconds = float(headers.get("X-Prometheus-Scrape-Timeout-Seconds", ""))
     except ValueError:
         return None
-    return seconds if math.isfinite(seconds) and seconds > 0 else None
+    return min(seconds, _LONGEST_TIMEOUT) if math.isfinite(seconds) and seconds > 0 else None

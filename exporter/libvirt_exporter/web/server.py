@@ -196,6 +196,13 @@ class _Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        # uvicorn (0.54) reads no more when the next request comes before the answer to the last
+        # one, and would not notice that the client goes away meanwhile.
+        early, _ = self.conn.trailing_data
+        if len(early) > _MAX_INCOMPLETE:
+            self.end()
+        elif early:
+            self.flow.resume_reading()
         if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
             self._request.start()
         else:

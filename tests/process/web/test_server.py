@@ -24,6 +24,7 @@ from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.server import ListenError, listen, serve, urls
 from tests.support.fake_service import FakeService
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -55,9 +56,9 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    service: FakeService | None = None, security: Security | None = None
+    service: FakeService | None = None, security: Security | None = None, max_requests: int = 40
 ) -> AsyncIterator[Running]:
-    app = create_app(service or FakeService(), web_config=security)
+    app = create_app(service or FakeService(), web_config=security, max_requests=max_requests)
     one = Running(app, security)
     yield one
     one.stop.set()
@@ -283,6 +284,36 @@ async def test_slow_scrapes_and_pauses_outlast_the_request_timeout(
             service.arrived.clear()
             service.release.clear()
             await asyncio.sleep(0.4)
+        writer.close()
+
+
+@pytest.mark.parametrize("behind", [b"", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_place_of_a_client_that_left_is_free_at_once(behind: bytes) -> None:
+    """While libvirt hangs too, and also when the client had sent its next request already."""
+    service = FakeService()
+    service.holds_scrapes = True
+    async with running(service, max_requests=1) as one:
+        _, writer = await one.connect()
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await service.arrived.wait()
+        writer.write(behind)
+        await asyncio.sleep(0.1)
+        writer.close()
+        await eventually(lambda: service.ended == ["cancelled"], "the end of the scrape")
+        service.holds_scrapes = False
+        assert await scrape(one.base) == 200
+
+
+async def test_client_that_asks_ahead_without_end_is_dropped() -> None:
+    """What comes before the answer to the last request is read, but not kept without bound."""
+    service = FakeService()
+    service.holds_scrapes = True
+    async with running(service) as one:
+        reader, writer = await one.connect()
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000)
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
         writer.close()
 
 

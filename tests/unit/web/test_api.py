@@ -262,9 +262,12 @@ def test_an_answer_is_json_that_nobody_keeps() -> None:
 
     async def raw() -> list[Message]:
         sent: list[Message] = []
+        messages = [{"type": "http.request", "body": b"", "more_body": False}]
 
         async def receive() -> Message:
-            return {"type": "http.request", "body": b"", "more_body": False}
+            if not messages:
+                await asyncio.Event().wait()
+            return messages.pop()
 
         async def send(message: Message) -> None:
             sent.append(message)
@@ -358,11 +361,22 @@ def test_nobody_is_told_anything_without_a_password(path: str, tmp_path: Path) -
 # Waiting
 
 
-def test_a_client_that_goes_away_ends_its_wait() -> None:
+@pytest.mark.parametrize(
+    ("path", "query", "handler"),
+    [
+        (VMS, b"wait=60", VMS),
+        (VMS, b"", VMS),
+        (f"{VMS}/x/diagnostics", b"", f"{VMS}/{{vmId}}/diagnostics"),
+        ("/metrics", b"", "/metrics"),
+        ("/", b"", "/"),
+    ],
+)
+def test_a_client_that_goes_away_ends_its_wait(path: str, query: bytes, handler: str) -> None:
     """Nothing goes on for somebody who is not there; nginx' 499 counts it."""
 
     async def work() -> None:
         service = FakeService()
+        service.holds_everything = True
         gone = asyncio.Event()
         messages = [{"type": "http.request", "body": b"", "more_body": False}]
 
@@ -378,8 +392,8 @@ def test_a_client_that_goes_away_ends_its_wait() -> None:
         scope = {
             "type": "http",
             "method": "GET",
-            "path": VMS,
-            "query_string": b"wait=60",
+            "path": path,
+            "query_string": query,
             "headers": [],
         }
         telemetry = Telemetry(process=False)
@@ -390,7 +404,7 @@ def test_a_client_that_goes_away_ends_its_wait() -> None:
         await request
         await asyncio.sleep(0)
         assert service.ended == ["cancelled"]
-        name, left = "libvirt_exporter_http_requests_total", {"handler": VMS, "code": "499"}
+        name, left = "libvirt_exporter_http_requests_total", {"handler": handler, "code": "499"}
         assert telemetry.registry.get_sample_value(name, left) == 1
 
     asyncio.run(asyncio.wait_for(work(), 20))

@@ -183,6 +183,8 @@ def test_request_error_is_a_plain_400_with_its_hint() -> None:
     [
         ("10", 10.0),
         ("0.5", 0.5),
+        ("60", 60.0),
+        ("1000000", 60.0),
         ("0", None),
         ("-1", None),
         ("nan", None),
@@ -192,7 +194,7 @@ def test_request_error_is_a_plain_400_with_its_hint() -> None:
     ],
 )
 def test_timeout_header_counts_when_it_is_usable(value: str, seconds: float | None) -> None:
-    """A nonsensical scrape timeout is ignored, not an error."""
+    """A nonsensical scrape timeout is ignored, not an error, and none reserves over a minute."""
     headers = {"X-Prometheus-Scrape-Timeout-Seconds": value}
     assert asked("/metrics", headers).timeout == seconds
 
