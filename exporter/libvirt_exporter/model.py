@@ -127,10 +127,40 @@ class Disk(Struct, frozen=True, kw_only=True):
     """Images in the backing chain, the top one included; None where the XML does not tell."""
     iotune: Mapping[str, int] = {}
     """`<iotune>` children by name: bytes/s, operations/s, seconds for `*_length`."""
+    throttle_groups: tuple[str, ...] = ()
+    """Groups whose limits the disk shares: `<iotune>`'s, then those of its throttle filters."""
     image_id: str = ""
     """oVirt's `imageID` of the disk (metadata)."""
     lun_guid: str = ""
     """oVirt's `GUID` of the LUN behind the disk (metadata)."""
+
+
+class Bandwidth(Struct, frozen=True, kw_only=True):
+    """One direction of an interface's `<bandwidth>`; None where the XML sets nothing."""
+
+    average: int | None = None
+    """Bytes per second."""
+    peak: int | None = None
+    """Bytes per second."""
+    floor: int | None = None
+    """Bytes per second that the network keeps free for it."""
+    burst: int | None = None
+    """Bytes that may go at peak speed."""
+
+
+class ThrottleGroup(Struct, frozen=True, kw_only=True):
+    """One `<throttlegroup>` of the domain XML, whose limits disks share."""
+
+    name: str
+    limits: Mapping[str, int] = {}
+    """As `Disk.iotune`."""
+
+
+class DiskThrottle(Struct, frozen=True):
+    """That a disk is in a throttle group."""
+
+    device: str
+    group: str
 
 
 class Interface(Struct, frozen=True, kw_only=True):
@@ -145,7 +175,8 @@ class Interface(Struct, frozen=True, kw_only=True):
     type: str = ""
     """bridge, network, direct, ethernet, hostdev, vhostuser, user, vdpa …"""
     source: str = ""
-    """Network, bridge, device, socket or, for hostdev, PCI address: whichever the type uses."""
+    """Network, bridge, device, socket, `address:port` or, for hostdev, PCI address: whichever the
+    type uses."""
     bridge: str = ""
     network: str = ""
     model: str = ""
@@ -153,6 +184,10 @@ class Interface(Struct, frozen=True, kw_only=True):
     """`virtualport/parameters@interfaceid`: the Neutron or OVS port."""
     link_state: str = ""
     mtu: int | None = None
+    receive: Bandwidth = Bandwidth()
+    """Limits of what the guest receives."""
+    transmit: Bandwidth = Bandwidth()
+    """Limits of what the guest sends."""
 
 
 class Watchdog(Struct, frozen=True):
@@ -160,13 +195,18 @@ class Watchdog(Struct, frozen=True):
 
     model: str
     action: str
+    device: str = ""
+    """As `Device.name`."""
 
 
 class Graphics(Struct, frozen=True, kw_only=True):
     """One `<graphics>` of the domain XML; ports are None where not assigned."""
 
     type: str
+    device: str = ""
+    """As `Device.name`."""
     listen: str = ""
+    """Address or socket; of a display that the XML gives none, oVirt's `displayIp`."""
     port: int | None = None
     tls_port: int | None = None
     websocket: int | None = None
@@ -175,21 +215,54 @@ class Graphics(Struct, frozen=True, kw_only=True):
 class HostDevice(Struct, frozen=True, kw_only=True):
     """One `<hostdev>` of the domain XML."""
 
-    alias: str
+    device: str
+    """As `Device.name`."""
     type: str
-    """pci, usb, scsi, mdev …"""
-    address: str
-    """PCI address `0000:3b:00.1`, mdev UUID, or '' where libvirt gives another form."""
+    """pci, usb, scsi, scsi_host, mdev; of a container's capabilities storage, misc, net."""
+    address: str = ""
+    """Of the host: PCI address `0000:3b:00.1`, USB bus and device `001:004` or else vendor and
+    product `1234:beef`, SCSI host, channel, target and LUN `0:0:1:0`, UUID of a mediated device; ''
+    where the device has another kind of name."""
+    pci_bus_id: str = ""
+    """The address of a PCI device as NVIDIA's programs write it, `00000000:3B:00.1`."""
+    guest_address: str = ""
+    """As `Device.guest_address`."""
     driver: str = ""
+    source: str = ""
+    """What else names the device on the host: iSCSI name, WWPN, path or network device."""
 
 
 class FileSystem(Struct, frozen=True, kw_only=True):
-    """One `<filesystem>` of the domain XML (virtiofs or 9p share)."""
+    """One `<filesystem>` of the domain XML (virtiofs or 9p share, or a container's)."""
 
+    device: str
+    """As `Device.name`."""
     target: str
+    """Mount tag; of a container the mount point."""
     type: str
+    """mount, file, block, ram, bind, template, volume."""
+    access: str = ""
+    """passthrough, mapped or squash."""
     driver: str = ""
-    alias: str = ""
+    readonly: bool = False
+
+
+class Hugepages(Struct, frozen=True):
+    """One `<page>` of the domain XML's `<hugepages>`, for one of the guest's NUMA nodes."""
+
+    size: int
+    """Bytes; 0 for the host's default size."""
+    guest_node: str = ""
+    """Number of the node; '' for all that no other page names."""
+
+
+class Pin(Struct, frozen=True):
+    """Which of the host's CPUs a thread may run on."""
+
+    cpus: str
+    """As `0-3,8`."""
+    number: int | None = None
+    """Number of the vCPU or I/O thread; None of the emulator."""
 
 
 class NumaCell(Struct, frozen=True):
@@ -205,6 +278,9 @@ class Device(Struct, frozen=True, kw_only=True):
 
     kind: str
     """The element: disk, interface, controller, graphics, watchdog …"""
+    name: str = ""
+    """A disk's or interface's target, else the alias, else kind and position among its kind:
+    `watchdog0`. No two devices of one kind share a name."""
     type: str = ""
     """The element's `type`; of a disk, what it is to the guest: disk, cdrom, floppy, lun."""
     model: str = ""
@@ -213,6 +289,8 @@ class Device(Struct, frozen=True, kw_only=True):
     """`<target dev=…>`: `vda`, `vnet0`."""
     address: Mapping[str, str] = {}
     """Attributes of `<address>`, `type` (pci, drive, usb, virtio-serial …) among them."""
+    guest_address: str = ""
+    """The address in one word: `0000:00:03.0` of a PCI device, else the parts joined by colons."""
 
 
 class CpuTune(Struct, frozen=True, kw_only=True):
@@ -228,6 +306,13 @@ class CpuTune(Struct, frozen=True, kw_only=True):
     emulator_quota: float | None = None
     iothread_period: float | None = None
     iothread_quota: float | None = None
+
+
+class Deprecation(Struct, frozen=True):
+    """Something deprecated that a running domain was started with."""
+
+    setting: str
+    """In libvirt's words, `machine type 'pc-i440fx-1.5'`."""
 
 
 class OpenStackInfo(Struct, frozen=True, kw_only=True):
@@ -310,27 +395,37 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     cpu_features_disabled: tuple[str, ...] = ()
     """Features that the XML takes from or forbids to the CPU model, in XML order."""
     cpu_sockets: int | None = None
+    """Without a topology, a machine has a socket for each vCPU, and 1 core and thread in each; a
+    container has none of them."""
     cpu_cores: int | None = None
     """Cores per socket, dies and clusters multiplied in."""
     cpu_threads: int | None = None
     vcpus_maximum: int | None = None
     vcpus_current: int | None = None
     memory_maximum: int | None = None
-    """Bytes, `<memory>`."""
+    """Bytes, `<memory>`: what the guest has without a balloon, memory devices among it."""
+    memory_ceiling: int | None = None
+    """Bytes, `<maxMemory>`: what there can be when more memory devices are plugged in."""
+    memory_slots: int | None = None
+    """Memory devices that can be plugged in at most."""
     memory_current: int | None = None
     """Bytes, `<currentMemory>`."""
     memory_guarantee: int | None = None
     """Bytes, `<memtune>`'s min_guarantee; QEMU's driver has none."""
     memory_nvdimm: int = 0
     """Bytes of NVDIMMs, which are part of `memory_maximum`."""
-    hugepage_size: int | None = None
-    """Bytes; None without `<hugepages>`, 0 when no size is named."""
+    hugepages: tuple[Hugepages, ...] = ()
     memory_source: str = ""
     """anonymous, file or memfd; '' where the XML leaves it to libvirt, which then takes anonymous
     memory unless it is to be shared."""
     memory_shared: bool = False
     """Whether all or a part of the memory is to be shared with other processes of the host."""
     cpu_tune: CpuTune = CpuTune()
+    vcpu_pins: tuple[Pin, ...] = ()
+    """One for each vCPU that is pinned, by `<vcpupin>` or by `<vcpu cpuset=…>`."""
+    emulator_pins: tuple[Pin, ...] = ()
+    """One at most."""
+    iothread_pins: tuple[Pin, ...] = ()
     iothreads: int = 0
     balloon_model: str = ""
     balloon_period: int | None = None
@@ -383,8 +478,12 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     graphics: tuple[Graphics, ...] = ()
     host_devices: tuple[HostDevice, ...] = ()
     filesystems: tuple[FileSystem, ...] = ()
+    throttle_groups: tuple[ThrottleGroup, ...] = ()
+    """libvirt 11.2."""
     devices: tuple[Device, ...] = ()
     """All devices in XML order, those above among them."""
+    deprecated: tuple[Deprecation, ...] = ()
+    """Empty of a domain that is not active."""
     openstack: OpenStackInfo | None = None
     ovirt: OvirtInfo | None = None
     metadata: Mapping[str, Any] = {}
@@ -399,14 +498,15 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
       device}], qos: {vcpuLimit, ioTune: [{name, path, maximum: {…}, guaranteed: {…}}]}}; values
       are of the types that the XML gives, `match` holds the attributes by which oVirt finds the
       device, and `device` the target, else the alias, of the one of `devices` that they mean
-    - `instance`: whatever oVirt's typed items (instance/1.0) make
+    - `instance`: whatever oVirt's typed items (instance/1.0) make; those of its `devices` that mean
+      one of the domain's have its name as `target`
     - `libosinfo`: {os: {id}}
-    - `kubevirt`: {uid, graceperiod: {deletionGracePeriodSeconds, deletionTimestamp}, migration:
-      {uid, startTimestamp, endTimestamp, completed, failed, failureReason, abortStatus, mode}}
+    - `kubevirt`: {uid, graceperiod, migration, accessCredential, memoryDump, backup …}, the parts
+      as objects of their values
     """
     malformed_metadata: int | None = None
-    """Values of `metadata` that were dropped because they are not of their type, or too many, too
-    long or too deep; None when all are well."""
+    """Values of `metadata` that were dropped because they are not of their type, namespace or form,
+    or too many, too long or too deep; None when all are well."""
     custom_labels: tuple[tuple[str, str], ...] = ()
     """Operator-chosen labels in the order of the configuration."""
 
@@ -414,6 +514,39 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     def agent_connected(self) -> bool | None:
         """Whether the guest agent has opened its channel; None without an agent's channel."""
         return self.agent_channel == "connected" if self.agent_channel else None
+
+    @property
+    def display(self) -> str:
+        """libvirt's word for the first display: vnc, spice …; '' without one."""
+        return self.graphics[0].type if self.graphics else ""
+
+    @property
+    def clock_utc_offset(self) -> int | None:
+        """Seconds that the guest's clock is set ahead of UTC; None where that is not known."""
+        match self.clock_offset:
+            case "utc":
+                return 0
+            case "localtime" | "timezone":
+                return self.clock_zone_offset
+            case "variable":
+                basis = self.clock_zone_offset if self.clock_basis == "localtime" else 0
+                if self.clock_adjustment is not None and basis is not None:
+                    return self.clock_adjustment + basis
+        return None
+
+    @property
+    def disk_throttles(self) -> tuple[DiskThrottle, ...]:
+        """The throttle groups of all disks."""
+        return tuple(
+            DiskThrottle(disk.device, group)
+            for disk in self.disks
+            for group in disk.throttle_groups
+        )
+
+    @property
+    def panics(self) -> tuple[Device, ...]:
+        """The devices by which a guest tells that its kernel panicked."""
+        return tuple(device for device in self.devices if device.kind == "panic")
 
 
 class DomainSample(Struct, frozen=True, kw_only=True):

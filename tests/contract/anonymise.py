@@ -19,6 +19,7 @@ from libvirt_exporter.model import HostSample, Interface, Stats
 
 KEPT_FIELDS: Final = frozenset(
     {
+        "access",
         "action",
         "agent_channel",
         "arch",
@@ -34,6 +35,7 @@ KEPT_FIELDS: Final = frozenset(
         "cpu_mode",
         "cpu_model",
         "cpu_policy",
+        "cpus",
         "device",
         "discard",
         "driver",
@@ -41,6 +43,8 @@ KEPT_FIELDS: Final = frozenset(
         "firmware",
         "format",
         "group",
+        "guest_address",
+        "guest_node",
         "hypervisor_version",
         "io",
         "iothread",

@@ -16,7 +16,15 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from libvirt_exporter.hypervisor.domains.domain_xml import parse_domain
-from libvirt_exporter.model import DomainSample, GroupOutcome, HostInfo, HostSample, StatValue
+from libvirt_exporter.model import (
+    Deprecation,
+    DomainSample,
+    GroupOutcome,
+    HostInfo,
+    HostSample,
+    StatValue,
+    ThrottleGroup,
+)
 from libvirt_exporter.patterns.labels import compile_label
 from tests.contract.numbers import number_of
 from tests.contract.synthetic_events import ENDED, HAPPENED
@@ -75,11 +83,11 @@ NUMBERS: Final = {
 
 
 IOTUNE: Final = {
-    f"{operations}_{what}_sec": 1000 * position
-    for position, (operations, what) in enumerate(
-        product(("total", "read", "write"), ("bytes", "iops")), start=1
+    f"{operations}_{what}_sec{burst}": 1000 * position
+    for position, (burst, operations, what) in enumerate(
+        product(("", "_max", "_max_length"), ("total", "read", "write"), ("bytes", "iops")), start=1
     )
-}
+} | {"size_iops_sec": 4096}
 
 
 JOBS: Final[dict[str, StatValue]] = {
@@ -237,12 +245,17 @@ def _domain(
 ) -> DomainSample:
     label = compile_label("owner", "title", {})
     info = parse_domain((XML / xml).read_text(), labels=(label,), autostart=True)
-    # The XML files leave the whole domain and most of the disks unlimited.
+    # The XML files leave the whole domain and most of the disks unlimited, and libvirt 9.0 has no
+    # throttle groups.
     info = replace(
         info,
         cpu_tune=replace(info.cpu_tune, global_period=0.1, global_quota=0.4),
-        disks=tuple(replace(disk, iotune=IOTUNE) for disk in info.disks),
+        disks=tuple(
+            replace(disk, iotune=IOTUNE, throttle_groups=("limit0",)) for disk in info.disks
+        ),
+        throttle_groups=(ThrottleGroup(name="limit0", limits=IOTUNE),) if info.disks else (),
         # As libvirt 9.0 tells of them beside the XML.
+        deprecated=(Deprecation("machine type 'pc-q35-7.2'"),) if active else (),
         snapshots=2,
         oldest_snapshot=1_690_000_000.0,
         checkpoints=1,

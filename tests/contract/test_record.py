@@ -63,7 +63,7 @@ SAMPLE = HostSample(
                     ),
                 ),
                 graphics=(Graphics(type="vnc", listen="10.1.2.3", port=5900),),
-                host_devices=(HostDevice(alias="ua-x", type="mdev", address=UUID),),
+                host_devices=(HostDevice(device="ua-x", type="mdev", address=UUID),),
                 openstack=OpenStackInfo(
                     instance_name=SECRET, project_id=UUID, project_name=SECRET, user_name=SECRET
                 ),

@@ -77,6 +77,8 @@ class FakeDomain:
         self.xml_broken = False
         self.shares: int | None = None
         """CPU shares in force; None: there is no control group."""
+        self.deprecated: list[str] = []
+        """What it was started with that is deprecated."""
         self.cpu_mode = ""
         """As its definition has it; custom while it runs."""
         self.run = 1
@@ -420,6 +422,12 @@ class FakeHandle:
         else:
             self.domain.xml_reads += 1
         return self.domain.xml(definition=definition)
+
+    def messages(self, _flags: int = 0) -> list[str]:
+        self.connection.check()
+        if (refusal := self.domain.refusals.get("messages")) is not None:
+            raise refusal
+        return [f"deprecated configuration: {what}" for what in self.domain.deprecated]
 
     def schedulerParameters(self) -> dict[str, int]:  # noqa: N802
         self.connection.check()

@@ -96,7 +96,7 @@ TYPICAL_INFO = DomainInfo(
         Disk(device="vdb", bus="virtio", source_type="file", source="/images/1", format="qcow2"),
     ),
     interfaces=(Interface(device="vnet0", mac="52:54:00:00:00:01", type="bridge", bridge="br0"),),
-    watchdogs=(Watchdog("i6300esb", "pause"),),
+    watchdogs=(Watchdog("i6300esb", "pause", "watchdog0"),),
 )
 
 

@@ -95,8 +95,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     Fact(
         name="libvirt_domain_malformed_metadata_values",
-        text="Values in the metadata that are not of their type, too many, too long or too deep; "
-        "absent when all are well.",
+        text="Values in the metadata that are left out: not of their type, of a namespace or form "
+        "that is not theirs, too many, too long or too deep; absent when all are well.",
         group="metadata",
         source="domain XML, metadata",
         value="malformed_metadata",

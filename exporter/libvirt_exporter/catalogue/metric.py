@@ -142,6 +142,8 @@ class Fact(Metric):
     """Attribute of DomainInfo holding the items; '' for the domain itself."""
     value: str = ""
     """Attribute holding the number; '' for a constant 1. None means no series."""
+    exists: bool = False
+    """Every item has a series; else one of which no label but `device` says anything has none."""
     operator_labels: bool = False
     """The labels are those that the operator chose in `labels.custom`."""
 

@@ -211,7 +211,7 @@ class _Compilation:
                 value = _attribute(item, row.value)
                 if value is not None and is_present(row, value):
                     self._add(row, own, constant=_number(value))
-            elif any(text for label, text in own if label != "device"):
+            elif row.exists or any(text for label, text in own if label != "device"):
                 self._add(row, own, constant=1)
 
     def _labels(self, row: Metric, placeholders: Mapping[str, str]) -> Labels | None:

@@ -251,7 +251,7 @@ def test_facts_come_from_the_domain_xml() -> None:
     assert found['libvirt_domain_cpu_shares{domain="web"}'] == "1024"
     assert found['libvirt_domain_autostart{domain="web"}'] == "1"
     assert (
-        found['libvirt_domain_watchdog_info{domain="web",model="i6300esb",action="pause"}'] == "1"
+        found['libvirt_domain_watchdog_info{domain="web",device="watchdog0",model="i6300esb",action="pause"}'] == "1"
     )
     assert (
         found['libvirt_domain_block_source_info{domain="web",device="vda",source="/images/0"}']
@@ -310,7 +310,7 @@ def test_same_device_twice_is_shown_once_and_counted() -> None:
     info = replace(TYPICAL_INFO, watchdogs=(Watchdog("itco", "reset"), Watchdog("itco", "reset")))
     found = [name for name in series(domain(info=info)) if "watchdog" in name]
 
-    assert found == ['libvirt_domain_watchdog_info{domain="web",model="itco",action="reset"}']
+    assert found == ['libvirt_domain_watchdog_info{domain="web",device="watchdog0",model="itco",action="reset"}']
 
 
 NOTHING_KNOWN = ",".join(

@@ -27,6 +27,7 @@ from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
 from libvirt_exporter.hypervisor.domains.clock_zone import zone_offset
 from libvirt_exporter.hypervisor.domains.cpu_settings import cpu_mode, cpu_tune
+from libvirt_exporter.hypervisor.domains.deprecations import deprecations
 from libvirt_exporter.hypervisor.domains.domain_xml import DomainXmlError, parse_domain
 from libvirt_exporter.hypervisor.domains.snapshots import snapshot_facts
 from libvirt_exporter.model import DomainInfo
@@ -239,6 +240,7 @@ def _read_info(
         "CPU shares": lambda: {"cpu_tune": cpu_tune(session, domain, info)},
         "CPU mode": lambda: {"cpu_mode": cpu_mode(domain, info, known.get(uuid))},
         "snapshots": lambda: snapshot_facts(session, domain),
+        "deprecations": lambda: {"deprecated": deprecations(session, domain, info)},
     }
     for what, read in readings.items():
         try:

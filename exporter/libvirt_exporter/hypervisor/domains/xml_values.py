@@ -13,6 +13,7 @@ MAX_CPUS: Final = 16_384
 """CPU numbers end here; libvirt's own protocol takes no more."""
 
 _INTEGER = re.compile(r"\s*([+-]?\d{1,19})\s*", re.ASCII)
+_ADDRESS = re.compile(r"\s*(?:0[xX]([0-9a-fA-F]{1,8})|(\d{1,9}))\s*", re.ASCII)
 _NUMBER = re.compile(
     r"\s*([+-]?\d{1,19}(?:\.\d{1,25})?(?:e[+-]?\d{1,3})?)\s*", re.ASCII | re.IGNORECASE
 )
@@ -32,6 +33,14 @@ def integer(text: str | None) -> int | None:
     """Read a decimal integer of up to 64 bits."""
     match = _INTEGER.fullmatch(text) if text else None
     return bounded(int(match[1])) if match else None
+
+
+def hexadecimal(text: str | None) -> int | None:
+    """Read an integer as addresses have them, `0x3b` or decimal, of up to 32 bits; no text is 0."""
+    match = _ADDRESS.fullmatch(text) if text else None
+    if match is None:
+        return None if text else 0
+    return int(match[1], 16) if match[1] else int(match[2])
 
 
 def number(text: str | None) -> float | None:

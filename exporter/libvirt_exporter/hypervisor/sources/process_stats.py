@@ -62,7 +62,7 @@ class ProcessStats:
         """Whether the kernel may put the guest's memory into transparent huge pages."""
         if info is None:
             return None
-        if info.hugepage_size is not None:
+        if info.hugepages:
             return False
         if info.memory_shared or info.memory_source not in ("", "anonymous"):
             return None  # for shared memory the kernel has another setting, for files none

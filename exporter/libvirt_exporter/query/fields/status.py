@@ -143,7 +143,7 @@ def _pid(view: VmView) -> Any:
 
 
 def _transparent_huge_pages(view: VmView) -> Any:
-    if view.info is not None and view.info.hugepage_size is not None:
+    if view.info is not None and view.info.hugepages:
         return False
     found = view.domain.stats.get("process.transparent_hugepages")
     return found if isinstance(found, bool) else ABSENT

@@ -24,6 +24,7 @@ from libvirt_exporter.model import (
     FileSystem,
     Graphics,
     HostDevice,
+    Hugepages,
     NumaCell,
     Watchdog,
 )
@@ -74,8 +75,10 @@ def test_reads_what_a_live_domain_is() -> None:
     assert (info.iothreads, info.balloon_model, info.balloon_period) == (2, "virtio", 5)
     assert (info.clock_offset, info.agent_channel) == ("variable", "disconnected")
     assert (info.autostart, info.persistent) == (True, False)
-    assert info.watchdogs == (Watchdog("i6300esb", "pause"),)
-    assert info.graphics == (Graphics(type="vnc", listen="127.0.0.1", port=5900, websocket=5799),)
+    assert info.watchdogs == (Watchdog("i6300esb", "pause", "watchdog0"),)
+    assert info.graphics == (
+        Graphics(type="vnc", device="graphics0", listen="127.0.0.1", port=5900, websocket=5799),
+    )
 
 
 def test_dies_count_into_the_cores_of_a_socket() -> None:
@@ -140,7 +143,10 @@ def test_reads_what_libvirt_after_9_0_has() -> None:
         "<watchdog model='itco' action='reset'/><watchdog model='ib700'/>"
     )
     assert (info.disks[0].source, info.disks[0].iothread) == ("/dev/vhost-vdpa-0", "2,3")
-    assert info.watchdogs == (Watchdog("itco", "reset"), Watchdog("ib700", "reset"))
+    assert info.watchdogs == (
+        Watchdog("itco", "reset", "watchdog0"),
+        Watchdog("ib700", "reset", "watchdog1"),
+    )
 
 
 def test_interfaces_without_target_are_called_by_alias_or_position() -> None:
@@ -167,7 +173,7 @@ def test_reads_what_each_kind_of_interface_is_plugged_into() -> None:
         ("direct", "eno1"),
         ("vhostuser", "/run/vhu0"),
         ("vdpa", "/dev/vhost-vdpa-0"),
-        ("mcast", "230.0.0.1"),
+        ("mcast", "230.0.0.1:5558"),
     ]
 
 
@@ -221,7 +227,7 @@ def test_reads_the_tuning_of_a_domain() -> None:
         iothread_period=0.1,
         iothread_quota=0.025,
     )
-    assert info.hugepage_size == 2 << 20
+    assert info.hugepages == (Hugepages(2 << 20),)
     assert (info.resctrl_monitors, info.perf_events, info.firmware) == (True, True, "efi")
     assert (info.balloon_model, info.balloon_period, info.agent_channel) == ("none", None, "")
 
@@ -230,17 +236,42 @@ def test_reads_host_devices_graphics_and_shares() -> None:
     """Devices of the host, displays and shared directories are listed in XML order."""
     info = parse_domain(INACTIVE)
     assert info.host_devices == (
-        HostDevice(alias="", type="pci", address="0000:3b:00.1", driver="vfio"),
-        HostDevice(alias="", type="usb", address=""),
-        HostDevice(alias="", type="mdev", address="c2177883-f1bb-47f0-914d-32a22e3a8804"),
+        HostDevice(
+            device="hostdev0",
+            type="pci",
+            address="0000:3b:00.1",
+            pci_bus_id="00000000:3B:00.1",
+            guest_address="0000:15:00.0",
+            driver="vfio",
+        ),
+        HostDevice(device="hostdev1", type="usb", address="1234:beef", guest_address="0:1"),
+        HostDevice(
+            device="hostdev2",
+            type="mdev",
+            address="c2177883-f1bb-47f0-914d-32a22e3a8804",
+            guest_address="0000:16:00.0",
+        ),
+        HostDevice(device="hostdev3", type="scsi", address="0:0:1:0", guest_address="0:0:0:0"),
+        HostDevice(
+            device="hostdev4",
+            type="scsi",
+            guest_address="0:0:0:1",
+            source="iqn.2014-08.com.example:iscsi-nopool/1",
+        ),
     )
     assert info.graphics == (
-        Graphics(type="spice", listen="192.0.2.7"),
-        Graphics(type="vnc", listen="/run/vnc.sock"),
+        Graphics(type="spice", device="graphics0", listen="192.0.2.7"),
+        Graphics(type="vnc", device="graphics1", listen="/run/vnc.sock"),
     )
     assert info.filesystems == (
-        FileSystem(target="share", type="mount", driver="virtiofs"),
-        FileSystem(target="p9", type="mount"),
+        FileSystem(
+            device="filesystem0",
+            target="share",
+            type="mount",
+            access="passthrough",
+            driver="virtiofs",
+        ),
+        FileSystem(device="filesystem1", target="p9", type="mount", access="mapped"),
     )
 
 
@@ -271,10 +302,25 @@ def test_lists_all_devices_of_a_live_domain() -> None:
     cdrom = {"type": "drive", "controller": "0", "bus": "0", "target": "0", "unit": "0"}
     dimm = {"type": "dimm", "slot": "0", "base": "0x100000000"}
     for device in (
-        Device(kind="disk", type="cdrom", alias="sata0-0-0", target="sda", address=cdrom),
-        Device(kind="memory", model="nvdimm", alias="nvdimm0", address=dimm),
-        Device(kind="graphics", type="spice"),
-        Device(kind="controller", type="pci", model="pcie-root", alias="pcie.0"),
+        Device(
+            kind="disk",
+            name="sda",
+            type="cdrom",
+            alias="sata0-0-0",
+            target="sda",
+            address=cdrom,
+            guest_address="0:0:0:0",
+        ),
+        Device(
+            kind="memory",
+            name="nvdimm0",
+            model="nvdimm",
+            alias="nvdimm0",
+            address=dimm,
+            guest_address="0",
+        ),
+        Device(kind="graphics", name="graphics1", type="spice"),
+        Device(kind="controller", name="pcie.0", type="pci", model="pcie-root", alias="pcie.0"),
     ):
         assert device in devices
     (nic,) = (device for device in devices if device.kind == "interface")
@@ -394,18 +440,26 @@ def test_a_minimal_domain_has_nothing_that_it_does_not_say() -> None:
 
 
 @pytest.mark.parametrize(
-    ("inner", "size"),
+    ("inner", "pages"),
     [
-        ("", None),
-        ("<hugepages/>", 0),
-        ("<hugepages><page size='1' unit='G'/><page size='2' unit='M'/></hugepages>", 1 << 30),
-        ("<hugepages><page size='2048'/></hugepages>", 2 << 20),
-        ("<hugepages><page size='big'/></hugepages>", 0),
+        ("", ()),
+        ("<hugepages/>", (Hugepages(0),)),
+        ("<hugepages><page size='1' unit='G'/></hugepages>", (Hugepages(1 << 30),)),
+        ("<hugepages><page size='2048'/></hugepages>", (Hugepages(2 << 20),)),
+        ("<hugepages><page size='big'/></hugepages>", (Hugepages(0),)),
+        (
+            "<hugepages><page size='2048' nodeset='0-1,3'/><page size='1' unit='G'/></hugepages>",
+            (*(Hugepages(2 << 20, node) for node in "013"), Hugepages(1 << 30)),
+        ),
+        (
+            "<hugepages><page size='1048576' nodeset='1'/><page size='4' nodeset='0'/></hugepages>",
+            (Hugepages(1 << 30, "1"), Hugepages(4096, "0")),
+        ),
     ],
 )
-def test_hugepages_are_told_from_none_and_from_no_size(inner: str, size: int | None) -> None:
-    """None is no hugepages, 0 is hugepages of the host's default size."""
-    assert parse(f"<memoryBacking>{inner}</memoryBacking>").hugepage_size == size
+def test_each_node_has_its_size_of_huge_pages(inner: str, pages: tuple[Hugepages, ...]) -> None:
+    """Nothing is no huge pages, 0 is huge pages of the host's default size."""
+    assert parse(f"<memoryBacking>{inner}</memoryBacking>").hugepages == pages
 
 
 @pytest.mark.parametrize(
@@ -465,7 +519,7 @@ def test_one_wrong_value_costs_that_value_only() -> None:
     assert (info.vcpus_maximum, info.vcpus_current, info.iothreads) == (2, 2, 0)
     assert info.cpu_tune == CpuTune(period=0.1)
     assert (info.cpu_sockets, info.cpu_cores, info.cpu_threads) == (None, None, 1)
-    assert info.graphics == (Graphics(type="vnc"),)
+    assert info.graphics == (Graphics(type="vnc", device="graphics0"),)
     assert [h.address for h in info.host_devices] == ["", ""]
     assert (info.balloon_period, info.interfaces[0].mtu, info.disks[0].iotune) == (None, None, {})
 

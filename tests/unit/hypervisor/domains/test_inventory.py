@@ -226,6 +226,29 @@ async def test_a_driver_without_shares_is_asked_for_them_once() -> None:
         assert [*fake[0].own_calls, *fake[1].own_calls] == ["schedulerParameters"]
 
 
+async def test_what_is_deprecated_is_known_of_a_domain_that_runs() -> None:
+    """In libvirt's words, without the beginning that is the same for all."""
+    fake = FakeHost(2)
+    fake[0].deprecated = ["machine type 'pc-i440fx-1.5'", "CPU model 'a: b'"]
+    fake[1].deprecated, fake[1].active = ["machine type 'pc-i440fx-1.5'"], False
+    async with inventory_of(fake) as inventory:
+        found = [inventory.get(domain.uuid) for domain in fake.domains.values()]
+    assert [info and [one.setting for one in info.deprecated] for info in found] == [
+        ["machine type 'pc-i440fx-1.5'", "CPU model 'a: b'"],
+        [],
+    ]
+
+
+async def test_a_libvirt_without_messages_knows_nothing_deprecated() -> None:
+    """Before 7.1; everything else is read."""
+    fake = FakeHost(1)
+    fake[0].refusals["messages"] = libvirt_error(libvirt.VIR_ERR_NO_SUPPORT)
+    async with inventory_of(fake) as inventory:
+        info = inventory.get(fake[0].uuid)
+    assert info is not None
+    assert (info.name, info.deprecated) == ("vm0", ())
+
+
 def shares(inventory: Inventory, domain: FakeDomain) -> int | None:
     info = inventory.get(domain.uuid)
     assert info is not None

@@ -11,7 +11,7 @@ from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcess, QemuProcesses
 from libvirt_exporter.hypervisor.sources.process_stats import OLDEST, ProcessStats
-from libvirt_exporter.model import DomainInfo, OvirtInfo, Stats
+from libvirt_exporter.model import DomainInfo, Hugepages, OvirtInfo, Stats
 
 UUID = "6e1f0a4c-9b8a-4c55-9d7e-6b7f0e7b1c11"
 NOW = 1_800_000_000.0
@@ -138,7 +138,7 @@ def test_a_guest_from_a_file_was_started_with_its_process(state: tuple[int, int]
         (True, True, {"memory_source": "anonymous"}, True),
         (False, True, {}, False),
         (True, False, {}, False),
-        (True, True, {"hugepage_size": 2 << 20}, False),
+        (True, True, {"hugepages": (Hugepages(2 << 20),)}, False),
         (True, True, {"memory_source": "memfd"}, None),
         (True, True, {"memory_source": "file"}, None),
         (True, True, {"memory_shared": True}, None),
@@ -157,12 +157,12 @@ def test_huge_pages_need_leave_of_host_and_process(
     assert stats.get("process.transparent_hugepages") is expected
 
 
-@pytest.mark.parametrize(("size", "expected"), [(None, None), (0, False)])
+@pytest.mark.parametrize(("pages", "expected"), [((), None), ((Hugepages(0),), False)])
 def test_of_another_machine_only_hugetlbfs_is_known(
-    size: int | None, expected: bool | None
+    pages: tuple[Hugepages, ...], expected: bool | None
 ) -> None:
     """The XML names it."""
-    known = Known(DomainInfo(uuid=UUID, name="vm", hugepage_size=size))
+    known = Known(DomainInfo(uuid=UUID, name="vm", hugepages=pages))
     stats = known.source(sees_processes=False).domain_stats(draft())
     assert stats.get("process.transparent_hugepages") is expected
 

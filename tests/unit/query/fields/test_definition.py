@@ -10,6 +10,7 @@ from libvirt_exporter.model import (
     CpuTune,
     Device,
     Disk,
+    Hugepages,
     Interface,
     OvirtInfo,
 )
@@ -90,8 +91,8 @@ from tests.support.vm_views import (
         ("timeOffset", {"clock_offset": "localtime", "clock_zone_offset": -18000}, -18000),
         ("timeOffset", {"clock_offset": "timezone", "clock_zone_offset": 0}, 0),
         ("timeOffset", {"clock_offset": "absolute"}, None),
-        ("transparentHugePages", {"hugepage_size": 2**21}, False),
-        ("transparentHugePages", {"hugepage_size": 0}, False),
+        ("transparentHugePages", {"hugepages": (Hugepages(2**21),)}, False),
+        ("transparentHugePages", {"hugepages": (Hugepages(0),)}, False),
         ("transparentHugePages", {}, None),
         ("vmType", {"type": "lxc"}, "lxc"),
     ],

@@ -14,6 +14,7 @@ from libvirt_exporter.model import (
     REASONS,
     STATES,
     DomainInfo,
+    Hugepages,
     Stats,
     VanishedDomain,
 )
@@ -235,7 +236,7 @@ def test_process_id_is_qemus() -> None:
 def test_transparent_huge_pages_are_as_the_kernel_has_them(enabled: bool) -> None:
     """Unless hugetlbfs backs the memory."""
     stats: Stats = {"process.transparent_hugepages": enabled}
-    plain = replace(TYPICAL_INFO, hugepage_size=None)
+    plain = replace(TYPICAL_INFO, hugepages=())
     assert value_of(view(stats, info=plain), "transparentHugePages") is enabled
-    backed = replace(TYPICAL_INFO, hugepage_size=0)
+    backed = replace(TYPICAL_INFO, hugepages=(Hugepages(0),))
     assert value_of(view(stats, info=backed), "transparentHugePages") is False

@@ -8,11 +8,12 @@ taken out before anything is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
+from libvirt_exporter.hypervisor.domains.metadata.kubevirt import KUBEVIRT, read_kubevirt
 from libvirt_exporter.hypervisor.domains.metadata.nova import openstack_info, read_nova
 from libvirt_exporter.hypervisor.domains.metadata.ovirt import (
     VM,
@@ -21,12 +22,14 @@ from libvirt_exporter.hypervisor.domains.metadata.ovirt import (
     read_ovirt,
 )
 from libvirt_exporter.hypervisor.domains.metadata.reading import Reading, fact, given
+from libvirt_exporter.hypervisor.domains.metadata.typed_devices import joined_devices
 from libvirt_exporter.hypervisor.domains.metadata.typed_items import INSTANCE, ITEM, typed_value
 from libvirt_exporter.model import Device, OpenStackInfo, OvirtInfo
 
 _LIBOSINFO: Final = "{http://libosinfo.org/xmlns/libvirt/domain/1.0}"
-_KUBEVIRT: Final = "{http://kubevirt.io}"
 _SECRETS: Final = frozenset({f"{VM}payload", f"{VM}vmPayload"})
+_BARE_SECRETS: Final = frozenset({"payload", "vmPayload"})
+"""Below oVirt's `<vm>` only."""
 _SECRET_KEYS: Final = frozenset({"payload", "vmpayload"})
 
 
@@ -41,11 +44,13 @@ class Metadata:
     """`DomainInfo.metadata`."""
     disks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """oVirt's values of each disk that it describes, by target."""
+    display_addresses: Mapping[str, str] = field(default_factory=dict)
+    """oVirt's address of each display that it describes, by `Device.name`."""
     malformed: int = 0
     """Values that were left out."""
 
 
-def read_metadata(metadata: Element, devices: Iterable[tuple[Device, Element]]) -> Metadata:
+def read_metadata(metadata: Element, devices: Sequence[tuple[Device, Element]]) -> Metadata:
     """Read the metadata of all known systems; `devices` are those that oVirt's may mean.
 
     What initialises a guest must have been taken out (`remove_secrets`).
@@ -55,32 +60,44 @@ def read_metadata(metadata: Element, devices: Iterable[tuple[Device, Element]]) 
     reading = Reading()
     nova = read_nova(metadata, reading)
     ovirt = read_ovirt(metadata, reading)
-    disks = _joined(ovirt["devices"], devices) if ovirt and "devices" in ovirt else {}
     libosinfo = _libosinfo(metadata, reading)
-    kubevirt = metadata.find(f"{_KUBEVIRT}kubevirt")
-    instance = metadata.find(f"{INSTANCE}instance")
+    kubevirt = metadata.find(f"{KUBEVIRT}kubevirt")
+    element = metadata.find(f"{INSTANCE}instance")
+    instance = None if element is None else typed_value(element, reading)
+    typed = joined_devices(instance, devices)
     systems = {
         "nova": nova,
         "ovirt": ovirt,
         "libosinfo": libosinfo,
-        "kubevirt": None if kubevirt is None else _kubevirt(kubevirt, reading),
-        "instance": None if instance is None else typed_value(instance, reading),
+        "kubevirt": None if kubevirt is None else read_kubevirt(kubevirt, reading),
+        "instance": instance,
     }
+    flat = _joined(ovirt["devices"], devices) if ovirt and "devices" in ovirt else {}
     return Metadata(
         os_id=fact((libosinfo or {}).get("os", {}).get("id")),
         openstack=None if nova is None else openstack_info(nova),
         ovirt=None if ovirt is None else ovirt_info(ovirt),
         systems={name: system for name, system in systems.items() if system is not None},
-        disks=disks,
+        disks={
+            name: {**typed.disks.get(name, {}), **flat.get(name, {})}
+            for name in typed.disks.keys() | flat.keys()
+        },
+        display_addresses=typed.display_addresses,
         malformed=reading.malformed,
     )
 
 
 def remove_secrets(metadata: Element) -> None:
     """Take out of the tree what no output may ever show, whatever expression looks for it."""
-    if any(map(_is_secret, metadata.iter())):
-        for parent in metadata.iter():
-            parent[:] = [child for child in parent if not _is_secret(child)]
+    _remove(metadata, _is_secret)
+    for vm in metadata.findall(f"{VM}vm"):
+        _remove(vm, lambda element: element.tag in _BARE_SECRETS)
+
+
+def _remove(tree: Element, is_secret: Callable[[Element], bool]) -> None:
+    if any(map(is_secret, tree.iter())):
+        for parent in tree.iter():
+            parent[:] = [child for child in parent if not is_secret(child)]
 
 
 def _is_secret(element: Element) -> bool:
@@ -111,29 +128,3 @@ def _libosinfo(metadata: Element, reading: Reading) -> dict[str, Any] | None:
     if info is None:
         return None
     return given({"os": given({"id": reading.attribute(info.find(f"{_LIBOSINFO}os"), "id")})})
-
-
-def _kubevirt(kubevirt: Element, reading: Reading) -> dict[str, Any]:
-    child = reading.by_name(kubevirt, _KUBEVIRT)
-    values: dict[str, Any] = {"uid": reading.text(child.get("uid"))}
-    for part, kinds in _KUBEVIRT_PARTS.items():
-        children = reading.by_name(child.get(part), _KUBEVIRT)
-        values[part] = given(
-            {name: reading.scalar(children.get(name), kind) for name, kind in kinds.items()}
-        )
-    return given(values)
-
-
-_KUBEVIRT_PARTS: Final[Mapping[str, Mapping[str, str]]] = {
-    "graceperiod": {"deletionGracePeriodSeconds": "int", "deletionTimestamp": "str"},
-    "migration": {
-        "uid": "str",
-        "startTimestamp": "str",
-        "endTimestamp": "str",
-        "completed": "bool",
-        "failed": "bool",
-        "failureReason": "str",
-        "abortStatus": "str",
-        "mode": "str",
-    },
-}

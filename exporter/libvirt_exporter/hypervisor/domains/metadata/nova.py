@@ -79,8 +79,7 @@ def _instance(instance: Element, namespace: str, reading: Reading) -> dict[str, 
             "root": _attributes(child.get("root"), reading, "type", "uuid"),
             "ports": [
                 _port(port, namespace, reading)
-                for port in reading.children(child.get("ports"))
-                if port.tag == f"{namespace}port"
+                for port in reading.named(child.get("ports"), (f"{namespace}port",))
             ],
         }
     )
@@ -115,8 +114,7 @@ def _owner(owner: Element | None, reading: Reading) -> dict[str, Any]:
 def _port(port: Element, namespace: str, reading: Reading) -> dict[str, Any]:
     addresses = [
         _attributes(address, reading, "type", "address", "ipVersion")
-        for address in reading.children(port)
-        if address.tag == f"{namespace}ip"
+        for address in reading.named(port, (f"{namespace}ip",))
     ]
     return given({**_attributes(port, reading, "uuid"), "ips": addresses})
 

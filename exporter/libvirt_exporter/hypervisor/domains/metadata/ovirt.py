@@ -1,7 +1,8 @@
 """oVirt's `<vm>` and `<qos>`: what Engine and VDSM keep in the domain XML.
 
 `<vm>` is flat: a value is a leaf with an optional type; of what has children, only the custom
-properties and the devices are read.
+properties and the devices are read. VDSM asks libvirt for the element, which comes without its
+namespace; so below `<vm>` and `<qos>` what has none counts as what has theirs.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ VM: Final = "{http://ovirt.org/vm/1.0}"
 TUNE: Final = "{http://ovirt.org/vm/tune/1.0}"
 MAX_DEVICES: Final = 1000
 """Devices of oVirt's that are looked at; each is compared with each of libvirt's."""
+_DEVICE: Final = (f"{VM}device", "device")
 
 _MIB: Final = 1 << 20
 _CONTAINERS: Final = frozenset(
     {
         *("address", "auth", "change", "custom", "device", "diskReplicate", "hosts"),
-        *("portMirroring", "specParams", "vm_custom", "volumeChain"),
+        *("portMirroring", "specParams", "vm_custom", "volumeChain", "volumeInfo"),
     }
 )
 """What holds values and is none, also when it is empty."""
@@ -35,17 +37,17 @@ def read_ovirt(metadata: Element, reading: Reading) -> dict[str, Any] | None:
     qos = metadata.find(f"{TUNE}qos")
     if vm is None and qos is None:
         return None
-    child = reading.by_name(vm, VM)
-    devices = [] if vm is None else vm.findall(f"{VM}device")
+    child = reading.by_name(vm, VM, bare=True)
+    devices = [] if vm is None else [one for one in vm if one.tag in _DEVICE]
     reading.malformed += len(devices[MAX_DEVICES:])
-    tune = reading.by_name(qos, TUNE)
+    tune = reading.by_name(qos, TUNE, bare=True)
     return given(
         {
             "values": _values(child, reading),
             "custom": {
                 name: text
-                for name, leaf in reading.by_name(child.get("custom"), VM).items()
-                if not len(leaf) and (text := reading.text(leaf)) is not None
+                for name, leaf in reading.by_name(child.get("custom"), VM, bare=True).items()
+                if (text := reading.leaf(leaf)) is not None
             },
             "devices": [_device(device, reading) for device in devices[:MAX_DEVICES]],
             "qos": given(
@@ -56,8 +58,7 @@ def read_ovirt(metadata: Element, reading: Reading) -> dict[str, Any] | None:
                     ),
                     "ioTune": [
                         _io_tune(device, reading)
-                        for device in reading.children(tune.get("ioTune"))
-                        if device.tag == f"{TUNE}device"
+                        for device in reading.named(tune.get("ioTune"), (f"{TUNE}device", "device"))
                     ],
                 }
             ),
@@ -131,12 +132,12 @@ def _attribute(element: Element | None, name: str) -> str:
 
 
 def _device(device: Element, reading: Reading) -> dict[str, Any]:
-    child = reading.by_name(device, VM)
+    child = reading.by_name(device, VM, bare=True)
     return given(
         {
             "match": {name: reading.bounded(text) for name, text in device.items()},
             "values": _values(child, reading),
-            "specParams": _values(reading.by_name(child.get("specParams"), VM), reading),
+            "specParams": _values(reading.by_name(child.get("specParams"), VM, bare=True), reading),
         }
     )
 
@@ -145,18 +146,17 @@ def _values(elements: Mapping[str, Element], reading: Reading) -> dict[str, Scal
     return {
         name: value
         for name, leaf in elements.items()
-        if not len(leaf)
-        and name not in _CONTAINERS
+        if name not in _CONTAINERS
         and (value := reading.scalar(leaf, leaf.get("type", "str"))) is not None
     }
 
 
 def _io_tune(device: Element, reading: Reading) -> dict[str, Any]:
-    child = reading.by_name(device, TUNE)
+    child = reading.by_name(device, TUNE, bare=True)
     limits = {
         level: {
             name: reading.count(limit)
-            for name, limit in reading.by_name(child.get(level), TUNE).items()
+            for name, limit in reading.by_name(child.get(level), TUNE, bare=True).items()
         }
         for level in ("maximum", "guaranteed")
     }

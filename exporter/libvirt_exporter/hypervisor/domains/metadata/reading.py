@@ -6,7 +6,7 @@ left out and counted, and everything else stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
@@ -40,18 +40,39 @@ class Reading:
             self.malformed += 1
         return children
 
-    def by_name(self, parent: Element | None, namespace: str) -> dict[str, Element]:
-        """Return the children in `namespace`, `{uri}`, by local name; the last of each name."""
-        size = len(namespace)
-        return {
-            child.tag[size:]: child
-            for child in self.children(parent)
-            if child.tag.startswith(namespace)
-        }
+    def by_name(
+        self, parent: Element | None, namespace: str, *, bare: bool = False
+    ) -> dict[str, Element]:
+        """Return the children in `namespace`, `{uri}`, by local name; the last of each name.
+
+        With `bare`, those without any namespace count too. Others are left out and counted.
+        """
+        found = {}
+        for child in self.children(parent):
+            name = child.tag.removeprefix(namespace)
+            if name.startswith("{") or (name == child.tag and not bare):
+                self.malformed += 1
+            else:
+                found[name] = child
+        return found
+
+    def named(self, parent: Element | None, tags: Collection[str]) -> list[Element]:
+        """Return the children of these tags; others are left out and counted."""
+        children = self.children(parent)
+        found = [child for child in children if child.tag in tags]
+        self.malformed += len(children) - len(found)
+        return found
 
     def text(self, element: Element | None) -> str | None:
         """Return an element's text, '' when it is empty; None without an element."""
         return None if element is None else self.bounded(element.text or "")
+
+    def leaf(self, element: Element | None) -> str | None:
+        """Return an element's text; None, and counted, when it has children."""
+        if element is not None and len(element):
+            self.malformed += 1
+            return None
+        return self.text(element)
 
     def attribute(self, element: Element | None, name: str) -> str | None:
         """Return an attribute; None without one."""
@@ -68,10 +89,10 @@ class Reading:
     def scalar(self, element: Element | None, kind: str) -> Scalar | None:
         """Return an element's text as an int, float, bool or str, whichever `kind` says.
 
-        None without an element, or counted when the text is not of the kind. Of another kind, the
-        text as it is, counted too.
+        None without an element, or counted when it has children or the text is not of the kind. Of
+        another kind, the text as it is, counted too.
         """
-        text = self.text(element)
+        text = self.leaf(element)
         if text is None:
             return None
         read = _SCALARS.get(kind)

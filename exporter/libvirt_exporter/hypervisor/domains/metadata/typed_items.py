@@ -24,17 +24,14 @@ _VALUE: Final = (f"{INSTANCE}value", "value")
 def typed_value(instance: Element, reading: Reading) -> Any:
     """Return the value that the items below `<instance>` make; None when there is none.
 
-    Elements count with the namespace of `instance/1.0` or without any. An item without type, key or
-    index, with text that is not of its type, or too deep is left out; one of an unknown type is
-    its text; all these are counted. Items of a sequence stand in the order of their indexes, and
-    of those with the same key the last one stands.
+    Elements count with the namespace of `instance/1.0` or without any. Another element, an item
+    without type, key or index, with text that is not of its type, or too deep is left out; one of
+    an unknown type is its text; all these are counted. Items of a sequence stand in the order of
+    their indexes, and of those with the same key the last one stands.
     """
-    children = reading.children(instance)
-    for child in children:
-        if child.tag in _VALUE:
-            return _value(child, reading, MAX_DEPTH)
-    reading.malformed += bool(children)
-    return None
+    values = reading.named(instance, _VALUE)
+    reading.malformed += len(values[1:])
+    return _value(values[0], reading, MAX_DEPTH) if values else None
 
 
 def _value(node: Element, reading: Reading, depth: int) -> Any:
@@ -53,9 +50,7 @@ def _value(node: Element, reading: Reading, depth: int) -> Any:
 
 def _dict(node: Element, reading: Reading, depth: int) -> dict[str, Any]:
     values = {}
-    for item in reading.children(node):
-        if item.tag not in ITEM:
-            continue
+    for item in reading.named(node, ITEM):
         key = reading.attribute(item, "key")
         if key is None:
             reading.malformed += 1
@@ -66,9 +61,7 @@ def _dict(node: Element, reading: Reading, depth: int) -> dict[str, Any]:
 
 def _list(node: Element, reading: Reading, depth: int) -> list[Any]:
     values = []
-    for item in reading.children(node):
-        if item.tag not in ITEM:
-            continue
+    for item in reading.named(node, ITEM):
         index = integer(item.get("index"))
         if index is None:
             reading.malformed += 1

@@ -1,0 +1,314 @@
+"""Devices as the domain XML describes them: rows of the group `info`.
+
+Every row tells the devices of one domain apart, whatever the XML: by target, alias or position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from libvirt_exporter.catalogue.metric import Fact, Group, Metric, Withheld
+
+GROUPS: tuple[Group, ...] = ()
+
+
+def fact(
+    name: str,
+    source: str,
+    text: str,
+    labels: Mapping[str, str],
+    each: str,
+    *,
+    value: str = "",
+    default: bool = True,
+    exists: bool = False,
+    since: str = "",
+) -> Fact:
+    """A row with a series per item of `each`: the number `value`, or a constant 1 without one."""
+    return Fact(
+        name=f"libvirt_domain_{name}",
+        text=text if value else f"Always 1; {text}",
+        group="info",
+        source=f"domain XML, {source}",
+        labels=labels,
+        each=each,
+        value=value,
+        exists=exists,
+        default=default,
+        since=since,
+    )
+
+
+_WORDS: Mapping[str, str] = {
+    "total": "{} read and written",
+    "read": "{} read",
+    "write": "{} written",
+}
+_ELEMENTS: Mapping[str, str] = {"bytes": "bytes", "requests": "iops"}
+
+
+def _limits(
+    prefix: str,
+    whose: str,
+    source: str,
+    labels: Mapping[str, str],
+    each: str,
+    where: str,
+    since: str,
+) -> Iterator[Fact]:
+    """The limits of `<iotune>`; those of the group's disks together, where `each` is groups."""
+    for what, element in _ELEMENTS.items():
+        for way, words in _WORDS.items():
+            limited, key = words.format(what), f"{way}_{element}_sec"
+            yield fact(
+                f"{prefix}_{way}_{what}_per_second",
+                f"{source}/{key}",
+                f"Limit on the {limited} of {whose}; absent where none is set.",
+                labels,
+                each,
+                value=f"{where}.{key}",
+                since=since,
+            )
+            yield fact(
+                f"{prefix}_burst_{way}_{what}_per_second",
+                f"{source}/{key}_max",
+                f"Limit on the {limited} of {whose} in a burst; absent where none is set.",
+                labels,
+                each,
+                value=f"{where}.{key}_max",
+                since=since,
+            )
+            yield fact(
+                f"{prefix}_burst_{way}_{what}_seconds",
+                f"{source}/{key}_max_length",
+                f"How long a burst of {limited} may take; absent where it is not set.",
+                labels,
+                each,
+                value=f"{where}.{key}_max_length",
+                since=since,
+            )
+    yield fact(
+        f"{prefix}_request_size_bytes",
+        f"{source}/size_iops_sec",
+        f"Size from which a request of {whose} counts as several; absent where it is not set.",
+        labels,
+        each,
+        value=f"{where}.size_iops_sec",
+        since=since,
+    )
+
+
+_DEVICE: Mapping[str, str] = {"device": "device"}
+
+_BANDWIDTHS: tuple[tuple[str, str, str], ...] = (
+    ("average_bytes_per_second", "average", "Rate at which an interface may {} in the long run"),
+    ("peak_bytes_per_second", "peak", "Rate at which an interface may {} in a burst"),
+    ("burst_bytes", "burst", "What an interface may {} at its peak rate"),
+)
+_WAYS: tuple[tuple[str, str], ...] = (("receive", "inbound"), ("transmit", "outbound"))
+
+METRICS: tuple[Metric, ...] = (
+    fact(
+        "watchdog_info",
+        "devices/watchdog",
+        "model and action of a watchdog device.",
+        {"device": "device", "model": "model", "action": "action"},
+        "watchdogs",
+        exists=True,
+    ),
+    fact(
+        "panic_device_info",
+        "devices/panic",
+        "a device by which the guest tells that its kernel panicked.",
+        {"device": "name", "model": "model"},
+        "panics",
+        exists=True,
+    ),
+    fact(
+        "block_info",
+        "devices/disk",
+        "what a disk is made of.",
+        {
+            "device": "device",
+            "kind": "kind",
+            "bus": "bus",
+            "source_type": "source_type",
+            "format": "format",
+            "cache": "cache",
+            "io": "io",
+            "discard": "discard",
+            "error_policy": "error_policy",
+            "readonly": "readonly",
+        },
+        "disks",
+        exists=True,
+    ),
+    fact(
+        "block_backing_chain_depth",
+        "devices/disk/backingStore",
+        "Images in a disk's backing chain, the top one included; 1 without a backing image.",
+        _DEVICE,
+        "disks",
+        value="chain_depth",
+    ),
+    *_limits("block_iotune", "a disk", "devices/disk/iotune", _DEVICE, "disks", "iotune", ""),
+    fact(
+        "block_throttle_group_info",
+        "devices/disk/iotune/group_name and throttlefilters",
+        "a group whose limits a disk shares with the other disks of it.",
+        {"device": "device", "group": "group"},
+        "disk_throttles",
+    ),
+    *_limits(
+        "throttle_group",
+        "a throttle group's disks together",
+        "throttlegroups/throttlegroup",
+        {"group": "name"},
+        "throttle_groups",
+        "limits",
+        "11.2.0",
+    ),
+    fact(
+        "block_source_info",
+        "devices/disk/source",
+        "path or network name of a disk's top image.",
+        {"device": "device", "source": "source"},
+        "disks",
+        default=False,
+    ),
+    fact(
+        "block_serial_info",
+        "devices/disk/serial",
+        "serial number of a disk; OpenStack's volume id.",
+        {"device": "device", "serial": "serial"},
+        "disks",
+        default=False,
+    ),
+    fact(
+        "interface_info",
+        "devices/interface",
+        "what a network interface is connected to.",
+        {
+            "device": "device",
+            "interface_type": "type",
+            "model": "model",
+            "network": "network",
+            "bridge": "bridge",
+            "port_id": "port_id",
+        },
+        "interfaces",
+        exists=True,
+    ),
+    *(
+        fact(
+            f"interface_bandwidth_{way}_{unit}",
+            f"devices/interface/bandwidth/{element}@{attribute}",
+            f"{text.format(way)}; absent where no limit is set.",
+            _DEVICE,
+            "interfaces",
+            value=f"{way}.{attribute}",
+        )
+        for way, element in _WAYS
+        for unit, attribute, text in _BANDWIDTHS
+    ),
+    fact(
+        "interface_bandwidth_receive_floor_bytes_per_second",
+        "devices/interface/bandwidth/inbound@floor",
+        "Rate that the network keeps free for what an interface receives; absent where it keeps "
+        "none free.",
+        _DEVICE,
+        "interfaces",
+        value="receive.floor",
+    ),
+    fact(
+        "interface_address_info",
+        "devices/interface/mac",
+        "hardware address of a network interface.",
+        {"device": "device", "mac": "mac"},
+        "interfaces",
+        default=False,
+    ),
+    fact(
+        "interface_source_info",
+        "devices/interface/source",
+        "device, socket or address of the host that a network interface is connected to.",
+        {"device": "device", "source": "source"},
+        "interfaces",
+        default=False,
+    ),
+    fact(
+        "host_device_info",
+        "devices/hostdev",
+        "a device of the host that the domain owns. `address` is the host's (PCI, USB bus and "
+        "device or else vendor and product, SCSI host:channel:target:LUN, UUID of a mediated "
+        "device), `pci_bus_id` a PCI address as NVIDIA's programs write it.",
+        {
+            "device": "device",
+            "device_type": "type",
+            "address": "address",
+            "pci_bus_id": "pci_bus_id",
+            "guest_address": "guest_address",
+            "driver": "driver",
+        },
+        "host_devices",
+        exists=True,
+    ),
+    fact(
+        "host_device_source_info",
+        "devices/hostdev/source",
+        "what names a device of the host that has no such address: iSCSI name, WWPN, path or "
+        "network device.",
+        {"device": "device", "source": "source"},
+        "host_devices",
+        default=False,
+    ),
+    fact(
+        "filesystem_info",
+        "devices/filesystem",
+        "a directory or image of the host shared with the guest, by its mount tag or, of a "
+        "container, its mount point. `access` is libvirt's accessmode.",
+        {
+            "device": "device",
+            "target": "target",
+            "filesystem_type": "type",
+            "access": "access",
+            "driver": "driver",
+            "readonly": "readonly",
+        },
+        "filesystems",
+        exists=True,
+    ),
+    fact(
+        "graphics_info",
+        "devices/graphics",
+        "where a graphical console listens.",
+        {
+            "device": "device",
+            "graphics_type": "type",
+            "listen": "listen",
+            "port": "port",
+            "tls_port": "tls_port",
+            "websocket": "websocket",
+        },
+        "graphics",
+        default=False,
+        exists=True,
+    ),
+    fact(
+        "device_info",
+        "devices/*",
+        "any device of the domain but its emulator, with its address in the guest.",
+        {
+            "kind": "kind",
+            "device": "name",
+            "device_type": "type",
+            "model": "model",
+            "guest_address": "guest_address",
+        },
+        "devices",
+        default=False,
+        exists=True,
+    ),
+)
+
+WITHHELD: tuple[Withheld, ...] = ()
