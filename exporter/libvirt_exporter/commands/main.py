@@ -26,6 +26,7 @@ from libvirt_exporter.config import (
     ConfigError,
     Place,
     Problem,
+    chosen_by_vm_fields,
     load,
     notes,
     override,
@@ -200,6 +201,8 @@ def _check_config(arguments: Namespace) -> int:
         raise ConfigError(mistakes)
     for option, what, remedy in notes(config):
         _print(f"{Problem(*place_of(option, file), f'note: {what}', remedy)}\n")
+    for option, meaning in chosen_by_vm_fields(config):
+        _print(f"{Problem(*place_of(option, file), f'note: {meaning}')}\n")
     _print(f"{file}: no mistakes\n")
     return 0
 

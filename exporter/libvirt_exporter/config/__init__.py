@@ -2,7 +2,7 @@
 
 from libvirt_exporter.config.changes import changed_keys
 from libvirt_exporter.config.loading import load, override, place_of, read_yaml
-from libvirt_exporter.config.meaning import notes
+from libvirt_exporter.config.meaning import chosen_by_vm_fields, metrics_of, notes
 from libvirt_exporter.config.problem import ConfigError, Place, Problem
 from libvirt_exporter.config.schema import FLAGS, Config
 
@@ -13,7 +13,9 @@ __all__ = [
     "Place",
     "Problem",
     "changed_keys",
+    "chosen_by_vm_fields",
     "load",
+    "metrics_of",
     "notes",
     "override",
     "place_of",

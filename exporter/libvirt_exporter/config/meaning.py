@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import PurePath
@@ -15,8 +15,10 @@ from libvirt_exporter.config.vocabulary import (
     ALWAYS_SHOWN,
     FIELDS,
     GROUPS,
+    METRICS_OF_VM_FIELDS,
     SERIES_LABELS,
     VM_FIELDS,
+    WITHOUT_METRIC,
 )
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.patterns.domains import DomainFilter
@@ -131,9 +133,26 @@ def _expanded(names: Collection[str]) -> set[str]:
     }
 
 
+def metrics_of(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the entries of an option of `fields`; a field of the API as its metrics."""
+    return tuple(
+        metric for name in names for metric in METRICS_OF_VM_FIELDS.get(name, ()) or (name,)
+    )
+
+
+def chosen_by_vm_fields(config: Config) -> Iterator[tuple[str, str]]:
+    """Say which metrics the fields of the API stand for, as pairs of option and sentence."""
+    for (section, option, _), name in _entries(config, "fields.include", "fields.exclude"):
+        if metrics := METRICS_OF_VM_FIELDS.get(name):
+            yield f"{section}.{option}", f"{name} stands for {', '.join(metrics)}"
+
+
 def _fields(config: Config) -> Iterator[Finding]:
     for path, text in _entries(config, "fields.include", "fields.exclude"):
-        if _matches(text, FIELDS):
+        if METRICS_OF_VM_FIELDS.get(text) or _matches(text, FIELDS):
+            continue
+        if reason := WITHOUT_METRIC.get(text):
+            yield path, f"no metric shows the field {text}", reason
             continue
         if _matches(text, ALWAYS_SHOWN):
             message = f"{quoted(text)} is always shown and cannot be chosen"
@@ -158,7 +177,7 @@ def _matches(text: str, fields: Collection[str]) -> bool:
 
 def _nearest_pattern(text: str) -> str:
     """Return a hint that names a similar field, or a pattern of fields that begin alike."""
-    if "*" not in text and (hint := nearest(text, FIELDS)):
+    if "*" not in text and (hint := nearest(text, {*FIELDS, *METRICS_OF_VM_FIELDS})):
         return hint
     written = {*FIELDS, *(re.sub(r"<\w+>", "*", field) for field in FIELDS)}
     beginnings = {

@@ -93,14 +93,14 @@ class Groups(Section, frozen=True, kw_only=True):
 
 
 class Fields(Section, frozen=True, kw_only=True):
-    """Single metrics or stats keys, `*` for any part. `docs/metrics.md` lists both."""
+    """Metrics, stats keys (`*` for any part) or fields of the API, as in `docs/metrics.md`."""
 
     include: Annotated[
         tuple[str, ...],
         Meta(
             description="Fields to show besides those on by default, whatever their group, unless "
             "`groups.exclude` names the group.",
-            examples=[["libvirt_domain_block_*_total", "block.*.fl.*"]],
+            examples=[["libvirt_domain_block_*_total", "block.*.fl.*", "memUsage"]],
         ),
     ] = ()
     exclude: Annotated[

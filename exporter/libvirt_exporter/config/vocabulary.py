@@ -30,5 +30,15 @@ SERIES_LABELS: Final[Collection[str]] = frozenset(
 ) - {"domain", "uuid"}
 """Label names that domain metrics use themselves, besides the identity labels."""
 
+METRICS_OF_VM_FIELDS: Final[Mapping[str, Collection[str]]] = {
+    field.name: field.metrics for field in table.FIELDS
+}
+"""Fields of the API → the metrics that show the same."""
+
+WITHOUT_METRIC: Final[Mapping[str, str]] = {
+    field.name: field.no_metric for field in table.FIELDS if not field.metrics
+}
+"""Fields of the API that no metric shows → why."""
+
 VM_FIELDS: Final[Mapping[str, bool]] = {field.name: field.sensitive for field in table.FIELDS}
 """Fields of the API → whether they are sensitive."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from libvirt_exporter.model import DomainSample
 from libvirt_exporter.query.fields.field import VmView, number
+from libvirt_exporter.query.fields.figures import memory_in_use
 from libvirt_exporter.query.fields.lifetime import start_time
 from libvirt_exporter.query.fields.rates import MOST_DEVICES, devices, increase, interval, vcpus
 
@@ -68,10 +69,9 @@ def _memory(view: VmView) -> dict[str, int | None]:
     maximum = _mebibytes(number(stats, "balloon.maximum"))
     if maximum is None and info is not None and info.memory_maximum is not None:
         maximum = info.memory_maximum // MEBIBYTE
-    used = number(stats, "balloon.current")
-    available, unused = number(stats, "balloon.available"), number(stats, "balloon.unused")
-    if available is not None and unused is not None:
-        used = max(available - unused - (number(stats, "balloon.disk_caches") or 0), 0)
+    used = memory_in_use(stats)
+    if used is None:
+        used = number(stats, "balloon.current")
     return {"maximum": maximum, "used": _mebibytes(used) if view.active else None}
 
 

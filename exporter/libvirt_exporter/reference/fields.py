@@ -53,8 +53,8 @@ $ curl -s 'http://localhost:9177/api/v1/vms?fields=status,memUsage'
 - Sensitive fields do not exist until `api.sensitive_fields` names them.
 
 `GET /api/v1/vms/{vmId}/diagnostics` answers with Nova's standardised diagnostics. Of its figures,
-`memory_details.used` is what the guest has in use by its own account, where it reports that, else
-the size of its balloon; `uptime` does not start again at a reboot of the guest.
+`memory_details.used` is what the guest has in use by its own account, as for `memUsage`, where it
+reports that, else the size of its balloon; `uptime` does not start again at a reboot of the guest.
 """
 
 _CHANGE: Final = {
@@ -94,7 +94,7 @@ def _table(fields: Iterable[VmField]) -> Iterable[str]:
             field.text,
             field.source,
             _CHANGE[field.change],
-            field.metric and f"`{field.metric}`",
+            ", ".join(f"`{metric}`" for metric in field.metrics),
             field.why_absent,
         )
         yield f"| {' | '.join(map(_cell, cells))} |"

@@ -17,6 +17,7 @@ from libvirt_exporter.catalogue import (
 )
 from libvirt_exporter.catalogue.exporter import OWN_METRICS, SCRAPE_METRICS
 from libvirt_exporter.catalogue.metric import Fact, Group, Metric, StatEnum, Withheld
+from libvirt_exporter.query.fields.table import FIELDS
 
 IDENTITY: Final = ("domain", "uuid")
 """Labels of every domain series, unless `labels.identity` says otherwise."""
@@ -43,6 +44,11 @@ Every metric of the exporter, by field group: groups are what `groups.include`, 
 - "off" beside a name: not shown unless `fields.include` names the metric or its key.
 - "experimental" beside a name: the series may still change in a minor release.
 - "since" is the first libvirt that has the source; nothing there: every supported one.
+"""
+
+_FIELDS_OF_THE_API: Final = """\
+What `/api/v1/vms` answers as fields, and the metrics that show the same. `fields.include` and
+`fields.exclude` take the names of fields for their metrics; `check-config` says which those are.
 """
 
 _ALWAYS: Final = {
@@ -118,6 +124,7 @@ def markdown() -> str:
         metrics = tuple(metric for metric in SAMPLE_METRICS if metric.group == group.name)
         parts += [f"## {group.name}\n", f"{group.text}\n", _about(group)]
         parts += [_metrics_table(metrics), _resets(metrics)]
+    parts += ["## Fields of the API\n", _FIELDS_OF_THE_API, _vm_fields()]
     parts += [
         "## Withheld\n",
         "Keys that are structure, not values:\n",
@@ -126,6 +133,14 @@ def markdown() -> str:
         _withheld(WITHHELD_VALUES, code=False),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _vm_fields() -> str:
+    lines = ["| field | metrics, or why there is none |", "|---|---|"]
+    for field in FIELDS:
+        metrics = ", ".join(map(_code, field.metrics))
+        lines.append(f"| {_code(field.name)} | {metrics or _escape(field.no_metric)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _about(group: Group) -> str:

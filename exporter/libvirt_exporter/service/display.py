@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from libvirt_exporter.catalogue import GROUPS
-from libvirt_exporter.config import Config
+from libvirt_exporter.config import Config, metrics_of
 from libvirt_exporter.contract import Exposition, RequestError, ScrapeRequest, normalised_uuid
 from libvirt_exporter.model import DomainSample, HostSample
 from libvirt_exporter.nearest import nearest
@@ -90,7 +90,12 @@ class Display:
 
     def _choice(self, groups: frozenset[str], *, fields_from: frozenset[str]) -> Choice:
         fields = self.config.fields
-        selection = Selection(groups, fields.include, fields.exclude, named_from=fields_from)
+        selection = Selection(
+            groups,
+            metrics_of(fields.include),
+            metrics_of(fields.exclude),
+            named_from=fields_from,
+        )
         return Choice(selection, self._renderer(selection))
 
     def _renderer(self, selection: Selection) -> TextRenderer:

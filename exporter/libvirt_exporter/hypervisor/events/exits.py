@@ -41,9 +41,12 @@ NOT_STARTED: Final = Exit(1, 3, "Failed to start the VM")
 MIGRATED: Final = Exit(0, 4, "Migration succeeded")
 SAVED: Final = Exit(0, 5, "State was saved")
 FORCED_OFF: Final = Exit(0, 6, "Forced off on the host")
-SHUT_DOWN: Final = Exit(0, 7, "Shut down from within the guest")
+SHUT_DOWN: Final = Exit(0, 7, "Shut down, not forced off")
 GONE: Final = Exit(1, 9, "The domain is gone, and no event told why")
 TERMINATED: Final = Exit(1, 11, "VM was terminated on the host")
+
+_LESS_EXACT: Final[Mapping[Exit, Exit]] = {LOST: ERROR, TERMINATED: SHUT_DOWN}
+"""Ends that only an event tells, by what the state tells of them (9.0)."""
 
 _BY_DETAIL: Final[Mapping[int, Exit]] = {
     libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: SHUT_DOWN,
@@ -95,6 +98,11 @@ def of_state(state: int, reason: int) -> Exit | None:
     if state == libvirt.VIR_DOMAIN_CRASHED:
         return ERROR
     return _BY_REASON.get(reason) if state == libvirt.VIR_DOMAIN_SHUTOFF else None
+
+
+def as_a_state_tells(end: Exit) -> Exit:
+    """What the state of a domain that came to this end tells of it."""
+    return _LESS_EXACT.get(end, end)
 
 
 def agree(detail: int, reason: int) -> bool:

@@ -23,6 +23,7 @@ from libvirt_exporter.hypervisor.events.domain_history import (
     DomainHistory,
     FollowedDomain,
     Record,
+    Stop,
     take_state,
 )
 from libvirt_exporter.hypervisor.events.kinds import (
@@ -225,8 +226,10 @@ class EventHistory:
 
     def _vanish(self, uuid: str, domain: FollowedDomain, time: int) -> None:
         history, seen = domain.history, domain.history.seen
-        if history.stop is not None:
-            stats = history.stop.exit.stats(history.stop.time)
+        stop = history.stop
+        if stop is not None:
+            kept = seen is not None and _tells_of(stop, *seen)
+            stats = _exit(history, *seen) if kept and seen else stop.exit.stats(stop.time)
         elif seen is not None and seen[0] == libvirt.VIR_DOMAIN_SHUTOFF:
             end = exits.of_state(*seen)
             stats = _NOTHING if end is None else end.stats(None)
@@ -235,7 +238,7 @@ class EventHistory:
         else:
             stats = exits.GONE.stats(None)
         crash = history.last.get("crash")
-        if crash is not None and history.stop is not None and history.stop.time == crash:
+        if crash is not None and stop is not None and stop.time == crash:
             stats = {**stats, "event.last.crash": crash}
         self._vanished[uuid] = VanishedDomain(
             uuid=uuid, name=history.name, timestamp=time / 1e9, stats=stats
@@ -295,16 +298,18 @@ class EventHistory:
 
 
 def _exit(history: DomainHistory, state: int, reason: int) -> Stats:
-    """The last end by its event, if the state does not tell of a later one; else by the state."""
-    stop = history.stop
-    if (
-        stop is not None
-        and state == libvirt.VIR_DOMAIN_SHUTOFF
-        and exits.agree(stop.detail, reason)
-    ):
-        return stop.exit.stats(stop.time)
-    end = exits.of_state(state, reason)
+    """The last end of a domain that is still listed, as its state tells it: so it is the same
+    after a restart of the exporter, when the events are forgotten. The event adds the time, unless
+    the state tells of a later end.
+    """
+    stop, end = history.stop, exits.of_state(state, reason)
+    if stop is not None and _tells_of(stop, state, reason):
+        return (end or exits.as_a_state_tells(stop.exit)).stats(stop.time)
     return _NOTHING if end is None else end.stats(None)
+
+
+def _tells_of(stop: Stop, state: int, reason: int) -> bool:
+    return state == libvirt.VIR_DOMAIN_SHUTOFF and exits.agree(stop.detail, reason)
 
 
 def _is_over(history: DomainHistory) -> bool:

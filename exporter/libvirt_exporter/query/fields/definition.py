@@ -88,19 +88,6 @@ def _nice(info: DomainInfo) -> int | None:
     return value if 0 <= value < LOWEST_PRIORITY else None
 
 
-def _time_offset(info: DomainInfo) -> int | None:
-    match info.clock_offset:
-        case "utc":
-            return 0
-        case "localtime" | "timezone":
-            return info.clock_zone_offset
-        case "variable":
-            basis = info.clock_zone_offset if info.clock_basis == "localtime" else 0
-            if info.clock_adjustment is not None and basis is not None:
-                return info.clock_adjustment + basis
-    return None
-
-
 def _disk_serials(info: DomainInfo) -> dict[str, str] | None:
     return {disk.device: disk.serial for disk in info.disks if disk.serial} or None
 
@@ -173,6 +160,7 @@ FIELDS: Final = (
         ),
         text="The VM's devices in XML order.",
         source="domain XML, devices/*",
+        metric="libvirt_domain_device_info",
         value=of_info(_devices),
     ),
     xml_field(
@@ -216,6 +204,7 @@ FIELDS: Final = (
         text="Memory of the VM, NVDIMMs not counted.",
         source="domain XML, memory",
         metric="libvirt_domain_configured_memory_maximum_bytes",
+        more_metrics=("libvirt_domain_configured_memory_ceiling_bytes",),
         value=of_info(_memory_size),
     ),
     xml_field(
@@ -234,6 +223,7 @@ FIELDS: Final = (
             "process has another."
         ),
         source=_SHARES,
+        metric="libvirt_domain_cpu_shares",
         value=of_info(_nice),
         why_absent="There are no CPU shares, or not such as VDSM makes of a niceness.",
     ),
@@ -243,23 +233,27 @@ FIELDS: Final = (
         text="Serial number of the system.",
         source="domain XML, sysinfo/system/entry[@name='serial']",
         sensitive=True,
+        metric="libvirt_domain_system_info",
         value=of_info(lambda info: info.system_serial or None),
     ),
     xml_field(
         name="smpCoresPerSocket",
         schema=COUNT,
-        text="Cores per socket, dies and clusters multiplied in; 1 without a topology.",
+        text=(
+            "Cores per socket, dies and clusters multiplied in; 1 without a topology, and none of "
+            "a container."
+        ),
         source="domain XML, cpu/topology",
         metric="libvirt_domain_info",
-        value=of_info(lambda info: info.cpu_cores or 1),
+        value=of_info(lambda info: info.cpu_cores),
     ),
     xml_field(
         name="smpThreadsPerCore",
         schema=COUNT,
-        text="Threads per core; 1 without a topology.",
+        text="Threads per core; 1 without a topology, and none of a container.",
         source="domain XML, cpu/topology",
         metric="libvirt_domain_info",
-        value=of_info(lambda info: info.cpu_threads or 1),
+        value=of_info(lambda info: info.cpu_threads),
     ),
     xml_field(
         name="timeOffset",
@@ -270,8 +264,9 @@ FIELDS: Final = (
             "saving time is as it was when the XML was last read, every `scrape.info_refresh`."
         ),
         source="domain XML, clock; time zones of this machine",
-        metric="libvirt_domain_clock_adjustment_seconds",
-        value=of_info(_time_offset),
+        metric="libvirt_domain_clock_offset_seconds",
+        more_metrics=("libvirt_domain_clock_adjustment_seconds",),
+        value=of_info(lambda info: info.clock_utc_offset),
         why_absent=(
             "The clock has a start of its own, follows the time zone of another machine or one "
             "that is not known here, or the domain XML does not say."

@@ -28,7 +28,7 @@ def _of_first(read: Callable[[Graphics], Any]) -> Callable[[VmView], Any]:
     return of_info(lambda info: read(info.graphics[0]) if info.graphics else None)
 
 
-_kind: Final = _of_first(lambda display: DISPLAYS.get(display.type, display.type))
+_kind: Final = of_info(lambda info: DISPLAYS.get(info.display, info.display) or None)
 
 
 def _display_info(info: DomainInfo) -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ FIELDS: Final = (
         schema=STRING,
         text="Kind of the first display: vnc, qxl (which is SPICE), or libvirt's word.",
         source="domain XML, devices/graphics/@type",
-        metric="libvirt_domain_graphics_info",
+        metric="libvirt_domain_config_info",
         value=_kind,
         why_absent="The VM has no display.",
     ),
@@ -132,7 +132,7 @@ FIELDS: Final = (
         schema=STRING,
         text="The same as `display`.",
         source="domain XML, devices/graphics/@type",
-        metric="libvirt_domain_graphics_info",
+        metric="libvirt_domain_config_info",
         value=_kind,
         why_absent="The VM has no display.",
     ),

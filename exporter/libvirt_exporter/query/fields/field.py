@@ -87,10 +87,19 @@ class VmField:
     """The value may become another one with the time alone, and that is news."""
     metric: str = ""
     """The metric that shows the same, or the first of them."""
+    more_metrics: tuple[str, ...] = ()
+    """The others, where it takes several."""
+    no_metric: str = ""
+    """Why there is no such metric."""
     value: Callable[[VmView], Any]
     """The value, as JSON types; ABSENT when it cannot be had. Never raises."""
     why_absent: str
     """What it takes to have a value."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that show the same."""
+        return (self.metric, *self.more_metrics) if self.metric else ()
 
 
 xml_field: Final = partial(VmField, change="static", why_absent=NOT_IN_XML)

@@ -90,17 +90,26 @@ def _kibibytes(size: int | None) -> int | None:
 
 def _memory_usage(view: VmView) -> Any:
     stats = view.domain.stats
-    total, free = number(stats, "balloon.available"), number(stats, "balloon.usable")
-    if not total or free is None:
-        total = total or number(stats, "balloon.maximum")
-        free = _free(stats)
-    if not total or free is None:
-        return ABSENT
-    return min(max(round(100 - 100 * free / total), 0), 100)
+    used = memory_in_use(stats)
+    total = number(stats, "balloon.available") or number(stats, "balloon.maximum")
+    return ABSENT if used is None or not total else min(round(100 * used / total), 100)
 
 
-def _free(stats: Stats) -> int | None:
-    """KiB that are unused or hold what could be read from disk again."""
+def memory_in_use(stats: Stats) -> int | None:
+    """KiB that the guest uses by its own account; None where it does not report them.
+
+    That is what it has (else what it was given) less what new programs could have without
+    swapping. A guest that does not tell so (Linux before 3.14) is taken to have what it does not
+    use, and what it could read from disk again.
+    """
+    total = number(stats, "balloon.available") or number(stats, "balloon.maximum")
+    free = number(stats, "balloon.usable")
+    if free is None:
+        free = _unused_or_cached(stats)
+    return None if total is None or free is None else max(total - free, 0)
+
+
+def _unused_or_cached(stats: Stats) -> int | None:
     unused = number(stats, "balloon.unused")
     return None if unused is None else unused + (number(stats, "balloon.disk_caches") or 0)
 
@@ -118,7 +127,7 @@ def _memory_stats(view: VmView) -> Any:
     found: dict[str, Any] = {
         "mem_total": number(stats, "balloon.available"),
         "mem_unused": number(stats, "balloon.unused"),
-        "mem_free": _free(stats),
+        "mem_free": _unused_or_cached(stats),
     }
     if (seconds := interval(view)) is not None:
         before = view.before
@@ -166,6 +175,11 @@ FIELDS: Final = (
         source="balloon.maximum, balloon.current; oVirt's metadata",
         change="sampled",
         metric="libvirt_domain_balloon_current_bytes",
+        more_metrics=(
+            "libvirt_domain_balloon_maximum_bytes",
+            "libvirt_domain_ovirt_guaranteed_memory_bytes",
+            "libvirt_domain_ovirt_balloon_target_bytes",
+        ),
         value=_balloon_info,
         why_absent="Needs the group `balloon`, and a domain that is active and answers.",
     ),
@@ -177,6 +191,7 @@ FIELDS: Final = (
         source="cpu.time less what cpuUser says",
         change="sampled",
         metric="libvirt_domain_cpu_seconds_total",
+        more_metrics=("libvirt_domain_vcpu_seconds_total",),
         value=_cpu_sys,
         why_absent=_RATES,
     ),
@@ -196,9 +211,18 @@ FIELDS: Final = (
         schema={"type": "integer", "minimum": 0, "maximum": 100},
         unit="%",
         text="Memory in use in the guest, of what the guest has.",
-        source="balloon.usable and balloon.available, else balloon.unused and disk_caches",
+        source=(
+            "balloon.usable, else balloon.unused and disk_caches; of balloon.available, else "
+            "balloon.maximum"
+        ),
         change="sampled",
         metric="libvirt_domain_balloon_usable_bytes",
+        more_metrics=(
+            "libvirt_domain_balloon_available_bytes",
+            "libvirt_domain_balloon_unused_bytes",
+            "libvirt_domain_balloon_disk_caches_bytes",
+            "libvirt_domain_balloon_maximum_bytes",
+        ),
         value=_memory_usage,
         why_absent=_GUEST_MEMORY,
     ),
@@ -219,6 +243,14 @@ FIELDS: Final = (
         source="balloon.*",
         change="sampled",
         metric="libvirt_domain_balloon_available_bytes",
+        more_metrics=(
+            "libvirt_domain_balloon_unused_bytes",
+            "libvirt_domain_balloon_disk_caches_bytes",
+            "libvirt_domain_balloon_swap_in_bytes_total",
+            "libvirt_domain_balloon_swap_out_bytes_total",
+            "libvirt_domain_balloon_major_faults_total",
+            "libvirt_domain_balloon_minor_faults_total",
+        ),
         value=_memory_stats,
         why_absent=_GUEST_MEMORY,
     ),
@@ -229,6 +261,7 @@ FIELDS: Final = (
         text="Time since just before the call that answered for the VM.",
         source="the exporter",
         change="time",
+        no_metric="A scrape takes a sample for itself: its series are as old as the scrape.",
         value=_stats_age,
         why_absent=GONE,
     ),

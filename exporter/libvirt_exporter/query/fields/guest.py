@@ -13,12 +13,15 @@ def _unasked(_view: VmView) -> Any:
     return ABSENT
 
 
+NOT_ASKED: Final = "The guest's agent is not asked by this version."
+
 _field: Final = partial(
     VmField,
     source="guest agent",
     change="agent",
     value=_unasked,
-    why_absent="The guest's agent is not asked by this version.",
+    no_metric=NOT_ASKED,
+    why_absent=NOT_ASKED,
 )
 
 FIELDS: Final = (

@@ -81,6 +81,10 @@ FIELDS: Final = (
         source="virDomainGetJobStats: data_remaining, data_total",
         change="sampled",
         metric="libvirt_domain_job_data_remaining_bytes",
+        more_metrics=(
+            "libvirt_domain_job_data_total_bytes",
+            "libvirt_domain_job_data_processed_bytes",
+        ),
         value=_migration_progress,
         why_absent="The VM is not migrating away, or its job has not been looked at yet.",
     ),
@@ -102,6 +106,10 @@ FIELDS: Final = (
         source="virDomainGetBlockJobInfo",
         change="sampled",
         metric="libvirt_domain_block_job_current_bytes",
+        more_metrics=(
+            "libvirt_domain_block_job_end_bytes",
+            "libvirt_domain_block_job_bandwidth_bytes_per_second",
+        ),
         value=_vm_jobs,
         why_absent="No block job is known to run.",
     ),

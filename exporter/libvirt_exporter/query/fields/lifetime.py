@@ -57,6 +57,7 @@ FIELDS: Final = (
         source="start of QEMU's process or oVirt's startTime; event REBOOT",
         change="time",
         metric="libvirt_domain_start_time_seconds",
+        more_metrics=("libvirt_domain_last_event_timestamp_seconds",),
         value=_elapsed_time,
         why_absent=(
             "The start was not seen: needs oVirt's metadata, QEMU's process in this machine's "
@@ -79,6 +80,7 @@ FIELDS: Final = (
         text="Why the VM ended, in words.",
         source="lifecycle events, else state.reason",
         change="event",
+        no_metric="Free text: libvirt_domain_state_reason has libvirt's word.",
         value=_exit_message,
         why_absent="The VM has not ended.",
     ),
@@ -89,6 +91,7 @@ FIELDS: Final = (
         text="Why the VM ended, as VDSM's number.",
         source="lifecycle events, else state.reason; oVirt's metadata",
         change="event",
+        no_metric="A number of oVirt's: libvirt_domain_state_reason has libvirt's word.",
         value=_exit("exit.reason", lambda record: record.exit_reason),
         why_absent="The VM has not ended.",
     ),

@@ -40,6 +40,7 @@ FIELDS: Final = (
         text="Free-form properties; of a Nova VM those of image and flavor.",
         source="metadata: oVirt's custom; Nova's image/properties and flavor/extraSpecs",
         sensitive=True,
+        no_metric="Free-form, and may hold secrets; labels.custom shows what you choose of it.",
         value=of_info(_custom),
         why_absent="The domain XML has no metadata of oVirt or Nova.",
     ),
@@ -52,6 +53,7 @@ FIELDS: Final = (
             source=f"domain XML, metadata of {namespace}",
             sensitive=True,
             metric=metric,
+            no_metric="" if metric else "Free-form; labels.custom shows a value that you choose.",
             value=_written_by(system),
             why_absent=f"The domain XML has no metadata of {owner}.",
         )
@@ -85,6 +87,7 @@ FIELDS: Final = (
         text="oVirt's GUIDs of the LUNs behind disks, by target.",
         source="metadata: oVirt's GUID",
         sensitive=True,
+        no_metric="It names storage, and only oVirt knows it; labels.custom can show it.",
         value=of_info(_lun_guids),
         why_absent="The domain XML has no metadata of oVirt that names a LUN.",
     ),

@@ -469,7 +469,7 @@ def test_the_end_is_known_by_its_event() -> None:
     lifecycle(history, "shutdown", "host", time=2 * SECOND)
     lifecycle(history, "stopped", "shutdown", time=3 * SECOND)
     found = stats(history, off(1))
-    assert (found["exit.code"], found["exit.reason"], found["exit.time"]) == (1, 11, 3 * SECOND)
+    assert (found["exit.code"], found["exit.reason"], found["exit.time"]) == (0, 7, 3 * SECOND)
 
 
 def test_without_events_the_state_tells_the_end() -> None:
@@ -503,7 +503,40 @@ def test_a_killed_qemu_is_a_crash() -> None:
     found = stats(history, off(3))
     assert found["event.last.crash"] == 2 * SECOND
     assert "event.last.failed_start" not in found
-    assert (found["exit.code"], found["exit.reason"]) == (1, 2)
+    assert (found["exit.code"], found["exit.reason"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        ([("stopped", "failed")], 3),
+        ([("shutdown", "host"), ("stopped", "shutdown")], 1),
+        ([("shutdown", "guest"), ("stopped", "shutdown")], 1),
+        ([("stopped", "destroyed")], 2),
+        ([("stopped", "crashed")], 3),
+        ([("stopped", "migrated")], 4),
+        ([("stopped", "saved")], 5),
+        ([("stopped", "from_snapshot")], 7),
+    ],
+)
+def test_an_end_is_the_same_after_a_restart_of_exporter_or_daemon(
+    events: list[tuple[str, str]], reason: int
+) -> None:
+    """Who saw the events, who sees the state only, and who sees that the daemon forgot it."""
+    names = ("exit.code", "exit.reason", "exit.message")
+    before = following()
+    lifecycle(before, "started", "booted", time=SECOND)
+    for event, detail in events:
+        lifecycle(before, event, detail, time=2 * SECOND)
+    told = [
+        [found[name] for name in names]
+        for found in (
+            stats(before, off(reason)),
+            stats(following(), off(reason)),
+            stats(before, off(0)),
+        )
+    ]
+    assert told == [told[0]] * 3
 
 
 def test_a_domain_seen_running_crashes() -> None:

@@ -66,9 +66,9 @@ from tests.support.vm_views import (
         ("serial", {"system_serial": "S1"}, "S1"),
         ("serial", {}, None),
         ("smpCoresPerSocket", {"cpu_cores": 6}, 6),
-        ("smpCoresPerSocket", {}, 1),
+        ("smpCoresPerSocket", {}, None),
         ("smpThreadsPerCore", {"cpu_threads": 2}, 2),
-        ("smpThreadsPerCore", {}, 1),
+        ("smpThreadsPerCore", {}, None),
         ("timeOffset", {"clock_offset": "utc"}, 0),
         ("timeOffset", {"clock_offset": "variable", "clock_adjustment": -3600}, -3600),
         (
