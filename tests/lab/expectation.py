@@ -260,20 +260,24 @@ def of_xml(domain: libvirt.virDomain, identity: Mapping[str, str]) -> Values:
         firmware="",
         cpu_mode=at(root, "cpu", "mode"),
         cpu_model=at(root, "cpu/model"),
-        sockets=at(root, "cpu/topology", "sockets"),
-        cores=at(root, "cpu/topology", "cores"),
-        threads=at(root, "cpu/topology", "threads"),
+        sockets=at(root, "cpu/topology", "sockets") or at(root, "vcpu"),
+        cores=at(root, "cpu/topology", "cores") or "1",
+        threads=at(root, "cpu/topology", "threads") or "1",
     )
     screens = [screen.get("keymap", "") for screen in root.iterfind("devices/graphics")]
     add(
         "domain_config_info",
         acpi="false" if root.find("features/acpi") is None else "true",
         boot="".join(_BOOT[boot.get("dev", "")] for boot in root.iterfind("os/boot")),
+        display=at(root, "devices/graphics[1]", "type"),
         keymap=next(filter(None, screens), ""),
         clipboard="",
     )
     if (clock := root.find("clock[@adjustment]")) is not None:
         add("domain_clock_adjustment_seconds", int(clock.get("adjustment", "")))
+    clock = root.find("clock")
+    if clock is not None and clock.get("offset") in ("utc", "variable"):
+        add("domain_clock_offset_seconds", int(clock.get("adjustment", "0")))
     add("domain_persistent", domain.isPersistent())
     add("domain_autostart", domain.autostart())
     add("domain_configured_vcpus", float(at(root, "vcpu", "current") or at(root, "vcpu")))
@@ -290,6 +294,7 @@ def of_xml(domain: libvirt.virDomain, identity: Mapping[str, str]) -> Values:
     for watchdog in root.iterfind("devices/watchdog"):
         add(
             "domain_watchdog_info",
+            device=at(watchdog, "alias", "name") or "watchdog0",
             model=watchdog.get("model", ""),
             action=watchdog.get("action", ""),
         )

@@ -774,6 +774,23 @@ def test_check_config_notes_what_is_no_mistake_but_easily_unmeant(tmp_path: Path
     assert verdict == f"{file}: no mistakes"
 
 
+def test_check_config_explains_the_names_of_vm_fields(tmp_path: Path) -> None:
+    """Which metrics they stand for; one that no metric shows is a mistake, with the reason."""
+    file = tmp_path / "exporter.yml"
+    file.write_text("fields:\n  include: [pauseCode, timeOffset]\n")
+
+    outcome = run("check-config", file)
+
+    assert outcome.returncode == 0
+    pause, offset, _ = outcome.stdout.splitlines()
+    assert pause.startswith(f"{file}:2: note: pauseCode stands for libvirt_domain_pause_code")
+    assert "libvirt_domain_clock_offset_seconds" in offset
+    file.write_text("fields: {exclude: [custom]}")
+    refused = run("check-config", file)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"{file}:1: no metric shows the field custom; Free-form")
+
+
 def test_check_config_tells_a_state_directory_from_a_file(tmp_path: Path) -> None:
     """In one run with the web configuration's mistakes; one that is not there may still come."""
     file = tmp_path / "exporter.yml"

@@ -19,7 +19,9 @@ from libvirt_exporter.config import (
     Place,
     Problem,
     changed_keys,
+    chosen_by_vm_fields,
     load,
+    metrics_of,
     notes,
     override,
     place_of,
@@ -42,6 +44,7 @@ from libvirt_exporter.config.schema import (
     Scrape,
     Web,
 )
+from libvirt_exporter.query.fields.table import BY_NAME, FIELDS
 from libvirt_exporter.reference.configuration import configuration_markdown, configuration_schema
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "config"
@@ -297,6 +300,47 @@ def test_a_fact_of_the_xml_is_no_field() -> None:
     """Where a metric on the domain XML comes from is told in words, which no pattern means."""
     (problem,) = problems("fields: {include: [domain XML*]}")
     assert problem.message == "'domain XML*' matches no metric and no stats key"
+
+
+CHOOSABLE = [field.name for field in FIELDS if field.metrics]
+
+
+@pytest.mark.parametrize("name", CHOOSABLE)
+def test_a_field_of_the_api_chooses_its_metrics(name: str) -> None:
+    """Each that has some, for what is shown and what is not, and whatever it has in common with
+    the name of a group."""
+    config = load(f"fields: {{include: [{name}], exclude: ['block.*', {name}]}}")
+    assert metrics_of(config.fields.include) == BY_NAME[name].metrics
+    assert metrics_of(config.fields.exclude) == ("block.*", *BY_NAME[name].metrics)
+
+
+@pytest.mark.parametrize("name", sorted({*BY_NAME} - {*CHOOSABLE}))
+def test_a_field_of_the_api_without_a_metric_is_refused_with_its_reason(name: str) -> None:
+    """Which docs/metrics.md has, too."""
+    (problem,) = problems(f"fields: {{include: [{name}]}}")
+    assert (problem.message, problem.hint) == (
+        f"no metric shows the field {name}",
+        BY_NAME[name].no_metric,
+    )
+
+
+def test_a_misspelt_field_of_the_api_is_corrected() -> None:
+    """As any other name."""
+    assert [one.hint for one in problems("fields: {include: [memUsge]}")] == [
+        "did you mean memUsage?"
+    ]
+
+
+def test_what_a_field_of_the_api_stands_for_is_told() -> None:
+    """For `check-config`."""
+    config = load("fields: {include: [pauseCode, block.*], exclude: [pid]}")
+    assert [*chosen_by_vm_fields(config)] == [
+        (
+            "fields.include",
+            "pauseCode stands for libvirt_domain_pause_code, libvirt_domain_disk_error",
+        ),
+        ("fields.exclude", "pid stands for libvirt_domain_process_id"),
+    ]
 
 
 def test_suggestions_are_searched_for_the_first_problems_only() -> None:

@@ -106,7 +106,7 @@ EFFECTS: Final[Mapping[str, Effect | Callable[..., None]]] = {
     "groups.include": Effect(["state"], lambda seen: seen.shows(RUNNING), True, False),
     "groups.exclude": Effect(["cpu-total"], lambda seen: seen.shows(RUNNING), True, False),
     "fields.include": Effect(
-        ["libvirt_domain_graphics_info"],
+        ["displayInfo"],
         lambda seen: seen.shows("libvirt_domain_graphics_info"),
         False,
         True,

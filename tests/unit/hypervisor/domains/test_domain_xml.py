@@ -18,6 +18,7 @@ from libvirt_exporter.hypervisor.domains.domain_xml import (
     read_cpu_mode,
 )
 from libvirt_exporter.model import (
+    Bandwidth,
     CpuTune,
     Device,
     DomainInfo,
@@ -26,6 +27,8 @@ from libvirt_exporter.model import (
     HostDevice,
     Hugepages,
     NumaCell,
+    Pin,
+    ThrottleGroup,
     Watchdog,
 )
 from libvirt_exporter.patterns.labels import compile_label
@@ -273,6 +276,184 @@ def test_reads_host_devices_graphics_and_shares() -> None:
         ),
         FileSystem(device="filesystem1", target="p9", type="mount", access="mapped"),
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside", "address", "bus_id", "source"),
+    [
+        (
+            "pci",
+            "<address domain='0x0001' bus='0xaf' slot='0x1f' function='0x7'/>",
+            "0001:af:1f.7",
+            "00000001:AF:1F.7",
+            "",
+        ),
+        ("usb", "<address bus='1' device='4'/><vendor id='0x1234'/>", "001:004", "", ""),
+        ("usb", "<vendor id='0x1234'/><product id='0xbeef'/>", "1234:beef", "", ""),
+        ("usb", "<address bus='12' device='104'/>", "012:104", "", ""),
+        (
+            "scsi",
+            "<adapter name='scsi_host2'/><address bus='0' target='3' unit='7'/>",
+            "2:0:3:7",
+            "",
+            "",
+        ),
+        ("storage", "<block>/dev/sdf1</block>", "", "", "/dev/sdf1"),
+        ("misc", "<char>/dev/input/event3</char>", "", "", "/dev/input/event3"),
+        ("net", "<interface>eth0</interface>", "", "", "eth0"),
+        ("new", "<address bus='1'/>", "", "", ""),
+    ],
+)
+def test_reads_where_each_kind_of_host_device_is(
+    kind: str, inside: str, address: str, bus_id: str, source: str
+) -> None:
+    """Of machines and containers: an address, or whatever else names it."""
+    xml = f"<hostdev type='{kind}'><source>{inside}</source></hostdev>"
+    (found,) = parse_devices(xml).host_devices
+    assert (found.address, found.pci_bus_id, found.source) == (address, bus_id, source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["protocol='iscsi' name='iqn.example:disk/1'", "protocol='vhost' wwpn='iqn.example:disk/1'"],
+)
+def test_a_host_device_may_have_a_name_for_an_address(source: str) -> None:
+    """iSCSI and virtual host adapters."""
+    (found,) = parse_devices(f"<hostdev type='scsi'><source {source}/></hostdev>").host_devices
+    assert (found.address, found.source) == ("", "iqn.example:disk/1")
+
+
+@pytest.mark.parametrize(
+    ("address", "word"),
+    [
+        (
+            "<address type='pci' bus='0x06' slot='0x00' function='0x1'/>",
+            "0000:06:00.1",
+        ),
+        ("<address type='drive' controller='1' bus='0' target='2' unit='3'/>", "1:0:2:3"),
+        ("<address type='usb' bus='0' port='1.2'/>", "0:1.2"),
+        ("<address type='virtio-serial' controller='0' bus='0' port='1'/>", "0:0:1"),
+        ("<address type='ccw' cssid='0xfe' ssid='0x0' devno='0x0001'/>", "0xfe:0x0:0x0001"),
+        ("<address type='spapr-vio' reg='0x1000'/>", "0x1000"),
+        ("<address type='dimm' slot='3' base='0x100000000'/>", "3"),
+        ("<address type='pci'/>", "0000:00:00.0"),
+        ("<address type='virtio-mmio'/>", ""),
+        ("", ""),
+    ],
+)
+def test_a_guest_address_is_one_word(address: str, word: str) -> None:
+    """For every type of address."""
+    (device,) = parse_devices(f"<input>{address}</input>").devices
+    assert device.guest_address == word
+
+
+def test_devices_alike_are_told_apart_by_their_position() -> None:
+    """Of each kind for itself, past the names that aliases take."""
+    alias = "<alias name='hostdev1'/>"
+    info = parse_devices(
+        "<hostdev type='usb'/><graphics type='vnc'/><hostdev type='usb'/>"
+        f"<hostdev type='usb'>{alias}</hostdev><graphics type='vnc'/><filesystem/><filesystem/>"
+        f"<hostdev type='usb'>{alias}</hostdev>"
+    )
+    assert [one.device for one in info.host_devices] == [
+        *("hostdev0", "hostdev1", "hostdev2", "hostdev3")
+    ]
+    assert [one.device for one in info.graphics] == ["graphics0", "graphics1"]
+    assert [one.device for one in info.filesystems] == ["filesystem0", "filesystem1"]
+
+
+@pytest.mark.parametrize(
+    ("nic", "source"),
+    [
+        ("<interface type='direct'><source network='vlan5' dev='eth0' mode='vepa'/>", "eth0"),
+        ("<interface type='bridge'><source network='lan' bridge='br0'/>", "br0"),
+        ("<interface type='network'><source network='default' bridge='virbr0'/>", "default"),
+        ("<interface type='user'><backend type='passt'/><source dev='eth1'/>", "eth1"),
+        ("<interface type='internal'><source name='lan'/>", "lan"),
+        ("<interface type='udp'><source address='192.0.2.1' port='11115'/>", "192.0.2.1:11115"),
+        ("<interface type='client'><source address='fe80::1' port='1'/>", "[fe80::1]:1"),
+        ("<interface type='server'><source port='5558'/>", ":5558"),
+        ("<interface type='mcast'><source address='230.0.0.1'/>", "230.0.0.1"),
+        ("<interface type='ethernet'>", ""),
+        ("<interface type='new'><source dev='x'/>", "x"),
+    ],
+)
+def test_the_source_of_an_interface_goes_by_its_type(nic: str, source: str) -> None:
+    """A running interface of a network has the network's name beside what it is plugged into."""
+    (found,) = parse_devices(f"{nic}</interface>").interfaces
+    assert found.source == source
+
+
+def test_reads_the_bandwidth_of_an_interface() -> None:
+    """KiB and KiB/s become bytes; what is not set is absent, also when it is none."""
+    (nic,) = parse_devices(
+        "<interface><bandwidth><inbound average='1000' peak='5000' floor='200' burst='x'/>"
+        "<outbound average='0'/></bandwidth></interface>"
+    ).interfaces
+    assert nic.receive == Bandwidth(average=1_024_000, peak=5_120_000, floor=204_800)
+    assert nic.transmit == Bandwidth(average=0)
+    (unlimited,) = parse_devices("<interface/>").interfaces
+    assert (unlimited.receive, unlimited.transmit) == (Bandwidth(), Bandwidth())
+
+
+def test_reads_which_cpus_threads_are_pinned_to() -> None:
+    """A vCPU without a pin of its own has that of all, if there is one."""
+    tune = (
+        "<cputune><vcpupin vcpu='1' cpuset='4-7'/><vcpupin vcpu='x' cpuset='1'/>"
+        "<emulatorpin cpuset='0'/><iothreadpin iothread='2' cpuset='1'/>"
+        "<iothreadpin iothread='1' cpuset='3'/></cputune>"
+    )
+    info = parse(f"<vcpu cpuset='0-3'>3</vcpu>{tune}")
+    assert info.vcpu_pins == (Pin("0-3", 0), Pin("4-7", 1), Pin("0-3", 2))
+    assert info.emulator_pins == (Pin("0"),)
+    assert info.iothread_pins == (Pin("3", 1), Pin("1", 2))
+    assert parse(f"<vcpu>3</vcpu>{tune}").vcpu_pins == (Pin("4-7", 1),)
+    assert parse("<vcpu>3</vcpu>").vcpu_pins == ()
+
+
+def test_reads_up_to_where_memory_can_grow() -> None:
+    """Which is more than what the guest has."""
+    info = parse("<maxMemory slots='16' unit='GiB'>4</maxMemory><memory unit='GiB'>1</memory>")
+    assert (info.memory_ceiling, info.memory_slots) == (4 << 30, 16)
+    assert info.memory_maximum == 1 << 30
+    assert parse("<memory>1</memory>").memory_ceiling is None
+
+
+def test_reads_the_groups_that_throttle_disks() -> None:
+    """By `<iotune>` and, since libvirt 11.2, by filters; a group's own limits once."""
+    info = parse(
+        "<throttlegroups><throttlegroup><group_name>limit0</group_name>"
+        "<total_bytes_sec>1000</total_bytes_sec><total_bytes_sec_max>2000</total_bytes_sec_max>"
+        "</throttlegroup><throttlegroup><group_name>limit0</group_name></throttlegroup>"
+        "<throttlegroup/></throttlegroups><devices>"
+        "<disk><target dev='vda'/><throttlefilters><throttlefilter group='limit0'/>"
+        "<throttlefilter group='limit1'/><throttlefilter group='limit0'/></throttlefilters></disk>"
+        "<disk><target dev='vdb'/><iotune><group_name>g</group_name></iotune></disk></devices>"
+    )
+    assert [disk.throttle_groups for disk in info.disks] == [("limit0", "limit1"), ("g",)]
+    limits = {"total_bytes_sec": 1000, "total_bytes_sec_max": 2000}
+    assert info.throttle_groups == (ThrottleGroup(name="limit0", limits=limits),)
+    assert [(one.device, one.group) for one in info.disk_throttles] == [
+        *(("vda", "limit0"), ("vda", "limit1"), ("vdb", "g"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "config_drive"),
+    [
+        ("<source file='/var/lib/nova/instances/i/disk.config'/>", True),
+        ("<source file='/var/lib/nova/instances/i/disk.config.rescue'/>", True),
+        ("<source protocol='rbd' name='vms/i_disk.config.rescue'/>", True),
+        ("<source dev='/dev/vg/i_disk.config'/>", True),
+        ("<source file='/var/lib/nova/instances/i/disk.rescue'/>", False),
+        ("<source file='/images/disk.config.bak'/>", False),
+    ],
+)
+def test_finds_novas_config_drive(source: str, config_drive: bool) -> None:
+    """In every kind of storage, of an instance that is rescued too."""
+    kind = "network" if "rbd" in source else "file"
+    disk = f"<disk type='{kind}' device='cdrom'>{source}<target dev='sda'/></disk>"
+    assert parse_devices(disk).config_drive is config_drive
 
 
 def test_reads_what_a_managed_domain_is() -> None:

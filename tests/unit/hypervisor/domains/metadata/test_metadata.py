@@ -139,6 +139,56 @@ def test_ovirt_truth_is_true_in_any_case_or_an_integer(text: str, truth: bool | 
     assert found.ballooning_enabled is truth
 
 
+def test_what_has_no_namespace_counts_as_ovirts_within_its_own_elements() -> None:
+    """So VDSM reads it: libvirt hands it the element without the namespace."""
+    found = read(
+        "<y:vm><clusterVersion>4.7</clusterVersion><startTime type='float'>5.0</startTime>"
+        "<custom><hugepages>2048</hugepages></custom>"
+        "<device devtype='disk' name='vda'><imageID>i</imageID><specParams><a>1</a></specParams>"
+        "</device></y:vm>"
+        "<z:qos><vcpuLimit>50</vcpuLimit><ioTune><device name='vda'><maximum>"
+        "<total_iops_sec>9</total_iops_sec></maximum></device></ioTune></z:qos>"
+    )
+    assert found.ovirt == OvirtInfo(cluster_version="4.7", start_time=5.0, vcpu_limit=0.5)
+    assert found.systems["ovirt"] == {
+        "values": {"clusterVersion": "4.7", "startTime": 5.0},
+        "custom": {"hugepages": "2048"},
+        "devices": [
+            {
+                "match": {"devtype": "disk", "name": "vda"},
+                "values": {"imageID": "i"},
+                "specParams": {"a": "1"},
+            }
+        ],
+        "qos": {
+            "vcpuLimit": 50.0,
+            "ioTune": [{"name": "vda", "maximum": {"total_iops_sec": 9}}],
+        },
+    }
+    assert found.malformed == 0
+
+
+@pytest.mark.parametrize(
+    ("inner", "left_out"),
+    [
+        ("<y:vm><x:a>1</x:a></y:vm>", 1),
+        ("<y:vm><y:a><y:b/></y:a></y:vm>", 1),
+        ("<y:vm><y:custom><y:a><y:b/></y:a></y:custom></y:vm>", 1),
+        ("<y:vm><y:device><x:a/></y:device><y:volumeChain><y:a/></y:volumeChain></y:vm>", 1),
+        ("<z:qos><y:vcpuLimit>5</y:vcpuLimit></z:qos>", 1),
+        ("<z:qos><z:ioTune><z:disk/></z:ioTune></z:qos>", 1),
+        ("<x:instance><name>n</name></x:instance>", 1),
+        ("<x:instance><x:ports><x:pot/></x:ports></x:instance>", 1),
+        ("<x:instance><x:ports><x:port><ip/></x:port></x:ports></x:instance>", 1),
+        ("<i:instance><i:value type='dict'><i:itme key='a'/></i:value></i:instance>", 1),
+        ("<kubevirt xmlns='http://kubevirt.io'><uid>u</uid><x:uid/></kubevirt>", 1),
+    ],
+)
+def test_what_is_left_out_is_counted(inner: str, left_out: int) -> None:
+    """Of every system: another namespace, another tag, values within a value."""
+    assert read(inner).malformed == left_out
+
+
 def test_either_ovirt_element_is_enough() -> None:
     """A VM with only one of `<vm>` and `<qos>` is an oVirt VM, one with neither is not."""
     assert ovirt("<y:vm/>") == OvirtInfo()
@@ -214,6 +264,18 @@ def test_secrets_are_removed_at_any_depth_and_nothing_else_is() -> None:
     remove_secrets(tree)
     assert [element.tag.rpartition("}")[2] for element in tree.iter()] == [
         *("metadata", "vm", "device", "specParams", "a", "b")
+    ]
+
+
+def test_secrets_without_a_namespace_are_removed_below_ovirts_element_only() -> None:
+    """VDSM would read them; elsewhere the word may mean anything."""
+    tree = metadata(
+        "<y:vm><device><payload><file>x</file></payload><specParams><vmPayload/></specParams>"
+        "</device></y:vm><box><payload/></box>"
+    )
+    remove_secrets(tree)
+    assert [element.tag.rpartition("}")[2] for element in tree.iter()] == [
+        *("metadata", "vm", "device", "specParams", "box", "payload")
     ]
 
 
