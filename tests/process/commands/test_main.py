@@ -788,7 +788,7 @@ def test_check_config_explains_the_names_of_vm_fields(tmp_path: Path) -> None:
     file.write_text("fields: {exclude: [custom]}")
     refused = run("check-config", file)
     assert refused.returncode == 1
-    assert refused.stderr.startswith(f"{file}:1: no metric shows the field custom; Free-form")
+    assert f"{file}:1: no metric shows the field custom; Free-form" in refused.stderr
 
 
 def test_check_config_tells_a_state_directory_from_a_file(tmp_path: Path) -> None:
