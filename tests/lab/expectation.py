@@ -8,6 +8,7 @@ is wrong.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -344,12 +345,28 @@ def of_xml(domain: libvirt.virDomain, identity: Mapping[str, str]) -> Values:
     for graphics in root.iterfind("devices/graphics"):
         add(
             "domain_graphics_info",
+            device="graphics0",  # of which the lab's domains have one at most
             graphics_type=graphics.get("type", ""),
             listen=graphics.get("listen", ""),
             port=graphics.get("port", ""),
             tls_port="",
             websocket="",
         )
+    positions: Counter[str] = Counter()
+    for item in root.iterfind("devices/*"):
+        kind = item.tag
+        if kind == "emulator":
+            continue
+        target = at(item, "target", "dev") if kind in ("disk", "interface") else ""
+        add(
+            "domain_device_info",
+            kind=kind,
+            device=target or at(item, "alias", "name") or f"{kind}{positions[kind]}",
+            device_type=item.get("device" if kind == "disk" else "type", ""),
+            model=item.get("model", "") or at(item, "model", "type"),
+            guest_address=_guest_address(item.find("address")),
+        )
+        positions[kind] += 1
     if root.find("title") is not None:
         add(
             "domain_description_info",
@@ -359,6 +376,25 @@ def of_xml(domain: libvirt.virDomain, identity: Mapping[str, str]) -> Values:
     if root.find(f"metadata/{NOVA}instance") is not None:
         _add_nova(root, add)
     return found
+
+
+def _guest_address(element: ElementTree.Element | None) -> str:
+    """As the kernel writes the addresses of the kinds that the lab's domains have."""
+    address: Mapping[str, str] = {} if element is None else element.attrib
+    match address.get("type"):
+        case "pci":
+            bus, slot, function = (int(address[part], 16) for part in ("bus", "slot", "function"))
+            return f"0000:{bus:02x}:{slot:02x}.{function}"
+        case "drive":
+            return ":".join(address[part] for part in ("controller", "bus", "target", "unit"))
+        case "virtio-serial":
+            return ":".join(address[part] for part in ("controller", "bus", "port"))
+        case "usb":
+            return f"{address['bus']}:{address['port']}"
+        case "isa":
+            return ":".join(address[part] for part in ("iobase", "irq") if part in address)
+    assert not address, address
+    return ""
 
 
 def _add_nova(root: ElementTree.Element, add: Callable[..., None]) -> None:
