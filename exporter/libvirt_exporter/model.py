@@ -262,7 +262,7 @@ class Pin(Struct, frozen=True):
     cpus: str
     """As `0-3,8`."""
     number: int | None = None
-    """Number of the vCPU or I/O thread; None of the emulator."""
+    """Number of the vCPU or I/O thread; None of the emulator, and of all other vCPUs."""
 
 
 class NumaCell(Struct, frozen=True):
@@ -422,7 +422,7 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     """Whether all or a part of the memory is to be shared with other processes of the host."""
     cpu_tune: CpuTune = CpuTune()
     vcpu_pins: tuple[Pin, ...] = ()
-    """One for each vCPU that is pinned, by `<vcpupin>` or by `<vcpu cpuset=…>`."""
+    """One for each vCPU that is pinned by itself, behind that of all others, if there is one."""
     emulator_pins: tuple[Pin, ...] = ()
     """One at most."""
     iothread_pins: tuple[Pin, ...] = ()

@@ -102,7 +102,7 @@ def test_a_running_domain_keeps_them_and_says_what_is_deprecated(
     assert [one.setting for one in found] == [f"machine type '{machine}'"]
     assert series.duplicates == 0
     assert count(series, "filesystem_info") == 2
-    assert count(series, "vcpu_pin_info") == 2
+    assert count(series, "vcpu_pin_info") == 1
     assert count(series, "device_info") == len(info.devices)
 
 

@@ -121,6 +121,11 @@ WITHHELD_VALUES: tuple[Withheld, ...] = (
         "everything but state.* of inactive domains",
         "It is not asked for: libvirt would open the disks' images, and block on dead storage.",
     ),
+    Withheld(
+        "memtune, blkiotune, numatune, cachetune, memorytune, vcpusched and other tunables of the "
+        "domain XML that no metric names",
+        "Few domains set them; labels.custom shows a value that you choose.",
+    ),
     Withheld("NaN and infinity", "They are no figures; the series is absent."),
 )
-"""Values that are not exported although their key is mapped."""
+"""What is not exported although its key is mapped or the domain XML has it."""

@@ -203,7 +203,7 @@ METRICS: tuple[Metric, ...] = (
         fact(
             f"interface_bandwidth_{way}_{unit}",
             f"devices/interface/bandwidth/{element}@{attribute}",
-            f"{text.format(way)}; absent where no limit is set.",
+            f"{text.format(way)}; absent where the XML sets none.",
             _DEVICE,
             "interfaces",
             value=f"{way}.{attribute}",

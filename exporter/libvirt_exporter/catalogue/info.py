@@ -182,7 +182,8 @@ METRICS: tuple[Metric, ...] = (
     _info(
         "domain_vcpu_pin",
         "cputune/vcpupin, else vcpu@cpuset",
-        "the CPUs of the host that a vCPU may run on; absent where it is not pinned.",
+        "the CPUs of the host that a vCPU may run on; `vcpu` is empty for all that have no series "
+        "of their own. Absent where nothing is pinned.",
         {"vcpu": "number", "cpus": "cpus"},
         "vcpu_pins",
     ),

@@ -129,7 +129,7 @@ def markdown() -> str:
         "## Withheld\n",
         "Keys that are structure, not values:\n",
         _withheld(WITHHELD, code=True),
-        "Values that are not shown although their key is mapped:\n",
+        "What is not shown although its key is mapped, or the domain XML has it:\n",
         _withheld(WITHHELD_VALUES, code=False),
     ]
     return "\n".join(part for part in parts if part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 from xml.etree.ElementTree import Element
 
@@ -37,6 +38,13 @@ def pci_bus_id(address: Mapping[str, str]) -> str:
 
 def guest_address(address: Mapping[str, str]) -> str:
     """Return the address of a device in the guest in one word; '' without one."""
+    return _word(tuple(address.items())) if address else ""
+
+
+# Most domains have their devices at the same few addresses.
+@lru_cache(maxsize=4096)
+def _word(items: tuple[tuple[str, str], ...]) -> str:
+    address = dict(items)
     kind = address.get("type", "")
     if kind == "pci":
         return pci_address(address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from itertools import chain, count
+from itertools import count
 from typing import Final
 from xml.etree.ElementTree import Element
 
@@ -59,12 +59,10 @@ def _device(element: Element, position: int, taken: set[str]) -> Device:
     alias = first(element, "alias").get("name", "")
     address = first(element, "address").attrib
     target = first(element, "target").get("dev", "")
-    names = chain(
-        (target if kind in _NAMED_BY_TARGET else "", alias), (f"{kind}{n}" for n in count(position))
-    )
+    given = (target, alias) if kind in _NAMED_BY_TARGET else (alias,)
     return Device(
         kind=kind,
-        name=next(name for name in names if name and name not in taken),
+        name=_name(given, kind, position, taken),
         type=element.get("device", "disk") if kind == "disk" else element.get("type", ""),
         model=element.get("model", "") or first(element, "model").get("type", ""),
         alias=alias,
@@ -72,6 +70,13 @@ def _device(element: Element, position: int, taken: set[str]) -> Device:
         address=address,
         guest_address=guest_address(address),
     )
+
+
+def _name(given: tuple[str, ...], kind: str, position: int, taken: set[str]) -> str:
+    for name in given:
+        if name and name not in taken:
+            return name
+    return next(name for number in count(position) if (name := f"{kind}{number}") not in taken)
 
 
 def watchdog(device: Device, element: Element) -> Watchdog:

@@ -147,7 +147,7 @@ def parse_domain(
             *(cell.get("memAccess") for cell in cpu.get("numa", ())),
         ),
         cpu_tune=cpu_tune(tune),
-        vcpu_pins=vcpu_pins(tune, vcpu, vcpus_maximum),
+        vcpu_pins=vcpu_pins(tune, vcpu),
         emulator_pins=emulator_pins(tune),
         iothread_pins=iothread_pins(tune),
         iothreads=iothreads(child),

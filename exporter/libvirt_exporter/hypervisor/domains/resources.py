@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from xml.etree.ElementTree import Element
 
 from libvirt_exporter.hypervisor.domains.elements import (
@@ -13,7 +13,6 @@ from libvirt_exporter.hypervisor.domains.elements import (
     text_of,
 )
 from libvirt_exporter.hypervisor.domains.xml_values import (
-    MAX_CPUS,
     bounded,
     cpu_set,
     integer,
@@ -106,13 +105,11 @@ def cpu_tune(element: Element) -> CpuTune:
     )
 
 
-def vcpu_pins(tune: Element, vcpu: Element, vcpus: int | None) -> tuple[Pin, ...]:
-    """Return the pin of each vCPU that has one: its own, else that of `<vcpu cpuset=…>`."""
-    pins = dict(_pins(tune, "vcpupin", "vcpu"))
-    if everywhere := vcpu.get("cpuset"):
-        for number in range(min(vcpus or 0, MAX_CPUS)):
-            pins.setdefault(number, everywhere)
-    return tuple(Pin(cpus, number) for number, cpus in sorted(pins.items()))
+def vcpu_pins(tune: Element, vcpu: Element) -> tuple[Pin, ...]:
+    """Return the pins of single vCPUs, behind that of all others (`<vcpu cpuset=…>`)."""
+    everywhere = vcpu.get("cpuset")
+    others = (Pin(everywhere),) if everywhere else ()
+    return (*others, *_numbered(_pins(tune, "vcpupin", "vcpu")))
 
 
 def emulator_pins(tune: Element) -> tuple[Pin, ...]:
@@ -123,8 +120,11 @@ def emulator_pins(tune: Element) -> tuple[Pin, ...]:
 
 def iothread_pins(tune: Element) -> tuple[Pin, ...]:
     """Return the pins of I/O threads."""
-    pins = dict(_pins(tune, "iothreadpin", "iothread"))
-    return tuple(Pin(cpus, number) for number, cpus in sorted(pins.items()))
+    return _numbered(_pins(tune, "iothreadpin", "iothread"))
+
+
+def _numbered(pins: Iterable[tuple[int, str]]) -> tuple[Pin, ...]:
+    return tuple(Pin(cpus, number) for number, cpus in sorted(dict(pins).items()))
 
 
 def _pins(tune: Element, tag: str, attribute: str) -> Iterator[tuple[int, str]]:

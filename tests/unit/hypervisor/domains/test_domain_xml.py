@@ -397,14 +397,14 @@ def test_reads_the_bandwidth_of_an_interface() -> None:
 
 
 def test_reads_which_cpus_threads_are_pinned_to() -> None:
-    """A vCPU without a pin of its own has that of all, if there is one."""
+    """A vCPU without a pin of its own has that of all, which stands first."""
     tune = (
         "<cputune><vcpupin vcpu='1' cpuset='4-7'/><vcpupin vcpu='x' cpuset='1'/>"
         "<emulatorpin cpuset='0'/><iothreadpin iothread='2' cpuset='1'/>"
         "<iothreadpin iothread='1' cpuset='3'/></cputune>"
     )
     info = parse(f"<vcpu cpuset='0-3'>3</vcpu>{tune}")
-    assert info.vcpu_pins == (Pin("0-3", 0), Pin("4-7", 1), Pin("0-3", 2))
+    assert info.vcpu_pins == (Pin("0-3"), Pin("4-7", 1))
     assert info.emulator_pins == (Pin("0"),)
     assert info.iothread_pins == (Pin("3", 1), Pin("1", 2))
     assert parse(f"<vcpu>3</vcpu>{tune}").vcpu_pins == (Pin("4-7", 1),)

@@ -47,12 +47,14 @@ def joined_devices(instance: Any, devices: Sequence[tuple[Device, Element]]) -> 
         if isinstance(item, dict):
             for mark in _marks_of_item(item):
                 found.setdefault(mark, item)
+    if not found:
+        return Joined()
     disks: dict[str, Mapping[str, Any]] = {}
     addresses: dict[str, str] = {}
     marks = [(device, mark) for device, element in devices for mark in _marks(device, element)]
     marks.sort(key=lambda marked: _MARKS.index(marked[1][1]))
     joined: set[str | int] = set()
-    for device, mark in marks if found else ():
+    for device, mark in marks:
         item, name = found.get(mark, {}), f"{device.kind} {device.name}"
         if not item or name in joined or id(item) in joined:
             continue
