@@ -36,7 +36,7 @@ _TEXTS = (
         "2026-11-29T00:00:00",
     ),
 )
-"""Texts of which each pattern of the schema fits some."""
+"""Texts of which each pattern of libvirt 9.0's schema fits some."""
 _IDENTITY = {"name": "any", "uuid": "00000000-0000-4000-8000-000000000001", "devices": ""}
 _DEEPEST = 24
 """Elements and definitions within each other, below which what may be left out is."""
@@ -145,16 +145,17 @@ def _text(patterns: list[Element], dice: Random) -> str:
             return _text([dice.choice(list(dice.choice(defines)))], dice)
         case "data":
             limits = {(param.get("name", ""), param.text or "") for param in pattern}
-            return dice.choice(_allowed(pattern.get("type", ""), frozenset(limits)))
+            # Of a pattern that a newer libvirt brings, any text will do.
+            return dice.choice(_allowed(pattern.get("type", ""), frozenset(limits)) or _TEXTS)
         case "group" | "interleave" | "optional":
             return _text(list(pattern), dice)
     return dice.choice(_TEXTS)
 
 
 @cache
-def _allowed(kind: str, limits: frozenset[tuple[str, str]]) -> list[str]:
+def _allowed(kind: str, limits: frozenset[tuple[str, str]]) -> tuple[str, ...]:
     """The texts that a data type and its parameters allow."""
-    return [text for text in _TEXTS if _fits(text, kind, dict(limits))]
+    return tuple(text for text in _TEXTS if _fits(text, kind, dict(limits)))
 
 
 def _fits(text: str, kind: str, limits: Mapping[str, str]) -> bool:

@@ -56,7 +56,7 @@ def _limits(
     where: str,
     since: str,
 ) -> Iterator[Fact]:
-    """The limits of `<iotune>`; those of the group's disks together, where `each` is groups."""
+    """Rows on the limits of `<iotune>`, which each item of `each` has under `where`."""
     for what, element in _ELEMENTS.items():
         for way, words in _WORDS.items():
             limited, key = words.format(what), f"{way}_{element}_sec"

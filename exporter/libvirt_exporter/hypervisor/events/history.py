@@ -228,8 +228,8 @@ class EventHistory:
         history, seen = domain.history, domain.history.seen
         stop = history.stop
         if stop is not None:
-            kept = seen is not None and _tells_of(stop, *seen)
-            stats = _exit(history, *seen) if kept and seen else stop.exit.stats(stop.time)
+            was_seen = seen is not None and _tells_of(stop, *seen)
+            stats = _exit(history, *seen) if seen and was_seen else stop.exit.stats(stop.time)
         elif seen is not None and seen[0] == libvirt.VIR_DOMAIN_SHUTOFF:
             end = exits.of_state(*seen)
             stats = _NOTHING if end is None else end.stats(None)

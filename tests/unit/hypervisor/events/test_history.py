@@ -765,6 +765,23 @@ def test_an_earlier_crash_is_not_told_of_a_domain_that_ended_in_order() -> None:
     assert "event.last.crash" not in gone.stats
 
 
+def test_an_end_that_was_shown_stays_when_the_domain_is_undefined() -> None:
+    """A transient domain, of which nobody saw the state, has what its event told."""
+    reasons = []
+    for listing in ([off(3)], []):
+        history = following()
+        history.listed([Listed()], SECOND)
+        lifecycle(history, "stopped", "failed", time=2 * SECOND)
+        if listing:
+            history.listed(listing, 3 * SECOND)
+            lifecycle(history, "undefined", "removed", time=4 * SECOND)
+        history.listed([], 5 * SECOND)
+        (gone,) = history.vanished
+        assert gone.stats["exit.time"] == gone.stats["event.last.crash"] == 2 * SECOND
+        reasons.append((gone.stats["exit.code"], gone.stats["exit.reason"]))
+    assert reasons == [(1, 1), (1, 2)]
+
+
 def test_a_domain_gone_without_event_is_an_error() -> None:
     """Nobody knows what became of it."""
     history = following()
