@@ -1,4 +1,4 @@
-"""A host that says everything that libvirt 12.4 declares, and something that no libvirt does yet.
+"""A host that says everything that libvirt 12.8 declares, and something that no libvirt does yet.
 
 No machine of the tests has a libvirt that new, nor Xen, s390x, resctrl or hardware counters. The
 keys are those of `libvirt_stats.json`, which names their source; the values are made up.
@@ -177,6 +177,7 @@ HOST: Final[dict[str, StatValue]] = {
     "node.cpu.iowait.time": 46_780_000_000,
     "node.memory.total": 24_682_416,
     "node.memory.free": 22_069_172,
+    "node.memory.available": 22_640_028,
     "node.memory.buffers": 7_944,
     "node.memory.cached": 865_388,
     "pool.0.name": "images",
@@ -276,7 +277,7 @@ SYNTHETIC: Final = HostSample(
     timestamp=1_700_000_000.0,
     duration=0.25,
     up=True,
-    host=HostInfo(name="", driver="QEMU", hypervisor_version="11.0.0", libvirt_version="12.4.0"),
+    host=HostInfo(name="", driver="QEMU", hypervisor_version="11.1.3", libvirt_version="12.8.0"),
     domains=(
         _domain(
             "00000000-0000-4000-8000-000000000001",

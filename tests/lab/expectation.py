@@ -105,6 +105,7 @@ _NUMBERS: Final[tuple[tuple[str, str, Callable[[float], float]], ...]] = (
     ("iothread.<iothread>.poll-max-ns", "iothread_poll_max_seconds", _nanoseconds),
     ("iothread.<iothread>.poll-grow", "iothread_poll_grow", _same),
     ("iothread.<iothread>.poll-shrink", "iothread_poll_shrink", _same),
+    ("iothread.<iothread>.poll-weight", "iothread_poll_weight", _same),
     ("perf.cpu_clock", "perf_cpu_clock_seconds_total", _nanoseconds),
     ("perf.page_faults", "perf_page_faults_total", _same),
     ("dirtyrate.calc_start_time", "dirtyrate_calculation_start_seconds", _same),

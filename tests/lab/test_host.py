@@ -120,6 +120,9 @@ def test_node_is_this_machine(host: PrivateLibvirtd, scraped: dict[Any, float]) 
     assert scraped[series("libvirt_node_cpus")] == info[2] <= (os.cpu_count() or 0)
     assert scraped[series("libvirt_node_memory_bytes")] == memory["total"] * 1024
     assert 0 < scraped[series("libvirt_node_memory_free_bytes")] < memory["total"] * 1024
+    available = scraped.get(series("libvirt_node_memory_available_bytes"))
+    assert (available is None) == ("available" not in memory)  # libvirt 12.3
+    assert available is None or 0 < available < memory["total"] * 1024
     for mode in ("kernel", "user", "idle", "iowait"):
         seconds = scraped[series("libvirt_node_cpu_seconds_total", mode=mode)]
         assert 0 <= seconds <= now[mode] / 10**9

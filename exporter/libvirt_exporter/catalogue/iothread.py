@@ -7,7 +7,9 @@ GROUPS: tuple[Group, ...] = (
 )
 
 
-def _setting(what: str, key: str, text: str, scale: Scale = Scale.ONE) -> Stat:
+def _setting(
+    what: str, key: str, text: str, scale: Scale = Scale.ONE, since: str = "4.10.0"
+) -> Stat:
     return Stat(
         name=f"libvirt_domain_iothread_poll_{what}",
         text=text,
@@ -15,7 +17,7 @@ def _setting(what: str, key: str, text: str, scale: Scale = Scale.ONE) -> Stat:
         source=f"iothread.<id>.{key}",
         labels={"iothread": "<id>"},
         scale=scale,
-        since="4.10.0",
+        since=since,
     )
 
 
@@ -29,6 +31,13 @@ METRICS: tuple[Metric, ...] = (
     _setting("grow", "poll-grow", "Factor by which polling grows; 0 for QEMU's default."),
     _setting(
         "shrink", "poll-shrink", "Divisor by which polling shrinks; 0 to fall back to no polling."
+    ),
+    _setting(
+        "weight",
+        "poll-weight",
+        "Shift by which the latest event counts less when polling adapts: the larger, the more "
+        "gradually; 0 for QEMU's default.",
+        since="12.7.0",
     ),
 )
 

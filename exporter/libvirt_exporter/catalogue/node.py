@@ -12,8 +12,17 @@ GROUPS: tuple[Group, ...] = (
 )
 
 
-def _number(what: str, source: str, text: str, scale: Scale = Scale.ONE) -> Stat:
-    return Stat(name=f"libvirt_node_{what}", text=text, group="node", source=source, scale=scale)
+def _number(
+    what: str, source: str, text: str, scale: Scale = Scale.ONE, since: str = ""
+) -> Stat:
+    return Stat(
+        name=f"libvirt_node_{what}",
+        text=text,
+        group="node",
+        source=source,
+        scale=scale,
+        since=since,
+    )
 
 
 METRICS: tuple[Metric, ...] = (
@@ -51,6 +60,13 @@ METRICS: tuple[Metric, ...] = (
         "node.memory.free",
         "Memory of the host that nothing uses.",
         Scale.KIBIBYTES,
+    ),
+    _number(
+        "memory_available_bytes",
+        "node.memory.available",
+        "Memory of the host that can be had without swapping (MemAvailable).",
+        Scale.KIBIBYTES,
+        "12.3.0",
     ),
     _number(
         "memory_buffers_bytes",
