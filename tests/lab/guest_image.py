@@ -216,8 +216,14 @@ def _kernel_packages() -> list[str]:
         if images:
             modules = _dependencies(images[0], r"linux-modules-\d\S*")
             extra = [name.replace("-modules-", "-modules-extra-") for name in modules]
-            return [images[0], *modules, *extra]
+            return [images[0], *modules, *filter(_is_known, extra)]
     raise RuntimeError(f"apt knows none of {', '.join(KERNELS)}: run apt-get update")
+
+
+def _is_known(package: str) -> bool:
+    """Whether apt can download it: Ubuntu has modules beside those of Debian."""
+    command = ["apt-cache", "show", package]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _dependencies(package: str, pattern: str) -> list[str]:
