@@ -22,6 +22,11 @@ need_command() { # COMMAND PACKAGE
     command -v "$1" >/dev/null || missing="$missing $2"
 }
 
+# Notes PACKAGE as missing unless FILE is there.
+need_file() { # FILE PACKAGE
+    [ -e "$1" ] || missing="$missing $2"
+}
+
 # Installs $missing, or says what is missing and how to install it.
 install_missing() {
     [ -n "$missing" ] || return 0

@@ -68,7 +68,8 @@ class PrivateLibvirtd:
     """A libvirtd of the tests' own, started by the constructor; a context manager that clears up.
 
     Domains survive `stop`, `kill` and `restart`, as they do on a host. `close` ends them all. Only
-    processes of this daemon are ever signalled. `privileged=False` asks for a session daemon.
+    processes of this daemon are ever signalled. `privileged=False` asks for a session daemon,
+    `containers=True` for the LXC driver, which needs a privileged one.
     """
 
     root: Path
@@ -87,8 +88,9 @@ class PrivateLibvirtd:
     pid_files: Path
     """The directory of `<name>.pid`: /run/libvirt/qemu, as seen from outside of the namespace."""
 
-    def __init__(self, *, privileged: bool | None = None) -> None:
+    def __init__(self, *, privileged: bool | None = None, containers: bool = False) -> None:
         self.privileged = can_run_privileged() if privileged is None else privileged
+        self._containers = containers
         if shutil.which("libvirtd", path=PROGRAMS) is None:
             raise RuntimeError(
                 "libvirtd is not installed: apt-get install "
@@ -117,7 +119,8 @@ class PrivateLibvirtd:
     def _write_configuration(self) -> None:
         instance = "system" if self.privileged else "session"
         socket = quote(f"{self.socket_directory}/libvirt-sock")
-        self.uri = f"qemu+unix:///{instance}?socket={socket}"
+        driver = "lxc" if self._containers else "qemu"
+        self.uri = f"{driver}+unix:///{instance}?socket={socket}"
         self.read_only_uri = f"{self.uri}-ro" if self.privileged else self.uri
         # No virtlogd; no /dev of each QEMU's own, which containers may forbid.
         settings = 'stdio_handler = "file"\nsecurity_driver = "none"\nnamespaces = []\n'
@@ -152,7 +155,8 @@ class PrivateLibvirtd:
         environment = {"PATH": PROGRAMS, "LC_ALL": "C.UTF-8"}
         command = [sys.executable, keeper.__file__, str(self.root)]
         if self.privileged:
-            command = ["unshare", "--mount", *command, "system"]
+            kind = "containers" if self._containers else "system"
+            command = ["unshare", "--mount", *command, kind]
         else:
             command = [*command, "session"]
             environment |= {

@@ -1,6 +1,6 @@
 """Keeps one private libvirtd's place on this host, and clears it when its owner lets go or dies.
 
-Run as a program, `[unshare --mount] keeper.py ROOT system|session`, with pipes from and to its
+Run as a program, `[unshare --mount] keeper.py ROOT system|containers|session`, with pipes from and to its
 owner. For each line `[program, argument …]` (JSON) on standard input it starts that program as
 libvirtd and answers with its pid. When its input ends it kills every process that descends from
 it and removes ROOT: a test session that was killed leaves nothing behind either.
@@ -37,6 +37,8 @@ STATE = {
 }
 """Directories under ROOT and where a privileged libvirtd looks for them."""
 
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -60,14 +62,32 @@ def descendants(ancestor: int) -> set[int]:
 
 def take_place(root: Path) -> None:
     """Mount ROOT's directories where a privileged libvirtd looks for them."""
-    # Without control groups libvirt runs guests all the same, and leaves no directories there.
-    if os.path.ismount("/sys/fs/cgroup"):
-        subprocess.run(["umount", "--lazy", "--recursive", "/sys/fs/cgroup"], check=True)
     # Hides the system bus too, or two daemons would register their guests with one machined.
     subprocess.run(["mount", "-t", "tmpfs", "lab", "/run"], check=True)
     for name, target in STATE.items():
         Path(target).mkdir(parents=True, exist_ok=True)
         subprocess.run(["mount", "--bind", str(root / name), target], check=True)
+
+
+def hide_control_groups(*, all_of_them: bool) -> None:
+    """Unmount them, wherever they are; else only version 2 where libvirt would take it for all.
+
+    Without control groups libvirt runs QEMU all the same, and leaves no directories there.
+    Containers need them, and beside a hierarchy of version 1 the other has no controllers.
+    """
+    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    legacy = any(kind == "cgroup" for _, kind in mounts)
+    for path, kind in reversed(mounts):
+        if kind == "cgroup2" and (all_of_them or legacy) or kind == "cgroup" and all_of_them:
+            subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def leave_control_groups() -> None:
+    """Remove the control groups of containers that were killed, and libvirt's when it is empty."""
+    for pattern in ("machine/lxc-*", "*/machine/lxc-*", "machine", "*/machine"):
+        for group in CONTROL_GROUPS.glob(pattern):
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
 
 def reap() -> None:
@@ -111,8 +131,9 @@ def main() -> None:
     """Serve the owner until it lets go."""
     for harmless in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(harmless, lambda *_: None)
-    root = Path(sys.argv[1])
-    if sys.argv[2] == "system":
+    root, kind = Path(sys.argv[1]), sys.argv[2]
+    if kind != "session":
+        hide_control_groups(all_of_them=kind == "system")
         take_place(root)
     if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise SystemExit("keeper: cannot become a subreaper")
@@ -121,6 +142,8 @@ def main() -> None:
     for line in iter(sys.stdin.readline, ""):
         print(start(json.loads(line), root / "libvirtd.out"), flush=True)
     clear(root)
+    if kind == "containers":
+        leave_control_groups()
 
 
 if __name__ == "__main__":

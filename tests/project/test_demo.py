@@ -41,7 +41,7 @@ def infos(conn: libvirt.virConnect) -> dict[str, DomainInfo]:
 
 def sample(conn: libvirt.virConnect, infos: dict[str, DomainInfo]) -> dict[str, dict[str, Any]]:
     """All statistics of every domain, by name."""
-    fallback = DriverFallback(needs_fallback(conn))
+    fallback = DriverFallback(needs_fallback(conn), conn.getType())
     return {
         domain.name(): bulk | fallback.stats(domain, fallback.groups, infos[domain.name()], bulk)
         for domain, bulk in conn.getAllDomainStats()

@@ -52,7 +52,8 @@ METRICS: tuple[Metric, ...] = (
     _memory(
         "available",
         "available",
-        "Memory that the guest's system sees in total (MemTotal, despite libvirt's name).",
+        "Memory that the guest's system sees in total (MemTotal, despite libvirt's name). Not of "
+        "Xen and bhyve, where the word means the domain's maximum.",
     ),
     _memory(
         "usable", "usable", "Guest memory that could be reclaimed without swapping (MemAvailable)."
@@ -64,7 +65,15 @@ METRICS: tuple[Metric, ...] = (
         "4.6.0",
     ),
     _memory(
-        "rss", "rss", "Resident memory of the QEMU process on the host, without hugetlbfs pages."
+        "rss",
+        "rss",
+        "Resident memory of the QEMU process on the host, without hugetlbfs pages; of a container, "
+        "what its control group uses, page cache included.",
+    ),
+    _memory(
+        "rss_and_swap",
+        "rss_and_swap",
+        "Memory and swap that a container uses. LXC only, where libvirt calls it swap_in.",
     ),
     _events("swap_in_bytes", "swap_in", "Data that the guest read from its swap."),
     _events("swap_out_bytes", "swap_out", "Data that the guest wrote to its swap."),

@@ -12,9 +12,7 @@ GROUPS: tuple[Group, ...] = (
 )
 
 
-def _number(
-    what: str, source: str, text: str, scale: Scale = Scale.ONE, since: str = ""
-) -> Stat:
+def _number(what: str, source: str, text: str, scale: Scale = Scale.ONE, since: str = "") -> Stat:
     return Stat(
         name=f"libvirt_node_{what}",
         text=text,

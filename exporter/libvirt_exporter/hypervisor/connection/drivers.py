@@ -8,7 +8,7 @@ that nothing behind the sampler needs a second vocabulary.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import libvirt
@@ -45,7 +45,16 @@ _BEYOND_DEVICE: Final = _ENDED | {
 }
 _CONNECTION: Final = frozenset({libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE})
 
-_MEMORY_KEYS: Final = {"actual": "current", "last_update": "last-update"}
+_MEMORY_KEYS: Final[Mapping[str, str | None]] = {"actual": "current", "last_update": "last-update"}
+# What the same words of memoryStats mean elsewhere; None: nothing that has a key.
+_MEMORY_KEYS_OF_DRIVER: Final[Mapping[str, Mapping[str, str | None]]] = {
+    # lxcDomainMemoryStats: memory and swap in use, of the control group; both rise and fall.
+    "LXC": {"swap_in": "rss_and_swap"},
+    # libxlDomainMemoryStats: the memory that the XML gives, not the guest's MemTotal.
+    "Xen": {"available": None},
+    # bhyveDomainMemoryStats: likewise.
+    "BHYVE": {"available": None},
+}
 _BLOCK_KEYS: Final = {
     libvirt.VIR_DOMAIN_BLOCK_STATS_READ_REQ: "rd.reqs",
     libvirt.VIR_DOMAIN_BLOCK_STATS_READ_BYTES: "rd.bytes",
@@ -101,9 +110,15 @@ class DriverFallback:
     Holds no connection and may be used from several threads at once.
     """
 
-    def __init__(self, groups: frozenset[str]) -> None:
-        """`groups`: what the bulk call does not answer, from `needs_fallback`."""
+    def __init__(self, groups: frozenset[str], driver: str) -> None:
+        """`groups`: what the bulk call does not answer, from `needs_fallback`.
+
+        `driver`: virConnectGetType; the same word of two drivers need not mean the same.
+        """
         self.groups = groups
+        self._memory_keys = _MEMORY_KEYS | _MEMORY_KEYS_OF_DRIVER.get(driver, {})
+        # lxcDomainGetInfo answers what the container uses, or 0 where it cannot tell.
+        self._info_has_memory = driver != "LXC"
         self._calls = SupportedCalls()
 
     def stats(
@@ -145,7 +160,8 @@ class DriverFallback:
             if "cpu-total" in groups and active:
                 yield from self._cpu(domain, cpu_time)
             if "balloon" in groups:
-                yield "balloon.current", memory
+                if self._info_has_memory or not active:
+                    yield "balloon.current", memory
                 yield "balloon.maximum", memory_maximum
                 if active:
                     yield from self._memory(domain)
@@ -168,10 +184,10 @@ class DriverFallback:
                     yield f"cpu.{name}", totals[f"{name}_time"]
 
     def _memory(self, domain: libvirt.virDomain) -> Iterator[tuple[str, StatValue]]:
-        # `actual` replaces info()'s memory, which for LXC is what the container uses.
         for name, value in (self._ask(domain, "memoryStats") or {}).items():
-            if value >= 0:
-                yield f"balloon.{_MEMORY_KEYS.get(name, name)}", value
+            key = self._memory_keys.get(name, name)
+            if key is not None and value >= 0:
+                yield f"balloon.{key}", value
 
     def _vcpus(self, domain: libvirt.virDomain, active: bool) -> Iterator[tuple[str, StatValue]]:
         maximum = self._ask(domain, "vcpusFlags", libvirt.VIR_DOMAIN_VCPU_MAXIMUM)

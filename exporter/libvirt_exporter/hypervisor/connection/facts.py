@@ -30,10 +30,11 @@ class DriverFacts:
 
 def read_facts(conn: libvirt.virConnect) -> DriverFacts:
     """Ask the connection for its facts. Raises libvirt.libvirtError."""
+    driver = conn.getType()
     return DriverFacts(
-        driver=conn.getType(),
+        driver=driver,
         libvirt_version=version_text(conn.getLibVersion()),
-        fallback=DriverFallback(needs_fallback(conn)),
+        fallback=DriverFallback(needs_fallback(conn), driver),
     )
 
 

@@ -117,7 +117,7 @@ def domain(conn: libvirt.virConnect) -> libvirt.virDomain:
 @pytest.fixture
 def fallback(conn: libvirt.virConnect) -> DriverFallback:
     """A fallback for all that the test driver lacks."""
-    return DriverFallback(needs_fallback(conn))
+    return DriverFallback(needs_fallback(conn), "TEST")
 
 
 def open_sparse(tmp_path: Path, state: int) -> libvirt.virConnect:
@@ -168,7 +168,7 @@ def test_state_equals_the_bulk_call(conn: libvirt.virConnect, domain: libvirt.vi
     """State and reason come under the bulk call's keys."""
     ((_, bulk),) = conn.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
     assert state_stats(domain) == bulk
-    assert ask(DriverFallback(frozenset({"state"})), domain, ["state"], None) == bulk
+    assert ask(DriverFallback(frozenset({"state"}), "TEST"), domain, ["state"], None) == bulk
 
 
 def test_all_groups_of_a_running_domain(
@@ -244,6 +244,52 @@ def test_values_are_those_of_the_calls_in_bulk_units(
     }
 
 
+def test_usage_of_a_container_is_no_traffic_of_its_swap(domain: libvirt.virDomain) -> None:
+    """LXC: `swap_in` is memory and swap in use, which falls, and info()'s memory is use as well."""
+    container = Altered(
+        domain,
+        info=answering([1, 262144, 788, 1, 0]),
+        memoryStats=answering({"actual": 262144, "swap_in": 1304, "rss": 788}),
+    )
+    assert ask(DriverFallback(frozenset({"balloon"}), "LXC"), container, ["balloon"], None) == {
+        "balloon.current": 262144,
+        "balloon.maximum": 262144,
+        "balloon.rss_and_swap": 1304,
+        "balloon.rss": 788,
+    }
+
+
+def test_container_without_the_memory_controller_has_no_current_memory(
+    domain: libvirt.virDomain,
+) -> None:
+    """LXC's info() then answers 0 for what the container uses; memoryStats fails."""
+    container = Altered(
+        domain,
+        info=answering([1, 262144, 0, 1, 0]),
+        memoryStats=failing(libvirt.VIR_ERR_OPERATION_INVALID),
+    )
+    assert ask(DriverFallback(frozenset({"balloon"}), "LXC"), container, ["balloon"], None) == {
+        "balloon.maximum": 262144
+    }
+
+
+@pytest.mark.parametrize("driver", ["Xen", "BHYVE"])
+def test_memory_that_the_xml_gives_is_not_what_the_guest_sees(
+    domain: libvirt.virDomain, driver: str
+) -> None:
+    """These drivers answer the domain's maximum for `available`, which is a guest's MemTotal."""
+    altered = Altered(
+        domain,
+        info=answering([1, 4096, 2048, 1, 0]),
+        memoryStats=answering({"actual": 2048, "available": 4096, "rss": 512}),
+    )
+    assert ask(DriverFallback(frozenset({"balloon"}), driver), altered, ["balloon"], None) == {
+        "balloon.current": 2048,
+        "balloon.maximum": 4096,
+        "balloon.rss": 512,
+    }
+
+
 def test_named_block_statistics_give_times_and_flushes(
     domain: libvirt.virDomain, fallback: DriverFallback
 ) -> None:
@@ -313,7 +359,7 @@ def test_offline_vcpus_and_unknown_memory_figures_are_absent(tmp_path: Path) -> 
     """The zeros that stand for an offline vCPU are not vCPU 0; no balloon, no guest figures."""
     sparse = open_sparse(tmp_path, state=1)
     stats = ask(
-        DriverFallback(needs_fallback(sparse)),
+        DriverFallback(needs_fallback(sparse), "TEST"),
         sparse.lookupByName("sparse"),
         ["vcpu", "balloon"],
         None,
@@ -334,7 +380,9 @@ def test_an_inactive_domain_has_its_configuration_only(tmp_path: Path) -> None:
     domain = sparse.lookupByName("sparse")
     facts: Any = domain.info()
     assert facts[4] > 0
-    assert ask(DriverFallback(needs_fallback(sparse)), domain, LACKED_BY_TEST_DRIVER, INFO) == {
+    assert ask(
+        DriverFallback(needs_fallback(sparse), "TEST"), domain, LACKED_BY_TEST_DRIVER, INFO
+    ) == {
         "balloon.current": 512 * 1024,
         "balloon.maximum": 1024 * 1024,
         "vcpu.current": 2,
@@ -347,7 +395,10 @@ def test_an_empty_drive_has_no_sizes(tmp_path: Path) -> None:
     sparse = open_sparse(tmp_path, state=1)
     info = DomainInfo(uuid="", name="sparse", disks=(Disk(device="sda", kind="cdrom"),))
     stats = ask(
-        DriverFallback(needs_fallback(sparse)), sparse.lookupByName("sparse"), ["block"], info
+        DriverFallback(needs_fallback(sparse), "TEST"),
+        sparse.lookupByName("sparse"),
+        ["block"],
+        info,
     )
     assert stats["block.0.rd.reqs"] > 0
     assert not {"block.0.capacity", "block.0.path"} & set(stats)
