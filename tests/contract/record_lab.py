@@ -1,8 +1,9 @@
-"""`python -m tests.contract.record_lab FILE`: records the host that the tests can build themselves.
+"""`python -m tests.contract.record_lab [--containers] FILE`: records a host that the tests build.
 
 Its domains: a guest that runs and reports its memory, a paused one with a backing chain and an
 empty drive, one under KVM where KVM works, and one that is shut off. Beside them are a storage pool
-that runs, one that does not, and a network that is not active.
+that runs, one that does not, and a network that is not active. With `--containers` it is a host of
+LXC with one container.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 import libvirt
 
 from tests.contract.record import record
+from tests.lab.containers import start_container
 from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import kvm_works, paused_domain, shutoff_domain, statistics
 from tests.lab.guests import running_guest
@@ -66,9 +68,15 @@ def main() -> None:
         prog="python -m tests.contract.record_lab", description=__doc__
     )
     parser.add_argument("path", metavar="FILE", type=Path)
-    path = parser.parse_args().path
-    with PrivateLibvirtd() as libvirtd:
-        populate(libvirtd)
+    parser.add_argument("--containers", action="store_true")
+    arguments = parser.parse_args()
+    path = arguments.path
+    with PrivateLibvirtd(containers=arguments.containers) as libvirtd:
+        if arguments.containers:
+            start_container(libvirtd)
+            time.sleep(2)
+        else:
+            populate(libvirtd)
         record(libvirtd.read_only_uri, path, pid_files=str(libvirtd.pid_files))
 
 

@@ -60,16 +60,7 @@ _BLOCK_JOBS: Final = {
     libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: "backup",
 }
 
-_WATCHDOG_ACTIONS: Final = (
-    "none",
-    "pause",
-    "reset",
-    "poweroff",
-    "shutdown",
-    "debug",
-    "injectnmi",
-)
-_CRASHES: Final = (("stopped", "crashed"), ("stopped", "failed"), ("crashed", "panicked"))
+_CRASHES: Final = (("stopped", "crashed"), ("stopped", "failed"))
 
 
 def of_calls(domain: libvirt.virDomain, identity: Identity) -> Values:
@@ -162,9 +153,12 @@ def of_process(pid: int, identity: Identity, *, kvm: bool) -> Values:
 def born_with(domain: libvirt.virDomain, identity: Identity) -> set[Series]:
     """The counters of events that a domain has from its first sample on."""
     root = ElementTree.fromstring(domain.XMLDesc())
-    born = [("watchdog_events", {"action": action}) for action in _WATCHDOG_ACTIONS]
-    born += [("lifecycle_events", {"event": event, "detail": why}) for event, why in _CRASHES]
-    born.append(("guest_panics", {}))
+    born = [("lifecycle_events", {"event": event, "detail": why}) for event, why in _CRASHES]
+    for watchdog in root.iterfind("devices/watchdog"):
+        born.append(("watchdog_events", {"action": watchdog.attrib["action"]}))
+    if root.find("devices/panic") is not None:
+        born.append(("lifecycle_events", {"event": "crashed", "detail": "panicked"}))
+        born.append(("guest_panics", {}))
     for disk in root.iterfind("devices/disk[@device='disk']/target"):
         for reason in ("enospc", "other"):
             born.append(("io_errors", {"device": disk.attrib["dev"], "reason": reason}))

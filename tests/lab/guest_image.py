@@ -164,7 +164,7 @@ def _build(scratch: Path) -> Path:
         path.mkdir(parents=True)
     _unpack([*_kernel_packages(), "busybox-static", "qemu-guest-agent"], unpacked)
 
-    (kernel,) = unpacked.glob("boot/vmlinuz-*")
+    (kernel,) = unpacked.rglob("vmlinuz*")
     (built / "kernel").write_bytes(_uncompressed(kernel.read_bytes()))
     _add_modules(unpacked, tree / "modules")
     for name in ("busybox", "qemu-ga"):
@@ -210,13 +210,13 @@ def _zstd(content: bytes) -> bytes:
 
 
 def _kernel_packages() -> list[str]:
-    """The packages of this distribution's kernel and of its modules."""
+    """The packages of this distribution's kernel and of its modules, in how many it may come."""
     for metapackage in KERNELS:
         images = _dependencies(metapackage, r"linux-image-\d\S*")
         if images:
-            modules = _dependencies(images[0], r"linux-modules-\d\S*")
-            extra = [name.replace("-modules-", "-modules-extra-") for name in modules]
-            return [images[0], *modules, *filter(_is_known, extra)]
+            parts = _dependencies(images[0], r"linux-(?:base|binary|modules)-\d\S*")
+            extra = [name.replace("-modules-", "-modules-extra-") for name in parts]
+            return [images[0], *parts, *filter(_is_known, {*extra} - {*parts})]
     raise RuntimeError(f"apt knows none of {', '.join(KERNELS)}: run apt-get update")
 
 

@@ -1,8 +1,8 @@
 """Keeps one private libvirtd's place on this host, and clears it when its owner lets go or dies.
 
-Run as a program, `[unshare --mount] keeper.py ROOT system|containers|session`, with pipes from and to its
-owner. For each line `[program, argument …]` (JSON) on standard input it starts that program as
-libvirtd and answers with its pid. When its input ends it kills every process that descends from
+Run as a program, `[unshare --mount] keeper.py ROOT system|containers|session`, with pipes from and
+to its owner. For each line `[program, argument …]` (JSON) on standard input it starts that program
+as libvirtd and answers with its pid. When its input ends it kills every process that descends from
 it and removes ROOT: a test session that was killed leaves nothing behind either.
 
 Two things make that reliable. A privileged libvirtd has the paths of its state compiled in, so in
@@ -78,7 +78,7 @@ def hide_control_groups(*, all_of_them: bool) -> None:
     mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
     legacy = any(kind == "cgroup" for _, kind in mounts)
     for path, kind in reversed(mounts):
-        if kind == "cgroup2" and (all_of_them or legacy) or kind == "cgroup" and all_of_them:
+        if kind in ("cgroup", "cgroup2") and (all_of_them or (kind == "cgroup2" and legacy)):
             subprocess.run(["umount", "--lazy", path], check=True)
 
 

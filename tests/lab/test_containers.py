@@ -2,71 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
-from xml.sax.saxutils import escape
 
-import libvirt
 import pytest
 
+from tests.lab.containers import MEMORY, MIB, NAME, start_container
 from tests.lab.daemon import PrivateLibvirtd, can_run_privileged
 from tests.lab.exporter import EVERYTHING, Exporter, Series, series
 
 pytestmark = pytest.mark.skipif(not can_run_privileged(), reason="only root can run containers")
 
-MIB: Final = 1024**2
-NAME: Final = "box"
-MEMORY: Final = 256 * MIB
-WORK: Final = (
-    "while :; do head -c 60000000 /dev/zero | tail -c 60000000 >/dev/null; sleep 0.4; done"
-)
-"""Takes 60 MB and gives them back, again and again."""
 SCRAPES: Final = 24
-
-
-def container_xml(libvirtd: PrivateLibvirtd) -> str:
-    """A container with a root of its own that has busybox in it and nothing else."""
-    root = libvirtd.images / "root"
-    (root / "bin").mkdir(parents=True)
-    busybox = shutil.which("busybox")
-    assert busybox is not None
-    shutil.copy(busybox, root / "bin/busybox")
-    for name in ("sh", "head", "tail", "sleep"):
-        (root / "bin" / name).symlink_to("busybox")
-    return f"""
-<domain type='lxc'>
-  <name>{NAME}</name>
-  <memory unit='b'>{MEMORY}</memory>
-  <vcpu>1</vcpu>
-  <os>
-    <type>exe</type>
-    <init>/bin/sh</init><initarg>-c</initarg><initarg>{escape(WORK)}</initarg>
-    <initenv name='PATH'>/bin</initenv>
-  </os>
-  <devices>
-    <emulator>/usr/lib/libvirt/libvirt_lxc</emulator>
-    <filesystem type='mount'><source dir='{root}'/><target dir='/'/></filesystem>
-    <interface type='ethernet'><target dev='{libvirtd.unused_name("t")}'/></interface>
-    <console type='pty'/>
-  </devices>
-</domain>"""
 
 
 @pytest.fixture(scope="module")
 def libvirtd() -> Iterator[PrivateLibvirtd]:
     """A libvirtd of containers, with one that works."""
     with PrivateLibvirtd(containers=True) as daemon:
-        try:
-            container = daemon.connection.createXML(container_xml(daemon), 0)
-        except libvirt.libvirtError as error:
-            pytest.fail(
-                f"libvirt cannot start an LXC container on this machine: {error}\n"
-                "It needs the control groups cpuacct, memory and devices below /sys/fs/cgroup, and "
-                "namespaces, which a container that the tests run in may forbid."
-            )
+        container = start_container(daemon)
         yield daemon
         container.destroy()
 
@@ -88,9 +45,7 @@ def scrapes(
 def of_container(scrape: dict[Series, float], name: str, **labels: str) -> float:
     """The one series of that name with those labels."""
     wanted = labels.items() | {("domain", NAME)}
-    (value,) = (
-        value for (found, own), value in scrape.items() if found == name and wanted <= own
-    )
+    (value,) = (value for (found, own), value in scrape.items() if found == name and wanted <= own)
     return value
 
 
@@ -115,13 +70,15 @@ def test_counters_of_a_container_that_lives_never_fall(
 ) -> None:
     """Although what it uses rises and falls all the while."""
     used = [of_container(scrape, "libvirt_domain_balloon_rss_bytes") for scrape in scrapes]
-    both = [of_container(scrape, "libvirt_domain_balloon_rss_and_swap_bytes") for scrape in scrapes]
+    both = [
+        of_container(scrape, "libvirt_domain_container_memory_and_swap_bytes") for scrape in scrapes
+    ]
     for figures in (used, both):
-        steps = [later - earlier for earlier, later in zip(figures, figures[1:], strict=False)]
+        steps = [later - earlier for earlier, later in pairwise(figures)]
         assert min(steps) < -MIB < MIB < max(steps)
     worked = [of_container(scrape, "libvirt_domain_cpu_seconds_total") for scrape in scrapes]
     assert worked[-1] > worked[0]
-    for earlier, later in zip(scrapes, scrapes[1:], strict=False):
+    for earlier, later in pairwise(scrapes):
         for counter, value in earlier.items():
             if counter[0].endswith("_total"):
                 assert later[counter] >= value, counter

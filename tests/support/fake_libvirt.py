@@ -18,6 +18,7 @@ import libvirt
 
 from libvirt_exporter.hypervisor.sampling.stats_groups import BITS, WITH_MONITOR
 
+WATCHDOG = "<watchdog model='i6300esb' action='pause'/>"
 NOWAIT = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
 ACTIVE = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
 
@@ -121,7 +122,7 @@ class FakeDomain:
         return (
             f"<domain type='qemu' {run}><name>{self.name}</name><uuid>{self.uuid}</uuid>{cpu}"
             f"<iothreads>{self.iothreads}</iothreads>{MEASURED if self.measured else ''}"
-            "<devices/></domain>"
+            f"<devices>{WATCHDOG}</devices></domain>"
         )
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""`balloon.*`: memory as the balloon device and the guest's driver report it."""
+"""`balloon.*` and `container.*`: memory as balloon, guest and host report it."""
 
 from libvirt_exporter.catalogue.metric import GUEST_BOOT, Group, Metric, Scale, Stat
 
@@ -70,11 +70,6 @@ METRICS: tuple[Metric, ...] = (
         "Resident memory of the QEMU process on the host, without hugetlbfs pages; of a container, "
         "what its control group uses, page cache included.",
     ),
-    _memory(
-        "rss_and_swap",
-        "rss_and_swap",
-        "Memory and swap that a container uses. LXC only, where libvirt calls it swap_in.",
-    ),
     _events("swap_in_bytes", "swap_in", "Data that the guest read from its swap."),
     _events("swap_out_bytes", "swap_out", "Data that the guest wrote to its swap."),
     _events("major_faults", "major_fault", "Page faults of the guest that needed disk I/O."),
@@ -98,5 +93,13 @@ METRICS: tuple[Metric, ...] = (
         source="balloon.last-update",
         zero_is_absent=True,
         since="2.1.0",
+    ),
+    Stat(
+        name="libvirt_domain_container_memory_and_swap_bytes",
+        type="gauge",
+        text="Memory and swap that a container uses; libvirt's LXC driver calls it swap_in.",
+        group="balloon",
+        source="container.memory_and_swap",
+        scale=Scale.KIBIBYTES,
     ),
 )

@@ -16,7 +16,6 @@ RESETS = (
     "when the exporter starts, unless `events.state_directory` is set; "
     "and with the domain, when it is gone"
 )
-ALWAYS = "From 0 on for every domain while events are followed"
 DISK = {"device": "event.disk.<num>.name"}
 
 
@@ -36,28 +35,31 @@ METRICS: tuple[Metric, ...] = (
         "watchdog_events",
         "event.watchdog.<action>",
         "Times that the guest did not feed its watchdog, by what was done about it; an action dump "
-        f"counts as pause. {ALWAYS}.",
+        "counts as pause. From 0 on for the action of each watchdog device while events are "
+        "followed.",
         {"action": "<action>"},
     ),
     _counter(
         "io_errors",
         "event.disk.<num>.io_error.<reason>",
         "I/O errors of a disk that QEMU told of: enospc when its storage is full, other when no "
-        "reason is given. From 0 on for every disk while events are followed.",
+        "reason is given. From 0 on for every disk while events are followed, but for those that "
+        "libvirt (9.0) has no event for: without a path or name (an NBD export without one, nvme), "
+        "and behind vhost-user or vDPA.",
         {**DISK, "reason": "<reason>"},
     ),
     _counter(
         "guest_panics",
         "event.guest_panic",
         "Times that the guest's kernel said it had panicked, by a panic device or its kdump. "
-        f"{ALWAYS}.",
+        "From 0 on for every domain with a panic device while events are followed.",
     ),
     _counter(
         "lifecycle_events",
         "event.lifecycle.<event>.<detail>",
         "Changes in the life of the domain, in libvirt's words; a QEMU that was killed counts as "
-        "stopped, failed, and a start that fails has no event. Those of crashes from 0 on, others "
-        "from the first on.",
+        "stopped, failed, and a start that fails has no event. Those of crashes from 0 on, that "
+        "of a panic where there is a panic device, others from the first on.",
         {"event": "<event>", "detail": "<detail>"},
     ),
     _counter(

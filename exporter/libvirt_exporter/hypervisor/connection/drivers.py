@@ -45,11 +45,14 @@ _BEYOND_DEVICE: Final = _ENDED | {
 }
 _CONNECTION: Final = frozenset({libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE})
 
-_MEMORY_KEYS: Final[Mapping[str, str | None]] = {"actual": "current", "last_update": "last-update"}
+_MEMORY_KEYS: Final[Mapping[str, str | None]] = {
+    "actual": "balloon.current",
+    "last_update": "balloon.last-update",
+}
 # What the same words of memoryStats mean elsewhere; None: nothing that has a key.
 _MEMORY_KEYS_OF_DRIVER: Final[Mapping[str, Mapping[str, str | None]]] = {
     # lxcDomainMemoryStats: memory and swap in use, of the control group; both rise and fall.
-    "LXC": {"swap_in": "rss_and_swap"},
+    "LXC": {"swap_in": "container.memory_and_swap"},
     # libxlDomainMemoryStats: the memory that the XML gives, not the guest's MemTotal.
     "Xen": {"available": None},
     # bhyveDomainMemoryStats: likewise.
@@ -116,7 +119,7 @@ class DriverFallback:
         `driver`: virConnectGetType; the same word of two drivers need not mean the same.
         """
         self.groups = groups
-        self._memory_keys = _MEMORY_KEYS | _MEMORY_KEYS_OF_DRIVER.get(driver, {})
+        self._memory_keys = {**_MEMORY_KEYS, **_MEMORY_KEYS_OF_DRIVER.get(driver, {})}
         # lxcDomainGetInfo answers what the container uses, or 0 where it cannot tell.
         self._info_has_memory = driver != "LXC"
         self._calls = SupportedCalls()
@@ -185,9 +188,9 @@ class DriverFallback:
 
     def _memory(self, domain: libvirt.virDomain) -> Iterator[tuple[str, StatValue]]:
         for name, value in (self._ask(domain, "memoryStats") or {}).items():
-            key = self._memory_keys.get(name, name)
+            key = self._memory_keys.get(name, f"balloon.{name}")
             if key is not None and value >= 0:
-                yield f"balloon.{key}", value
+                yield key, value
 
     def _vcpus(self, domain: libvirt.virDomain, active: bool) -> Iterator[tuple[str, StatValue]]:
         maximum = self._ask(domain, "vcpusFlags", libvirt.VIR_DOMAIN_VCPU_MAXIMUM)

@@ -28,10 +28,10 @@ from libvirt_exporter.hypervisor.events.domain_history import (
 )
 from libvirt_exporter.hypervisor.events.kinds import (
     AGENT_COUNTED,
-    ALWAYS_COUNTED,
-    COUNTED_ON_REQUEST,
     DISK_COUNTED,
+    born_with,
     take_event,
+    tells_of_io_errors,
 )
 from libvirt_exporter.model import DomainInfo, Stats, StatValue, VanishedDomain
 
@@ -261,9 +261,9 @@ class EventHistory:
         reason: StatValue | None,
     ) -> Stats:
         history = domain.history
-        counts = dict.fromkeys(ALWAYS_COUNTED, 0) if self._counting else {}
-        if self._counting and self._all_counters:
-            counts |= dict.fromkeys(COUNTED_ON_REQUEST, 0)
+        counts: dict[str, int] = {}
+        if self._counting:
+            counts |= dict.fromkeys(born_with(domain.info, everything=self._all_counters), 0)
         counts |= history.counts
         stats: dict[str, StatValue] = {f"event.{key}": count for key, count in counts.items()}
         for number, (device, own) in enumerate(self._disks(domain).items()):
@@ -290,7 +290,7 @@ class EventHistory:
         zeros = {
             disk.device: dict.fromkeys(DISK_COUNTED, 0)
             for disk in disks
-            if self._counting and disk.kind not in ("cdrom", "floppy")
+            if self._counting and tells_of_io_errors(disk)
         }
         for device, counts in domain.history.disks.items():
             zeros[device] = {**zeros.get(device, {}), **counts}

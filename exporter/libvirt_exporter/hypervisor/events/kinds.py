@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Final, NamedTuple
 
@@ -28,9 +28,10 @@ from libvirt_exporter.hypervisor.events.names import (
     MEMORY_RECIPIENTS,
     TRAY_STATES,
     WATCHDOG_ACTIONS,
+    WATCHDOG_WORDS,
     name_of,
 )
-from libvirt_exporter.model import JOB_OPERATIONS
+from libvirt_exporter.model import JOB_OPERATIONS, Disk, DomainInfo
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,14 @@ def _always(_record: Record) -> bool:
     return True
 
 
+def _nothing(_info: DomainInfo) -> tuple[str, ...]:
+    return ()
+
+
+def _any(_info: DomainInfo) -> bool:
+    return True
+
+
 class Kind(NamedTuple):
     """A kind of event."""
 
@@ -82,12 +91,16 @@ class Kind(NamedTuple):
     """Whether the domain's XML differs afterwards."""
     always: tuple[str, ...] = ()
     """Counters that every domain has from its birth on, because alerts build on them."""
+    of_devices: Callable[[DomainInfo], tuple[str, ...]] = _nothing
+    """Those that a domain has because of its devices."""
     with_agent: tuple[str, ...] = ()
     """Those of every domain that has a channel to a guest agent."""
     of_disks: tuple[str, ...] = ()
-    """Those of every disk."""
+    """Those of every disk that the event can be about."""
     on_request: tuple[str, ...] = ()
     """Other counters whose labels have known values."""
+    needs: Callable[[DomainInfo], bool] = _any
+    """Whether a domain has what `on_request` counts."""
 
 
 def _word(text: object) -> str:
@@ -228,7 +241,12 @@ def _memory_failure(domain: FollowedDomain, record: Record) -> None:
     domain.happened("memory_failure", record.time)
 
 
-def _plain(name: str, key: str = "", changes_xml: Callable[[Record], bool] = _never) -> Kind:
+def _plain(
+    name: str,
+    key: str = "",
+    changes_xml: Callable[[Record], bool] = _never,
+    needs: Callable[[DomainInfo], bool] = _any,
+) -> Kind:
     """A kind of which only number and time matter; `key` is its counter, else its name is."""
     key = key or name
 
@@ -236,7 +254,28 @@ def _plain(name: str, key: str = "", changes_xml: Callable[[Record], bool] = _ne
         domain.count(key)
         domain.happened(name, record.time)
 
-    return Kind(name, take, changes_xml, on_request=(key,))
+    return Kind(name, take, changes_xml, on_request=(key,), needs=needs)
+
+
+def _watchdog_actions(info: DomainInfo) -> tuple[str, ...]:
+    """The counter of what each watchdog does; the other actions cannot happen."""
+    actions = (WATCHDOG_WORDS.get(device.action, device.action) for device in info.watchdogs)
+    return tuple(f"watchdog.{action}" for action in actions)
+
+
+def _panics(info: DomainInfo) -> tuple[str, ...]:
+    """Nobody is told of a panic without a device for it."""
+    if any(device.kind == "panic" for device in info.devices):
+        return ("lifecycle.crashed.panicked", "guest_panic")
+    return ()
+
+
+def _has_balloon(info: DomainInfo) -> bool:
+    return info.balloon_model not in ("", "none")
+
+
+def _has_graphics(info: DomainInfo) -> bool:
+    return bool(info.graphics)
 
 
 def _lifecycle_changes_xml(record: Record) -> bool:
@@ -250,35 +289,31 @@ KINDS: Final[Mapping[str, Kind]] = {
             "lifecycle",
             _lifecycle,
             _lifecycle_changes_xml,
-            always=(
-                "lifecycle.stopped.crashed",
-                "lifecycle.stopped.failed",
-                "lifecycle.crashed.panicked",
-                "guest_panic",
-            ),
+            always=("lifecycle.stopped.crashed", "lifecycle.stopped.failed"),
+            of_devices=_panics,
             on_request=tuple(
                 f"lifecycle.{event}.{detail}"
                 for event, details in LIFECYCLE.items()
+                if event != "crashed"
                 for detail in details
             ),
         ),
         Kind("reboot", _rebooted, on_request=("reboot",)),
         Kind("rtc_change", changes_xml=_always),
-        Kind(
-            "watchdog", _watchdog, always=tuple(f"watchdog.{action}" for action in WATCHDOG_ACTIONS)
-        ),
+        Kind("watchdog", _watchdog, of_devices=_watchdog_actions),
         Kind("io_error_reason", _io_error, of_disks=("io_error.enospc", "io_error.other")),
         Kind(
             "graphics",
             _graphics,
             on_request=tuple(f"graphics.{phase}" for phase in GRAPHICS_PHASES),
+            needs=_has_graphics,
         ),
         _plain("control_error"),
         Kind("disk_change", _disk_changed, _always),
         Kind("tray_change", _tray_changed, _always),
         Kind("pmwakeup"),
         Kind("pmsuspend"),
-        _plain("balloon_change"),
+        _plain("balloon_change", needs=_has_balloon),
         Kind("pmsuspend_disk"),
         _plain("device_added", "device.added", _always),
         _plain("device_removed", "device.removed", _always),
@@ -324,9 +359,33 @@ CHANNEL_LIFECYCLE because libvirt-python (12.8) hands its callbacks the wrong ar
 ALWAYS_COUNTED: Final = tuple(key for kind in KINDS.values() for key in kind.always)
 AGENT_COUNTED: Final = tuple(key for kind in KINDS.values() for key in kind.with_agent)
 DISK_COUNTED: Final = tuple(key for kind in KINDS.values() for key in kind.of_disks)
-COUNTED_ON_REQUEST: Final = tuple(
-    key for kind in KINDS.values() for key in (*kind.with_agent, *kind.on_request)
-)
+
+
+def born_with(info: DomainInfo | None, *, everything: bool) -> Iterator[str]:
+    """The counters that a domain has at 0 from its birth on, without its disks' and its agent's.
+
+    `info`: what is known of its devices. `everything`: those on request too.
+    """
+    yield from ALWAYS_COUNTED
+    if info is None:
+        return
+    for kind in KINDS.values():
+        yield from kind.of_devices(info)
+        if everything and kind.needs(info):
+            yield from kind.on_request
+
+
+def tells_of_io_errors(disk: Disk) -> bool:
+    """Whether libvirt has an event for an I/O error of this disk.
+
+    The event needs a path or name of the image (libvirt 9.0), and QEMU itself at the storage.
+    """
+    if disk.kind in ("cdrom", "floppy") or disk.source_type in ("nvme", "vhostuser", "vhostvdpa"):
+        return False
+    if disk.source_type == "network":
+        _protocol, _colon, name = disk.source.partition(":")
+        return bool(name)
+    return bool(disk.source)
 
 
 def take_event(domain: FollowedDomain, record: Record) -> None:

@@ -11,6 +11,8 @@ from typing import Final
 Names = tuple[str, ...]
 
 WATCHDOG_ACTIONS: Final = ("none", "pause", "reset", "poweroff", "shutdown", "debug", "injectnmi")
+WATCHDOG_WORDS: Final[Mapping[str, str]] = {"dump": "pause", "inject-nmi": "injectnmi"}
+"""An event's action by that of the domain XML, where they differ."""
 LIFECYCLE: Final[Mapping[str, Names]] = {
     "defined": ("added", "updated", "renamed", "from_snapshot"),
     "undefined": ("removed", "renamed"),

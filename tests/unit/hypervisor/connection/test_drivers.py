@@ -254,7 +254,7 @@ def test_usage_of_a_container_is_no_traffic_of_its_swap(domain: libvirt.virDomai
     assert ask(DriverFallback(frozenset({"balloon"}), "LXC"), container, ["balloon"], None) == {
         "balloon.current": 262144,
         "balloon.maximum": 262144,
-        "balloon.rss_and_swap": 1304,
+        "container.memory_and_swap": 1304,
         "balloon.rss": 788,
     }
 

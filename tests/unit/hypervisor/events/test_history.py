@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +18,17 @@ from libvirt_exporter.hypervisor.events import domain_history, kinds
 from libvirt_exporter.hypervisor.events import history as event_history
 from libvirt_exporter.hypervisor.events.domain_history import DomainHistory, Record
 from libvirt_exporter.hypervisor.events.history import EventHistory, Memory
-from libvirt_exporter.hypervisor.events.kinds import ALWAYS_COUNTED, COUNTED_ON_REQUEST, KINDS
+from libvirt_exporter.hypervisor.events.kinds import KINDS
 from libvirt_exporter.hypervisor.events.names import LIFECYCLE, WATCHDOG_ACTIONS
-from libvirt_exporter.model import Disk, DomainInfo, Stats, StatValue
+from libvirt_exporter.model import (
+    Device,
+    Disk,
+    DomainInfo,
+    Graphics,
+    Stats,
+    StatValue,
+    Watchdog,
+)
 from libvirt_exporter.render import keys
 from tests.support.samples import DEFAULT, TYPICAL_INFO, TYPICAL_STATS, domain, series
 
@@ -57,6 +66,7 @@ def off(reason: int) -> Listed:
 
 
 SETTINGS = HostSettings(uri="qemu:///system")
+ALL = HostSettings(uri="qemu:///system", all_counters=True)
 
 
 def following(settings: HostSettings = SETTINGS) -> EventHistory:
@@ -104,17 +114,68 @@ def changed(history: EventHistory, listed: Listed | None = None) -> dict[str, St
 # Birth.
 
 
+def born(info: DomainInfo | None, settings: HostSettings = SETTINGS) -> set[str]:
+    """What stands at 0 for a domain to which nothing has happened, without its disks."""
+    found = stats(following(settings), info=info)
+    assert {value for key, value in found.items() if not key.endswith(".name")} == {0}
+    return {key.removeprefix("event.") for key in found if not key.startswith("event.disk.")}
+
+
 def test_a_domain_is_born_with_the_counters_that_alerts_build_on() -> None:
     """`increase()` does not see a counter that is born at 1."""
-    found = stats(following())
-    assert {key for key in found if key.startswith("event.") and "disk" not in key} == {
-        *(f"event.watchdog.{action}" for action in WATCHDOG_ACTIONS),
-        "event.guest_panic",
-        "event.lifecycle.stopped.crashed",
-        "event.lifecycle.stopped.failed",
-        "event.lifecycle.crashed.panicked",
+    assert born(INFO) == born(None) == {"lifecycle.stopped.crashed", "lifecycle.stopped.failed"}
+
+
+@pytest.mark.parametrize(
+    ("action", "word"), [("reset", "reset"), ("dump", "pause"), ("inject-nmi", "injectnmi")]
+)
+def test_watchdog_counters_are_there_where_a_watchdog_is(action: str, word: str) -> None:
+    """Only for what that device does: 0 says that something can be counted and was not seen."""
+    info = replace(INFO, watchdogs=(Watchdog("i6300esb", action),))
+    assert born(info) - born(INFO) == {f"watchdog.{word}"}
+    assert word in WATCHDOG_ACTIONS
+
+
+def test_panics_are_counted_where_the_guest_can_tell_of_them() -> None:
+    """By a panic device."""
+    info = replace(INFO, devices=(Device(kind="panic", model="pvpanic"),))
+    assert born(info) - born(INFO) == {"lifecycle.crashed.panicked", "guest_panic"}
+
+
+def test_counters_on_request_are_those_of_what_there_is() -> None:
+    """No graphics of a domain without a console, no balloon or agent of one without."""
+    bare = born(INFO, ALL)
+    assert not [key for key in bare if re.match("agent|graphics|balloon|watchdog|.*panic", key)]
+    console = replace(INFO, graphics=(Graphics(type="vnc"),), balloon_model="virtio")
+    assert born(console, ALL) - bare == {
+        "graphics.connect",
+        "graphics.initialize",
+        "graphics.disconnect",
+        "balloon_change",
     }
-    assert {value for key, value in found.items() if not key.endswith(".name")} == {0}
+    assert born(replace(INFO, balloon_model="none"), ALL) == bare
+
+
+@pytest.mark.parametrize(
+    "disk",
+    [
+        Disk(device="vda", source_type="network", source="nbd"),
+        Disk(device="vda", source_type="nvme", source="0000:01:00.0/1"),
+        Disk(device="vda", source_type="vhostuser", source="/run/spdk.sock"),
+        Disk(device="sda", source_type="block", kind="lun"),
+    ],
+    ids=lambda disk: disk.source_type,
+)
+def test_io_errors_that_libvirt_does_not_tell_of_are_not_0(disk: Disk) -> None:
+    """A disk without a path or name, or served by another process."""
+    info = replace(INFO, disks=(disk,))
+    assert not [key for key in stats(following(), info=info) if "io_error" in key]
+
+
+def test_io_errors_of_a_disk_on_the_network_are_told_of_by_its_name() -> None:
+    """libvirt's event carries it in place of a path."""
+    info = replace(INFO, disks=(Disk(device="vda", source_type="network", source="rbd:volumes/x"),))
+    assert stats(following(), info=info)["event.disk.0.io_error.enospc"] == 0
 
 
 def test_disks_are_born_with_their_io_errors_and_drives_are_not() -> None:
@@ -141,7 +202,8 @@ def test_agent_counters_are_there_where_a_channel_is() -> None:
 
 def test_an_inactive_domain_has_its_counters_too() -> None:
     """Its first start and crash must be seen."""
-    assert stats(following(), OFF).keys() >= {f"event.{key}" for key in ALWAYS_COUNTED}
+    always = {f"event.{key}" for kind in KINDS.values() for key in kind.always}
+    assert stats(following(), OFF).keys() >= always
 
 
 def test_nothing_is_counted_as_long_as_no_events_are_followed() -> None:
@@ -154,8 +216,10 @@ def test_nothing_is_counted_as_long_as_no_events_are_followed() -> None:
 
 def test_all_counters_can_be_had_at_0() -> None:
     """By option, also while it runs; those of disks and free words are left out."""
-    history = following(HostSettings(uri="qemu:///system", all_counters=True))
-    wanted = {f"event.{key}" for key in COUNTED_ON_REQUEST}
+    history = following(ALL)
+    wanted = {
+        f"event.{key}" for kind in KINDS.values() if kind.needs(INFO) for key in kind.on_request
+    }
     assert {key: stats(history)[key] for key in wanted} == dict.fromkeys(wanted, 0)
     history.apply(SETTINGS)
     assert "event.reboot" not in stats(history)
@@ -843,7 +907,8 @@ def test_a_domain_that_comes_back_is_not_gone_and_starts_at_0() -> None:
     history.listed([], 2 * SECOND)
     history.listed([Listed()], 3 * SECOND)
     assert history.vanished == ()
-    assert stats(history)["event.watchdog.pause"] == 0
+    guarded = replace(INFO, watchdogs=(Watchdog("i6300esb", "pause"),))
+    assert stats(history, info=guarded)["event.watchdog.pause"] == 0
 
 
 def test_a_renamed_domain_keeps_its_history() -> None:
