@@ -125,6 +125,9 @@ class Disk(Struct, frozen=True, kw_only=True):
     """`<mirror job=…>`: copy or active-commit while such a block job runs."""
     chain_depth: int | None = None
     """Images in the backing chain, the top one included; None where the XML does not tell."""
+    image_indexes: tuple[int, ...] = ()
+    """libvirt's `index` of each image of the chain, the top one first, where the XML has it: the
+    values of `block.<num>.backingIndex`."""
     iotune: Mapping[str, int] = {}
     """`<iotune>` children by name: bytes/s, operations/s, seconds for `*_length`."""
     throttle_groups: tuple[str, ...] = ()

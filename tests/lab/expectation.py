@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import libvirt
 
@@ -122,8 +123,11 @@ _RULES: Final = tuple(
 )
 
 
-def of_statistics(stats: Mapping[str, Any], identity: Mapping[str, str]) -> tuple[Values, set[str]]:
+def of_statistics(
+    stats: Mapping[str, Any], identity: Mapping[str, str], xml: str
+) -> tuple[Values, set[str]]:
     """The series of one domain's bulk statistics, and the keys that nothing here is known of."""
+    stats = _without_targets_of_jobs(stats, ElementTree.fromstring(xml))
     found: Values = {}
     unknown: set[str] = set()
     if stats["state.state"] == libvirt.VIR_DOMAIN_SHUTOFF:
@@ -131,15 +135,45 @@ def of_statistics(stats: Mapping[str, Any], identity: Mapping[str, str]) -> tupl
         stats = {key: value for key, value in stats.items() if key.startswith("state.")}
     lower = _lower_images(stats)
     for key, value in stats.items():
+        if _says_nothing(key, value, stats):
+            continue
         kind, number = key.split(".")[:2]
         own = [*_figure(key, value, stats, is_lower=kind == "block" and number in lower)]
         own += _names(key, value, stats)
         for name, labels, converted in own:
             found[series(f"libvirt_domain_{name}", **identity, **labels)] = converted
-        never_reported = key == "balloon.last-update" and value == 0
-        if not own and not never_reported and not NOTHING.fullmatch(key):
+        if not own and not NOTHING.fullmatch(key):
             unknown.add(key)
     return found, unknown
+
+
+def _says_nothing(key: str, value: Any, stats: Mapping[str, Any]) -> bool:
+    """Whether libvirt has a value although there is nothing to tell."""
+    if key.startswith("dirtyrate.") and key != "dirtyrate.calc_status":
+        return bool(stats["dirtyrate.calc_status"] == 0)
+    unknown = r"balloon\.last-update|vcpu\.\d+\.(wait|delay)|block\.\d+\.timed_group\..*_latency_.*"
+    return value == 0 and re.fullmatch(unknown, key) is not None
+
+
+def _without_targets_of_jobs(stats: Mapping[str, Any], domain: Element) -> Mapping[str, Any]:
+    """Without the images, beside the first of each disk, that the XML has in no chain."""
+    layers: set[tuple[str, int]] = set()
+    for disk in domain.iterfind("devices/disk"):
+        device = disk.find("target")
+        layer = disk.find("backingStore")
+        while device is not None and layer is not None and "index" in layer.attrib:
+            layers.add((device.attrib["dev"], int(layer.attrib["index"])))
+            layer = layer.find("backingStore")
+    targets = {
+        number
+        for number in _lower_images(stats)
+        if (stats[f"block.{number}.name"], stats[f"block.{number}.backingIndex"]) not in layers
+    }
+    return {
+        key: value
+        for key, value in stats.items()
+        if not (key.startswith("block.") and key.split(".")[1] in targets)
+    }
 
 
 def _lower_images(stats: Mapping[str, Any]) -> set[str]:
@@ -162,8 +196,6 @@ def _figure(key: str, value: Any, stats: Mapping[str, Any], *, is_lower: bool) -
         match = pattern.fullmatch(key)
         if match is None or (kind == "block" and ("lower" in match.groupdict()) != is_lower):
             continue
-        if key == "balloon.last-update" and value == 0:
-            return
         labels = match.groupdict()
         number = labels.pop("lower", None) or labels.pop("device", None)
         if number is not None:

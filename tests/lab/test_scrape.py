@@ -186,7 +186,7 @@ def of_the_bulk_call(connection: libvirt.virConnect) -> tuple[expectation.Values
     flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING
     for domain, stats in connection.getAllDomainStats(0, flags):
         identity = identity_of(domain)
-        values, keys = expectation.of_statistics(stats, identity)
+        values, keys = expectation.of_statistics(stats, identity, domain.XMLDesc())
         found |= values
         if domain.isActive():
             found[series("libvirt_domain_monitor_responsive", **identity)] = 1

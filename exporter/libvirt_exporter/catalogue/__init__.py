@@ -118,6 +118,20 @@ WITHHELD_VALUES: tuple[Withheld, ...] = (
     ),
     Withheld("balloon.last-update of 0", "The guest has never reported."),
     Withheld(
+        "balloon.swap_in of LXC, balloon.available of Xen and bhyve",
+        "The word means something else there: memory and swap in use, for which there is "
+        "libvirt_domain_container_memory_and_swap_bytes, and the domain's maximum.",
+    ),
+    Withheld("dirtyrate.* but the status, while that is unstarted", "Nobody has measured."),
+    Withheld(
+        "vcpu.<num>.wait, vcpu.<num>.delay and latencies of timed groups of 0",
+        "The host's kernel does not count it; no request fell into the window.",
+    ),
+    Withheld(
+        "block.<num>.* of the image that a copy or backup writes to",
+        "It is no layer of its disk: libvirt_domain_block_job_* tells of the job.",
+    ),
+    Withheld(
         "everything but state.* of inactive domains",
         "It is not asked for: libvirt would open the disks' images, and block on dead storage.",
     ),

@@ -110,11 +110,12 @@ def _timed(operation: str, thing: str) -> list[Metric]:
     rows: list[Metric] = [
         Stat(
             name=f"libvirt_domain_block_timed_{thing}_latency_{which}_seconds",
-            text=f"{word} latency of {thing} requests within the window.",
+            text=f"{word} latency of {thing} requests within the window; absent without requests.",
             group="block-timed",
             source=f"block.<num>.timed_group.<i>.{operation}_latency_{which}",
             labels=labels,
             scale=Scale.NANOSECONDS,
+            zero_is_absent=True,
             since="11.10.0",
             stability="experimental",
         )
@@ -168,10 +169,20 @@ _SIZES = (
     (
         "allocation_bytes",
         "allocation",
-        "Highest byte written since QEMU opened the image, not the space used on the host.",
+        (
+            "Highest byte written since QEMU opened the image, not the space used on the host; of "
+            "other drivers than QEMU the space used."
+        ),
     ),
     ("capacity_bytes", "capacity", "Size of the disk as the guest sees it."),
-    ("physical_bytes", "physical", "Space that the image takes on the host."),
+    (
+        "physical_bytes",
+        "physical",
+        (
+            "Space that the image takes on the host. Of a raw image of which nothing is allocated "
+            "it is the length, of a block device and of network storage the size."
+        ),
+    ),
 )
 
 _THRESHOLD = ("write_threshold_bytes", "threshold", "Armed threshold of the BLOCK_THRESHOLD event.")

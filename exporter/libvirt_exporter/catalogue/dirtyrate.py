@@ -15,12 +15,15 @@ GROUPS: tuple[Group, ...] = (
     ),
 )
 
+STATUS = "dirtyrate.calc_status"
+"""Its value 0 says that there has never been a measurement."""
+
 METRICS: tuple[Metric, ...] = (
     StatEnum(
         name="libvirt_domain_dirtyrate_status",
-        text="1 for the status of the last measurement.",
+        text="1 for the status of the last measurement; all else is absent before the first.",
         group="dirtyrate",
-        source="dirtyrate.calc_status",
+        source=STATUS,
         label="status",
         values={0: "unstarted", 1: "measuring", 2: "measured"},
         since="7.2.0",
@@ -30,6 +33,7 @@ METRICS: tuple[Metric, ...] = (
         text="When the last measurement started, by QEMU's own clock (not Unix time).",
         group="dirtyrate",
         source="dirtyrate.calc_start_time",
+        unless_zero=STATUS,
         since="7.2.0",
     ),
     Stat(
@@ -37,6 +41,7 @@ METRICS: tuple[Metric, ...] = (
         text="Length of the last measurement.",
         group="dirtyrate",
         source="dirtyrate.calc_period",
+        unless_zero=STATUS,
         since="7.2.0",
     ),
     StatInfo(
@@ -44,6 +49,7 @@ METRICS: tuple[Metric, ...] = (
         text="Always 1; the method of the last measurement.",
         group="dirtyrate",
         source="dirtyrate.calc_mode",
+        unless_zero=STATUS,
         labels={"mode": "dirtyrate.calc_mode"},
         since="8.1.0",
     ),
@@ -52,6 +58,7 @@ METRICS: tuple[Metric, ...] = (
         text="Result of the last measurement: memory dirtied per second.",
         group="dirtyrate",
         source="dirtyrate.megabytes_per_second",
+        unless_zero=STATUS,
         scale=Scale.MEBIBYTES,
         since="7.2.0",
     ),

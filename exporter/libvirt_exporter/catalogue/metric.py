@@ -59,6 +59,8 @@ class Metric:
     default: bool = True
     """Whether the series exist when their group is chosen; else `fields.include` names them."""
     stability: Stability = "stable"
+    unless_zero: str = ""
+    """A companion key; where its value is 0, the row's own says nothing."""
     resets: str = ""
     """When a counter starts again at 0."""
 

@@ -11,8 +11,9 @@ GROUPS: tuple[Group, ...] = (
 METRICS: tuple[Metric, ...] = (
     Stat(
         name="libvirt_domain_monitor_responsive",
-        text="1 when the domain's QEMU monitor answers, 0 when the domain is stuck; known only "
-        "where a group that needs the monitor is asked for.",
+        text="1 when the domain's QEMU monitor answers, 0 when the domain is stuck; absent where "
+        "neither shows: while another client or the domain's own start occupies it, and without "
+        "the groups balloon, block, iothread or dirtyrate.",
         group="monitor",
         source="monitor.responsive",
     ),

@@ -15,7 +15,7 @@ GROUPS: tuple[Group, ...] = (
 VCPU = {"vcpu": "<num>"}
 
 
-def _time(what: str, key: str, text: str, since: str) -> Stat:
+def _time(what: str, key: str, text: str, since: str, *, zero_is_absent: bool = False) -> Stat:
     return Stat(
         name=f"libvirt_domain_vcpu_{what}seconds_total",
         text=text,
@@ -23,6 +23,7 @@ def _time(what: str, key: str, text: str, since: str) -> Stat:
         source=f"vcpu.<num>.{key}",
         labels=VCPU,
         scale=Scale.NANOSECONDS,
+        zero_is_absent=zero_is_absent,
         since=since,
         resets=f"{NEW_QEMU}; also when the vCPU is unplugged",
     )
@@ -58,14 +59,17 @@ METRICS: tuple[Metric, ...] = (
         "wait_",
         "wait",
         "Time the vCPU's thread was ready to run but waited; "
-        "always 0 unless the host kernel's sched_schedstats is on.",
+        "absent unless the host kernel's sched_schedstats is on.",
         "1.3.2",
+        zero_is_absent=True,
     ),
     _time(
         "delay_",
         "delay",
-        "Time the vCPU's thread waited on a run queue of the host: the guest's steal time.",
+        "Time the vCPU's thread waited on a run queue of the host: the guest's steal time; absent "
+        "where the host's kernel does not count it.",
         "7.2.0",
+        zero_is_absent=True,
     ),
     Stat(
         name="libvirt_domain_vcpu_halted",

@@ -222,13 +222,13 @@ def _schedstats_hint(sample: HostSample, schedstats: Schedstats) -> Iterator[Fin
         return
     if schedstats == "off":
         yield _hint(
-            "kernel.sched_schedstats is off: libvirt_domain_vcpu_wait_seconds_total stays 0",
+            "kernel.sched_schedstats is off: libvirt_domain_vcpu_wait_seconds_total is absent",
             "`sysctl kernel.sched_schedstats=1`; it costs the scheduler a little",
         )
     elif schedstats == "absent":
         yield _hint(
             "this kernel does not say whether it keeps scheduler statistics: without them "
-            "libvirt_domain_vcpu_wait_seconds_total stays 0",
+            "libvirt_domain_vcpu_wait_seconds_total is absent",
             f"`ls {SCHEDSTATS}` must find the switch: it takes a kernel with CONFIG_SCHEDSTATS, "
             "and a /proc that is not hidden from the exporter",
         )

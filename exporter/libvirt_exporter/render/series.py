@@ -146,7 +146,7 @@ class _Compilation:
         self, row: Metric, key: str, value: StatValue, placeholders: Mapping[str, str]
     ) -> None:
         own = self._labels(row, placeholders)
-        if own is None:
+        if own is None or not self._is_told(row, placeholders):
             return
         match row:
             case StatInfo():
@@ -167,6 +167,14 @@ class _Compilation:
                     self._add(row, own, (key,), row.scale)
             case _:
                 self._unmapped.append(key)
+
+    def _is_told(self, row: Metric, placeholders: Mapping[str, str]) -> bool:
+        """Whether the row's companion key lets its value say something."""
+        if not row.unless_zero:
+            return True
+        companion = keys.fill(row.unless_zero, placeholders)
+        self._structure.update({companion} & self._domain.stats.keys())
+        return self._domain.stats.get(companion) != 0
 
     def _add_enum(self, row: StatEnum, own: Labels, value: int) -> None:
         values = row.values

@@ -127,6 +127,38 @@ def test_guest_that_never_reported_has_no_time_of_report() -> None:
     assert value({"balloon.last-update": 1_700_000_000}, name) == "1700000000"
 
 
+def test_nothing_is_shown_of_a_measurement_that_nobody_has_started() -> None:
+    """libvirt has zeros and a method for it, QEMU's default."""
+    stats: dict[str, StatValue] = {
+        "dirtyrate.calc_status": 0,
+        "dirtyrate.calc_start_time": 0,
+        "dirtyrate.calc_period": 0,
+        "dirtyrate.calc_mode": "page-sampling",
+    }
+    status = 'libvirt_domain_dirtyrate_status{domain="web",status="unstarted"}'
+    assert series(domain(stats), selection=ALL, identity=DOMAIN_ONLY) == {status: "1"}
+    stats |= {"dirtyrate.calc_status": 1, "dirtyrate.calc_start_time": 7}
+    assert len(series(domain(stats), selection=ALL, identity=DOMAIN_ONLY)) == 4
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(f"block.0.timed_group.0.rd_latency_{which}" for which in ("min", "max", "avg")),
+        "block.0.timed_group.0.flush_latency_avg",
+        "vcpu.0.wait",
+        "vcpu.0.delay",
+    ],
+)
+def test_a_0_of_which_there_was_nothing_to_measure_is_absent(key: str) -> None:
+    """No request within the window; a kernel that does not count how long threads wait."""
+    stats: dict[str, StatValue] = {"block.0.name": "vda", "block.0.timed_group.0.interval": 60}
+    assert series(domain({**stats, key: 0}), selection=ALL) == {}
+    assert len(series(domain({**stats, key: 1}), selection=ALL)) == 1
+    depth = {**stats, "block.0.timed_group.0.rd_queue_depth_avg": 0.0}
+    assert len(series(domain(depth), selection=ALL)) == 1
+
+
 @pytest.mark.parametrize("number", range(len(STATES)))
 def test_state_is_one_of_all_states(number: int) -> None:
     """1 for the current one, 0 for each other."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -58,6 +58,7 @@ def _disk(device: Device, element: Element, values: Mapping[str, Any]) -> Disk:
         shareable="shareable" in child,
         mirror_job="" if mirror is None else mirror.get("job", "copy"),
         chain_depth=_chain_depth(child.get("backingStore")) if source else None,
+        image_indexes=tuple(_image_indexes(child)),
         iotune=_limits(iotune),
         throttle_groups=_throttle_groups(iotune, child.get("throttlefilters", NOTHING)),
         image_id=fact(values.get("imageID")),
@@ -102,3 +103,13 @@ def _chain_depth(backing: Element | None) -> int | None:
         depth += 1
         backing = backing.find("backingStore")
     return depth
+
+
+def _image_indexes(disk: Mapping[str, Element]) -> Iterator[int]:
+    """Read the index of each image; the mirror of a job is none of the chain."""
+    image: Element | None = disk.get("source", NOTHING)
+    backing = disk.get("backingStore")
+    while image is not None:
+        if (index := integer(image.get("index"))) is not None:
+            yield index
+        image, backing = backing, None if backing is None else backing.find("backingStore")

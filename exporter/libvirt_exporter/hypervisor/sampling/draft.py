@@ -12,7 +12,9 @@ from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.facts import DriverFacts
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING, DomainDraft
+from libvirt_exporter.hypervisor.sampling.job_targets import without_job_targets
 from libvirt_exporter.hypervisor.sampling.sources import DomainSource, SourceFailures
+from libvirt_exporter.hypervisor.sampling.stats_groups import job_marks
 from libvirt_exporter.model import (
     DomainSample,
     GroupOutcome,
@@ -41,6 +43,7 @@ class HostDraft:
         """`deadline`: when the sample is handed over as it is; put off by who joins later."""
         self.groups = groups
         self.lanes = lanes
+        self._marks = job_marks(groups)
         self.backing = backing
         self.deadline = deadline
         self.up = False
@@ -133,8 +136,9 @@ class HostDraft:
                 except Exception as failure:  # noqa: BLE001 - one domain must cost only itself
                     words = f"domain {domain.name} ({domain.uuid})"
                     failures.failed(source, domain.uuid, words, failure)
+            info = inventory.get(domain.uuid)
             for answer in (domain.no_monitor, domain.monitor, domain.fallback):
-                stats.update(answer)
+                stats.update(without_job_targets(answer, info) if self.backing else answer)
             domains.append(
                 DomainSample(
                     uuid=domain.uuid,
@@ -142,7 +146,7 @@ class HostDraft:
                     active=domain.active,
                     stats=stats,
                     timestamp=domain.timestamp,
-                    info=inventory.get(domain.uuid),
+                    info=info,
                     missing_groups=tuple(sorted(domain.missing)) if domain.missing else (),
                 )
             )
@@ -176,7 +180,9 @@ class HostDraft:
         if domain.active:
             for group in sorted(domain.missing):
                 stats[f"sample.missing.{group}"] = True
-            if self.asks_monitors:
+            # What no answer shows is not known: QEMU may not have been reached.
+            answered = not self._marks.isdisjoint(domain.monitor)
+            if self.asks_monitors and (answered or stuck is not None):
                 stats["monitor.responsive"] = stuck is None
             if stuck is not None:
                 stats["monitor.stuck.time"] = int(stuck * 1e9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
+from libvirt_exporter.model import Disk, Stats
 from libvirt_exporter.query.fields.field import ABSENT, VmField, VmView, known
 from libvirt_exporter.query.fields.rates import (
     devices,
@@ -60,6 +61,8 @@ def _disks(view: VmView) -> Any:
         if definition is not None:
             if definition.source_type == "block":
                 disk["apparentsize"] = physical
+            if _may_be_a_length(definition, stats, prefix):
+                disk["truesize"] = None
             disk["imageID"] = definition.image_id or None
         if seconds is not None and name in earlier:
             old = numbers(before, _disk_keys(earlier[name]))
@@ -68,6 +71,18 @@ def _disks(view: VmView) -> Any:
             found[name] = parts
     # A domain that does not answer has names of disks and nothing else.
     return found if found or not names else ABSENT
+
+
+def _may_be_a_length(disk: Disk, stats: Stats, prefix: str) -> bool:
+    """Whether `physical` may be the length of a sparse file.
+
+    It is, as long as nothing is allocated (libvirt 9.0 to 12.8); a write allocates something.
+    """
+    keys = (prefix + what for what in ("physical", "capacity", "allocation"))
+    physical, capacity, written = numbers(stats, keys)
+    return (disk.source_type, disk.format) == ("file", "raw") and (
+        physical == capacity and not written
+    )
 
 
 def _disk_rates(growth: list[int | None], seconds: float) -> dict[str, Any]:
@@ -128,7 +143,10 @@ def _network(view: VmView) -> Any:
 
 
 _DISK: Final = object_of(
-    truesize=(COUNT, "bytes that the top image occupies; of a block device its size"),
+    truesize=(
+        COUNT,
+        "bytes that the top image occupies, of a block device its size; absent where unsure",
+    ),
     apparentsize=(COUNT, "bytes; only of block devices, where it is the same"),
     readRate=(COUNT, "bytes/s, 3 significant digits"),
     writeRate=(COUNT, "bytes/s, 3 significant digits"),

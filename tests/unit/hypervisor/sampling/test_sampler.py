@@ -514,6 +514,27 @@ def test_a_domain_whose_job_another_client_held_is_asked_again() -> None:
     assert "block.0.rd.reqs" in by_name(sample)["vm2"].stats
 
 
+@pytest.mark.parametrize("groups", [{"block", "balloon"}, {"vcpu"}])
+def test_a_monitor_that_nothing_shows_to_answer_is_not_called_responsive(groups: set[str]) -> None:
+    """A domain that does not get on with its start; a group that is answered without QEMU too."""
+
+    class Starting(FakeDomain):
+        def control(self) -> list[int]:
+            return [libvirt.VIR_DOMAIN_CONTROL_JOB, 0, 4000]
+
+    fake = FakeHost(1)
+    starting = Starting(5)
+    starting.busy_replies = 10**6
+    fake.add(starting)
+    with host_of(fake) as host:
+        for _ in range(2):
+            sample = take(host, groups=frozenset(groups))
+        assert "monitor.responsive" not in by_name(sample)["vm5"].stats
+        shown = by_name(sample)["vm0"].stats.get("monitor.responsive")
+        assert shown is (None if groups == {"vcpu"} else True)
+        assert host.stuck_domains == {}
+
+
 # Calls that fail as a whole.
 
 

@@ -82,6 +82,28 @@ def test_disk_of_which_only_the_name_is_known_is_left_out() -> None:
     assert value_of(view({"block.count": 0}), "disks") == {}
 
 
+@pytest.mark.parametrize(
+    ("image", "written", "physical", "shown"),
+    [
+        (Disk(device="vda", source_type="file", format="raw"), 0, 2**30, None),
+        (Disk(device="vda", source_type="file", format="raw"), 4096, 2**30, 2**30),
+        (Disk(device="vda", source_type="file", format="raw"), 0, 4096, 4096),
+        (Disk(device="vda", source_type="file", format="qcow2"), 0, 2**30, 2**30),
+        (Disk(device="vda", source_type="block", format="raw"), 0, 2**30, 2**30),
+    ],
+)
+def test_length_of_a_sparse_file_is_not_what_it_occupies(
+    image: Disk, written: int, physical: int, shown: int | None
+) -> None:
+    """libvirt gives the length of a raw file in which nothing is allocated."""
+    info = DomainInfo(uuid=UUID, name="web", disks=(image,))
+    sizes = {"capacity": 2**30, "allocation": written, "physical": physical}
+    stats = {**block(0, "vda", 0), **{f"block.0.{key}": size for key, size in sizes.items()}}
+
+    disk = value_of(view({"block.count": 1, **stats}, info=info), "disks")["vda"]
+    assert disk.get("truesize") == shown
+
+
 @given(st.permutations(["vda", "vdb", "vdc"]), st.permutations(["vda", "vdb", "vdc"]))
 def test_devices_are_matched_by_name_whatever_their_number(
     order: list[str], before: list[str]
