@@ -82,6 +82,12 @@ def result_labels(node: Any) -> set[str] | None:
                 if matcher.op == promql_parser.MatchOp.Equal
             )
             return {matcher.name for matcher in equal}
+        case promql_parser.Call() if node.func.name == "label_replace":
+            source, target, _replacement, label, _pattern = node.args
+            inner = result_labels(source)
+            assert inner is not None
+            assert label.val in inner, f"{label.val} is no label of {source}"
+            return {*inner, target.val}
         case promql_parser.Call():
             return result_labels(node.args[0]) if node.args else None
         case promql_parser.AggregateExpr():
@@ -105,7 +111,11 @@ def _operated(node: Any) -> set[str] | None:
         on = set(matching[1].split(", "))
         assert on <= left & right, f"{on - (left & right)} are not on both sides of {node}"
         if str(node.op).strip() not in ("and", "unless"):
-            one_to_one = node.modifier.card == promql_parser.VectorMatchCardinality.OneToOne
+            card, added = node.modifier.card, {*node.modifier.group_labels}
+            if card == promql_parser.VectorMatchCardinality.ManyToOne:
+                assert added <= right, f"{added - right} are no labels of {node.rhs}"
+                return left | added
+            one_to_one = card == promql_parser.VectorMatchCardinality.OneToOne
             assert one_to_one, f"not foreseen here: {node}"
             return on
     else:

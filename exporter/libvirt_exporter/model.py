@@ -607,7 +607,12 @@ class HostInfo(Struct, frozen=True, kw_only=True):
     """The operator's alias, '' for the default host."""
     driver: str
     """virConnectGetType: QEMU, TEST, LXC, Xen …"""
-    hypervisor_version: str = ""
+    hypervisor_version: str | None = None
+    """'' where the driver has none; None while it is not known, as are these two."""
+    hostname: str = ""
+    """The name that the host gives itself, '' where the driver tells none."""
+    uuid: str = ""
+    """By which libvirt tells hosts apart, whatever the address; '' where the driver has none."""
     libvirt_version: str = ""
     """Version of the daemon's libvirt."""
 

@@ -277,7 +277,14 @@ SYNTHETIC: Final = HostSample(
     timestamp=1_700_000_000.0,
     duration=0.25,
     up=True,
-    host=HostInfo(name="", driver="QEMU", hypervisor_version="11.1.3", libvirt_version="12.8.0"),
+    host=HostInfo(
+        name="",
+        driver="QEMU",
+        hypervisor_version="11.1.3",
+        hostname="kvm1.example",
+        uuid="00000000-0000-4000-8000-0000000000aa",
+        libvirt_version="12.8.0",
+    ),
     domains=(
         _domain(
             "00000000-0000-4000-8000-000000000001",

@@ -10,9 +10,10 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from tests.lab.daemon import PrivateLibvirtd, wait_until
+from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import Machine, begin_backup, domain_xml, paused_domain, state
 from tests.lab.exporter import EVERYTHING, Exporter, Series
+from tests.support.waiting import wait_until
 
 GIB = 1024**3
 

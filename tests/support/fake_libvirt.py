@@ -19,6 +19,7 @@ import libvirt
 from libvirt_exporter.hypervisor.sampling.stats_groups import BITS, WITH_MONITOR
 
 WATCHDOG = "<watchdog model='i6300esb' action='pause'/>"
+HOST_UUID = "4c4c4544-0042-3510-8052-b4c04f4e4732"
 NOWAIT = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
 ACTIVE = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
 
@@ -258,6 +259,12 @@ class FakeConnection:
     def getVersion(self) -> int:  # noqa: N802
         self.host.version_known.wait()
         return 7_002_022
+
+    def getHostname(self) -> str:  # noqa: N802
+        return "kvm1"
+
+    def getCapabilities(self) -> str:  # noqa: N802
+        return f"<capabilities><host><uuid>{HOST_UUID}</uuid></host></capabilities>"
 
     def getLibVersion(self) -> int:  # noqa: N802
         return 9_000_000

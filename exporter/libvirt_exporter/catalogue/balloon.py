@@ -96,7 +96,6 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_container_memory_and_swap_bytes",
-        type="gauge",
         text="Memory and swap that a container uses; libvirt's LXC driver calls it swap_in.",
         group="balloon",
         source="container.memory_and_swap",

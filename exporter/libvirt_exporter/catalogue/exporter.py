@@ -27,12 +27,22 @@ UP = _row(
 )
 INFO = _row(
     "libvirt_info",
-    "Always 1; the hypervisor driver and the versions of hypervisor and libvirt.",
+    "Always 1; the hypervisor driver and the versions of hypervisor and libvirt. Absent until the "
+    "first is known: a libvirt that has just been started has to find it out.",
     "hypervisor",
     "hypervisor_version",
     "version",
     group="scrape",
     source="virConnectGetType, virConnectGetVersion and virConnectGetLibVersion",
+)
+HOST_INFO = _row(
+    "libvirt_host_info",
+    "Always 1; the name that the host gives itself, and the UUID by which libvirt tells hosts "
+    "apart, which stays the same by whichever address it is scraped. Absent while not known.",
+    "hostname",
+    "host_uuid",
+    group="scrape",
+    source="virConnectGetHostname and virConnectGetCapabilities, host/uuid",
 )
 DOMAINS = _row(
     "libvirt_domains",
@@ -200,6 +210,7 @@ EVENTS_DROPPED = _row(
 SCRAPE_METRICS: tuple[Metric, ...] = (
     UP,
     INFO,
+    HOST_INFO,
     DOMAINS,
     SCRAPE_DURATION,
     SCRAPE_PHASE_DURATION,

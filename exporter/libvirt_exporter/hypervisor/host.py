@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.errors import CallError
-from libvirt_exporter.hypervisor.connection.facts import read_hypervisor_version
+from libvirt_exporter.hypervisor.connection.facts import read_identity
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
@@ -234,8 +234,8 @@ class Host:
         """Events are subscribed to, for the first time or again."""
         self._jobs.look_again()
         with contextlib.suppress(CallError):
-            self._sampler.hypervisor_version = await self._connections.of(EVENTS).call(
-                "getVersion", lambda session: read_hypervisor_version(session.conn)
+            self._sampler.identity = await self._connections.of(EVENTS).call(
+                "getCapabilities", lambda session: read_identity(session.conn)
             )
 
     def _hand_over(self, what: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric as MetricFamily
 
 from libvirt_exporter.catalogue import exporter
 from libvirt_exporter.catalogue.metric import Metric
-from libvirt_exporter.model import STATES, HostSample
+from libvirt_exporter.model import STATES, HostInfo, HostSample
 from libvirt_exporter.render.tally import Tally
 
 
@@ -23,10 +23,7 @@ def scrape_families(
     """
     yield _family(exporter.UP, {(): sample.up})
     if sample.host is not None:
-        host = sample.host
-        yield _family(
-            exporter.INFO, {(host.driver, host.hypervisor_version, host.libvirt_version): 1}
-        )
+        yield from _host_families(sample.host)
     if sample.up:
         states = Counter(dict.fromkeys(STATES, 0))
         states.update(domain.state for domain in sample.domains)
@@ -54,6 +51,15 @@ def scrape_families(
     yield _family(exporter.UNMAPPED_KEYS, _single(tally.unmapped()))
     yield _family(exporter.UNPARSABLE_XML, {(): len(sample.unparsable)})
     yield _family(exporter.HIDDEN_DOMAINS, {(): hidden})
+
+
+def _host_families(host: HostInfo) -> Iterator[MetricFamily]:
+    """What is known of the host; a label that is not known yet would soon make another series."""
+    if host.hypervisor_version is not None:
+        versions = (host.driver, host.hypervisor_version, host.libvirt_version)
+        yield _family(exporter.INFO, {versions: 1})
+    if host.hostname or host.uuid:
+        yield _family(exporter.HOST_INFO, {(host.hostname, host.uuid): 1})
 
 
 def _family(row: Metric, values: Mapping[tuple[str, ...], float]) -> MetricFamily:

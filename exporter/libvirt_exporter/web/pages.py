@@ -88,7 +88,9 @@ def landing(sample: HostSample, telemetry_path: str, host: str) -> bytes:
 def _summary(sample: HostSample, host: str) -> str:
     parts = [host]
     if info := sample.host:
-        parts.append(f"{info.driver} {info.hypervisor_version}, libvirt {info.libvirt_version}")
+        parts.append(
+            f"{info.driver} {info.hypervisor_version or ''}, libvirt {info.libvirt_version}"
+        )
     if sample.up:
         states = Counter(domain.state for domain in sample.domains)
         counts = ", ".join(f"{count} {state}" for state, count in states.most_common())

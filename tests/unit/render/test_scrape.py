@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from libvirt_exporter.catalogue.exporter import SCRAPE_METRICS
 from libvirt_exporter.model import GroupOutcome, HostInfo, HostSample
 from libvirt_exporter.render.scrape import scrape_families
@@ -14,7 +16,14 @@ SAMPLE = HostSample(
     timestamp=0.0,
     duration=0.75,
     up=True,
-    host=HostInfo(name="", driver="QEMU", hypervisor_version="7.2.0", libvirt_version="9.0.0"),
+    host=HostInfo(
+        name="",
+        driver="QEMU",
+        hypervisor_version="7.2.0",
+        hostname="kvm1",
+        uuid="u-1",
+        libvirt_version="9.0.0",
+    ),
     domains=(
         domain({"state.state": 1}, uuid="1", missing_groups=("block",)),
         domain({"state.state": 1}, uuid="2"),
@@ -49,6 +58,18 @@ def test_host_that_answers_is_up() -> None:
     assert found["libvirt_domains"][("running",)] == 2
     assert found["libvirt_domains"][("shutoff",)] == 0
     assert found["libvirt_domains"][("unknown_42",)] == 1
+
+
+def test_host_is_named_by_itself_once_that_is_known() -> None:
+    """No label of it changes by itself: what is not known yet has no series."""
+    unknown = HostInfo(name="", driver="QEMU", libvirt_version="9.0.0")
+    known = replace(unknown, hypervisor_version="", hostname="kvm1", uuid="u-1")
+
+    found = values(replace(SAMPLE, host=unknown))
+    assert not {"libvirt_info", "libvirt_host_info"} & found.keys()
+    found = values(replace(SAMPLE, host=known))
+    assert found["libvirt_info"] == {("QEMU", "", "9.0.0"): 1}
+    assert found["libvirt_host_info"] == {("kvm1", "u-1"): 1}
 
 
 def test_host_that_does_not_answer_is_down() -> None:

@@ -17,7 +17,7 @@ from typing import Final
 
 from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.facts import DriverFacts
+from libvirt_exporter.hypervisor.connection.facts import DriverFacts, HostIdentity
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
@@ -95,7 +95,7 @@ class Sampler:
         self._sources = (*sources, *(() if records is None else (records,)))
         self._records = records
         self._failures = SourceFailures(observer)
-        self.hypervisor_version = ""
+        self.identity: HostIdentity | None = None
         """Told by the host once it is known."""
         self._facts: DriverFacts | None = None
         self._locked = Blocked(connections)
@@ -223,10 +223,13 @@ class Sampler:
     def _host(self) -> HostInfo | None:
         if self._facts is None:
             return None
+        identity = self.identity
         return HostInfo(
             name=self._settings.name,
             driver=self._facts.driver,
-            hypervisor_version=self.hypervisor_version,
+            hypervisor_version=None if identity is None else identity.hypervisor_version,
+            hostname="" if identity is None else identity.hostname,
+            uuid="" if identity is None else identity.uuid,
             libvirt_version=self._facts.libvirt_version,
         )
 

@@ -27,7 +27,7 @@ from libvirt_exporter.hypervisor.sources import walking_lane
 from libvirt_exporter.hypervisor.sources.process_stats import ProcessStats
 from libvirt_exporter.model import HostSample, Stats
 from libvirt_exporter.patterns.labels import compile_label
-from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
+from tests.support.fake_libvirt import HOST_UUID, FakeDomain, FakeHost, libvirt_error
 from tests.support.hosts import (
     DEFAULT,
     MONITOR,
@@ -101,8 +101,8 @@ def test_a_sample_merges_all_groups_of_every_domain() -> None:
     assert (sample.host.driver, sample.host.libvirt_version) == ("QEMU", "9.0.0")
 
 
-def test_the_hypervisor_version_is_known_soon_and_holds_nobody_up() -> None:
-    """A cold libvirtd takes seconds to find it out, so no sample waits for it."""
+def test_who_the_host_is_is_known_soon_and_holds_nobody_up() -> None:
+    """A cold libvirtd takes seconds to find it out, so no sample waits for it, or guesses."""
     fake = FakeHost(1)
     known = fake.version_known
     known.clear()
@@ -113,7 +113,8 @@ def test_the_hypervisor_version_is_known_soon_and_holds_nobody_up() -> None:
         then = take(host).host
     assert first is not None
     assert then is not None
-    assert (first.hypervisor_version, then.hypervisor_version) == ("", "7.2.22")
+    assert (first.hypervisor_version, first.hostname, first.uuid) == (None, "", "")
+    assert (then.hypervisor_version, then.hostname, then.uuid) == ("7.2.22", "kvm1", HOST_UUID)
 
 
 def test_keys_come_in_the_same_order_in_every_sample() -> None:
