@@ -3,7 +3,7 @@
 
 bin := .venv/bin
 
-.PHONY: help fmt lint type test golden docs dashboards bench faults soak check lab-up lab-down
+.PHONY: help fmt lint type test golden docs dashboards bench faults newest soak check lab-up lab-down
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -35,6 +35,9 @@ bench: ## cost of a scrape, beside a raw bulk call
 
 faults: ## what happens when things go wrong
 	$(bin)/pytest tests/faults
+
+newest: ## the lab and the faults with the newest libvirt and QEMU, as root
+	tests/newest.sh
 
 soak: ## many scrapes beside many changes, for leaks
 	$(bin)/python -m tests.faults.soak

@@ -111,7 +111,7 @@ def _operated(node: Any) -> set[str] | None:
         on = set(matching[1].split(", "))
         assert on <= left & right, f"{on - (left & right)} are not on both sides of {node}"
         if str(node.op).strip() not in ("and", "unless"):
-            card, added = node.modifier.card, {*node.modifier.group_labels}
+            card, added = node.modifier.card, {*(node.modifier.group_labels or ())}
             if card == promql_parser.VectorMatchCardinality.ManyToOne:
                 assert added <= right, f"{added - right} are no labels of {node.rhs}"
                 return left | added

@@ -37,6 +37,7 @@ def populate(libvirtd: PrivateLibvirtd) -> None:
         balloon_period=1,
         agent=True,
         watchdog="none",
+        measured=True,
     )
     running.setBlockThreshold("vda", 512 * MIB)
     for event in ("cpu_clock", "task_clock", "page_faults", "context_switches", "cpu_migrations"):
