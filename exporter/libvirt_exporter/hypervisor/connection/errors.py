@@ -102,6 +102,8 @@ _CODES: Final = {
     libvirt.VIR_ERR_INVALID_CONN: ErrorClass.DISCONNECTED,
     libvirt.VIR_ERR_OPERATION_TIMEOUT: ErrorClass.TIMEOUT,
     libvirt.VIR_ERR_AGENT_UNRESPONSIVE: ErrorClass.TIMEOUT,
+    libvirt.VIR_ERR_AGENT_UNSYNCED: ErrorClass.TIMEOUT,
+    112: ErrorClass.TIMEOUT,  # VIR_ERR_AGENT_COMMAND_TIMEOUT, new in libvirt 11.2
 }
 
 
@@ -163,14 +165,19 @@ def missing_file(uri: str) -> str:
     return f"cannot connect to libvirt at {uri}: there is no file {path}. {_CHECK_FILE}"
 
 
-def explain_open_failure(uri: str, error: libvirt.libvirtError) -> str:
+def explain_open_failure(uri: str, error: libvirt.libvirtError, *, read_only: bool = True) -> str:
     """One line for a person: what failed, where, and what to do about it."""
     text = str(error).strip()
-    return f"cannot connect to libvirt at {uri}: {text}. {_advice(uri, error, text)}"
+    return f"cannot connect to libvirt at {uri}: {text}. {_advice(uri, error, text, read_only)}"
 
 
-def _advice(uri: str, error: libvirt.libvirtError, text: str) -> str:
+def _advice(uri: str, error: libvirt.libvirtError, text: str, read_only: bool) -> str:
     if classify(error) is ErrorClass.DENIED or "Permission denied" in text:
+        if not read_only:
+            return (
+                "The read-write socket (libvirt-sock, virtqemud-sock) must be open to the user "
+                "that runs the exporter: docs/guest-agent.md has a polkit rule for that"
+            )
         return (
             "The read-only socket (libvirt-sock-ro, virtqemud-sock-ro) is open to every user by "
             "default; check its mode, its directory and the polkit rule org.libvirt.unix.monitor"
@@ -191,4 +198,5 @@ def _advice(uri: str, error: libvirt.libvirtError, text: str) -> str:
         return _CHECK_URI
     if code in {libvirt.VIR_ERR_XML_ERROR, libvirt.VIR_ERR_XML_DETAIL}:
         return _CHECK_FILE
-    return f"`virsh -r -c '{uri}' list` must work as the user that runs the exporter"
+    flag = " -r" if read_only else ""
+    return f"`virsh{flag} -c '{uri}' list` must work as the user that runs the exporter"

@@ -1,4 +1,4 @@
-"""Connections to one libvirt: opened read-only, kept open, replaced when lost or stuck.
+"""Connections to one libvirt: opened when needed, kept open, replaced when lost or stuck.
 
 libvirt's client can lose a wake-up when several threads use one connection and one of them is
 stuck, and the server stops reading a connection with five calls in flight. So a connection
@@ -155,12 +155,17 @@ class Connections:
         connect: Connect = open_read_only,
         *,
         budget: StuckBudget | None = None,
+        read_only: bool = True,
     ) -> None:
-        """`budget`: shared with the other pools of the URI; without one there are no others."""
+        """`budget`: shared with the other pools of the URI; without one there are no others.
+
+        `read_only`: whether `connect` opens such connections, for what a failure is explained by.
+        """
         self.uri = uri
         self.observer = observer
         self.budget = budget if budget is not None else StuckBudget()
         self._connect = connect
+        self._read_only = read_only
         # The test driver lives in this process and never blocks; one connection spares the
         # memory and the state that each connection would have of its own.
         self._shared = uri.startswith("test:")
@@ -253,7 +258,7 @@ class Connections:
                 error_class = ErrorClass.DISCONNECTED
             now = time.monotonic()
             pause = min(RETRY_PAUSE * (now - started), LONGEST_RETRY_PAUSE)
-            words = explain_open_failure(self.uri, error)
+            words = explain_open_failure(self.uri, error, read_only=self._read_only)
             self._failure = _Failure(now + pause, words, error_class)
             raise OpenError(words, error_class) from None
         finally:

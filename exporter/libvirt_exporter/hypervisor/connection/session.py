@@ -38,7 +38,11 @@ def open_read_only(uri: str) -> libvirt.virConnect:
     May block for ever when the daemon is frozen. Raises libvirt.libvirtError.
     """
     start_event_loop()
-    conn = libvirt.openReadOnly(uri)
+    return kept_alive(libvirt.openReadOnly(uri))
+
+
+def kept_alive(conn: libvirt.virConnect) -> libvirt.virConnect:
+    """The connection, with keepalive where the driver has it."""
     # In-process drivers (test, embed) have no keepalive: NO_SUPPORT.
     with contextlib.suppress(libvirt.libvirtError):
         conn.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
