@@ -210,17 +210,16 @@ class _Compilation:
             return
         items = attrgetter(row.each)(info) if row.each else info
         for item in items if isinstance(items, tuple) else (items,):
+            value = _attribute(item, row.value) if row.value else 1
+            if value is None or not is_present(row, value):
+                continue  # before its labels are made: most limits are not set
             own = self._cleaned(
                 (label, _text(_attribute(item, where)))
                 for label, where in row.labels.items()
                 if label not in taken
             )
-            if row.value:
-                value = _attribute(item, row.value)
-                if value is not None and is_present(row, value):
-                    self._add(row, own, constant=_number(value))
-            elif row.exists or any(text for label, text in own if label != "device"):
-                self._add(row, own, constant=1)
+            if row.value or row.exists or any(text for label, text in own if label != "device"):
+                self._add(row, own, constant=_number(value))
 
     def _labels(self, row: Metric, placeholders: Mapping[str, str]) -> Labels | None:
         """The row's own labels; None when libvirt does not say what would be one."""
@@ -279,7 +278,7 @@ def _attribute(item: object, path: str) -> Any:
     for step in path.split("."):
         if item is None:
             return None
-        item = item.get(step) if isinstance(item, Mapping) else getattr(item, step)
+        item = item.get(step) if isinstance(item, dict) else getattr(item, step)
     return item
 
 
