@@ -48,6 +48,9 @@ MEASURED = (
 """What makes a domain have the groups perf and memory."""
 
 
+AGENT = "<channel><target name='org.qemu.guest_agent.0' state='connected'/></channel>"
+
+
 def _keys(known: dict[str, dict[str, Any]], groups: set[str]) -> dict[str, Any]:
     """The keys of the groups, in libvirt's order."""
     answers = (known.get(group, {}) for group in BITS if group in groups)
@@ -89,6 +92,8 @@ class FakeDomain:
         self.has_control_group = True
         self.measured = False
         """Whether its XML names perf events and a resctrl monitor."""
+        self.has_agent = False
+        """Whether an agent in the guest has opened its channel."""
         self.has_monitor = True
         self.late = 0.0
         """Seconds that a call takes after its monitor has answered."""
@@ -123,7 +128,7 @@ class FakeDomain:
         return (
             f"<domain type='qemu' {run}><name>{self.name}</name><uuid>{self.uuid}</uuid>{cpu}"
             f"<iothreads>{self.iothreads}</iothreads>{MEASURED if self.measured else ''}"
-            f"<devices>{WATCHDOG}</devices></domain>"
+            f"<devices>{WATCHDOG}{AGENT if self.has_agent else ''}</devices></domain>"
         )
 
     @contextmanager

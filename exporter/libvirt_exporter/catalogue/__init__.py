@@ -16,6 +16,7 @@ from libvirt_exporter.catalogue import (
     dirtyrate,
     event,
     exporter,
+    guest,
     info,
     interface,
     iothread,
@@ -64,6 +65,7 @@ DOMAIN_FILES: tuple[File, ...] = (
     perf,
     memory,
     dirtyrate,
+    guest,
     kvm,
 )
 """Series per domain or device."""

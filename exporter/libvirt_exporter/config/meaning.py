@@ -38,6 +38,7 @@ def check(config: Config) -> Iterator[Finding]:
     yield from _libvirt(config)
     yield from _unavailable(config)
     yield from _events(config)
+    yield from _guest_agent(config)
     yield from _groups(config)
     yield from _fields(config)
     yield from _sensitive_fields(config)
@@ -64,12 +65,9 @@ def _libvirt(config: Config) -> Iterator[Finding]:
 def _unavailable(config: Config) -> Iterator[Finding]:
     if config.targets:
         yield ("targets",), f"targets are {_NOT_AVAILABLE}", "leave the mapping empty"
-    for section, enabled in (
-        ("guest_agent", config.guest_agent.enabled),
-        ("applications", config.applications.enabled),
-    ):
-        if enabled:
-            yield (section, "enabled"), f"{section} is {_NOT_AVAILABLE}", "set enabled: false"
+    if config.applications.enabled:
+        message = f"applications is {_NOT_AVAILABLE}"
+        yield ("applications", "enabled"), message, "set enabled: false"
 
 
 def _events(config: Config) -> Iterator[Finding]:
@@ -77,6 +75,15 @@ def _events(config: Config) -> Iterator[Finding]:
     if directory and not PurePath(directory).is_absolute():
         message = f"{quoted(directory)} is not an absolute path"
         yield ("events", "state_directory"), message, "for example /var/lib/libvirt-exporter"
+
+
+def _guest_agent(config: Config) -> Iterator[Finding]:
+    options = ("guest_agent.exclude_filesystems", "guest_agent.exclude_mountpoints")
+    for path, pattern in _entries(config, *options):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield path, f"{quoted(pattern)} is not a regular expression: {error}", ""
 
 
 def _groups(config: Config) -> Iterator[Finding]:

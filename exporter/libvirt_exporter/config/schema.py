@@ -199,12 +199,75 @@ class Events(Section, frozen=True, kw_only=True):
 
 
 class GuestAgent(Section, frozen=True, kw_only=True):
-    """Questions to the QEMU guest agents. Not available in this version."""
+    """Questions to the QEMU guest agents. docs/guest-agent.md says what they take and how to
+    narrow it."""
 
     enabled: Annotated[
         bool,
-        Meta(description="Ask guest agents, which needs a read-write connection."),
+        Meta(
+            description="Ask guest agents. That needs a read-write connection to libvirt, which "
+            "can do everything that libvirt can; the exporter opens none otherwise."
+        ),
     ] = False
+    response_timeout: Annotated[
+        Duration,
+        Meta(
+            ge=1,
+            le=60,
+            description="Time that an agent has for one answer, in whole seconds. libvirt keeps it "
+            "for the rest of the guest's run, and for other programs too.",
+        ),
+    ] = 2.0
+    parallel_calls: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=8,
+            description="Agents that are asked at once, each on a connection of its own; they "
+            "count in `libvirt.stuck_calls`.",
+        ),
+    ] = 2
+    interval: Annotated[
+        Duration,
+        Meta(
+            ge=5,
+            le=86400,
+            description="Least time between two questions for what moves: file systems, load, "
+            "CPUs, users. An answer is shown for three intervals.",
+        ),
+    ] = 60.0
+    slow_interval: Annotated[
+        Duration,
+        Meta(
+            ge=5,
+            le=86400,
+            description="The same for what seldom changes: operating system, host name, "
+            "interfaces, disks.",
+        ),
+    ] = 600.0
+    entries: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="File systems of one guest to show; likewise interfaces, addresses, users "
+            "and disks. What is over it is left out and counted.",
+        ),
+    ] = 64
+    exclude_filesystems: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Regular expressions that match the whole type of file systems to leave "
+            "out. The agent leaves out most pseudo file systems by itself."
+        ),
+    ] = ("squashfs|iso9660|udf|CDFS|UDF|erofs|cramfs|overlay|tmpfs|devtmpfs|ramfs|autofs",)
+    exclude_mountpoints: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Regular expressions that match the whole mount point of file systems to "
+            "leave out. Keep them plain: guests choose what they are matched with."
+        ),
+    ] = ("/(run|snap|var/snap)/.*", "/var/lib/(docker|containers|containerd|kubelet)/.*")
 
 
 class Applications(Section, frozen=True, kw_only=True):

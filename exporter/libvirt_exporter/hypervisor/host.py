@@ -16,6 +16,7 @@ from libvirt_exporter.hypervisor.connection.errors import CallError
 from libvirt_exporter.hypervisor.connection.facts import read_identity
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
+from libvirt_exporter.hypervisor.connection.read_write import open_read_write
 from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
@@ -27,6 +28,7 @@ from libvirt_exporter.hypervisor.events.stream import EventStream
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.sampling.sampler import Sampler, SampleRequest
 from libvirt_exporter.hypervisor.sources.disk_errors import DiskErrorsLane
+from libvirt_exporter.hypervisor.sources.guest_agent import GuestAgentLane, Shown
 from libvirt_exporter.hypervisor.sources.jobs import JobsLane
 from libvirt_exporter.hypervisor.sources.networks import NetworksLane
 from libvirt_exporter.hypervisor.sources.node import NodeLane
@@ -54,9 +56,14 @@ class Host:
         *,
         observer: Observer | None = None,
         connect: Connect = open_read_only,
+        connect_read_write: Connect = open_read_write,
         on_event: Callable[[], None] | None = None,
+        shown: Shown = lambda *_: True,
     ) -> None:
         """`connect` opens the settings' URI and may raise libvirt.libvirtError.
+
+        `connect_read_write` likewise; called only when guest agents are to be asked, and that only
+        of the domains that are `shown`, which is called on the host's thread.
 
         `on_event` is called on the host's thread after events have been taken in; it may only
         hand over.
@@ -65,6 +72,9 @@ class Host:
         self._observer = observer if observer is not None else Observer()
         self._budget = StuckBudget(settings.stuck_calls)
         self._connections = Connections(settings.uri, self._observer, connect, budget=self._budget)
+        self._read_write = Connections(
+            settings.uri, self._observer, connect_read_write, budget=self._budget, read_only=False
+        )
         self._inventory = Inventory(self._connections, settings)
         processes = (
             QemuProcesses(settings.pid_directory)
@@ -92,6 +102,13 @@ class Host:
             suspected=history.job_suspected,
             stuck=lambda: self._sampler.stuck_domains,
         )
+        self._guest_agent = GuestAgentLane(
+            self._read_write,
+            settings,
+            info=self._inventory.get,
+            stuck=lambda: self._sampler.stuck_domains,
+            shown=shown,
+        )
         self._sampler = Sampler(
             self._connections,
             self._inventory,
@@ -111,6 +128,7 @@ class Host:
                 NumaLane(self._connections, info=self._inventory.get),
                 StorageLane(self._connections),
                 NetworksLane(self._connections),
+                self._guest_agent,
             ),
             sources=(ProcessStats(self._inventory, processes, self._events),),
         )
@@ -210,6 +228,7 @@ class Host:
         self._inventory.apply(settings)
         self._history.apply(settings)
         self._sampler.apply(settings)
+        self._guest_agent.apply(settings)
 
     def _end(self) -> None:
         self._sampler.close()
@@ -218,6 +237,7 @@ class Host:
         for task in self._tasks:
             task.cancel()
         self._connections.close()
+        self._read_write.close()
         self._loop.call_soon(self._loop.stop)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

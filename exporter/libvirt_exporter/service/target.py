@@ -14,7 +14,7 @@ from msgspec.structs import asdict, replace
 from libvirt_exporter.config import Config
 from libvirt_exporter.contract import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
 from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
-from libvirt_exporter.hypervisor.connection.settings import HostSettings
+from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings, HostSettings
 from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
 from libvirt_exporter.model import HostSample
@@ -70,6 +70,7 @@ class Target:
             observer=self._telemetry,
             connect=self._connect,
             on_event=happened,
+            shown=lambda *domain: self._display.lets_through(*domain),
         )
         self._telemetry.watch(host)
         host.start()
@@ -164,7 +165,10 @@ class Target:
 def _host_settings(config: Config) -> HostSettings:
     """What a host needs of the configuration: the options that HostSettings names alike."""
     names = {field.name for field in dataclasses.fields(HostSettings)}
+    agent = asdict(config.guest_agent)
+    enabled = agent.pop("enabled")
     return HostSettings(
+        guest_agent=GuestAgentSettings(**agent) if enabled else None,
         labels=tuple(
             compile_label(label.name, label.xpath, label.namespaces)
             for label in config.labels.custom

@@ -37,7 +37,7 @@ from tests.contract.synthetic import StatsKey, stats_keys
 STATS_KEYS = {declared.key: declared for declared in stats_keys()}
 OWN_KEYS = {
     *("monitor", "sample", "process", "start", "event", "exit", "graphics", "pause", "diskerror"),
-    *("job", "blockjob", "lastjob", "numa", "container"),
+    *("job", "blockjob", "lastjob", "numa", "container", "guest"),
 }
 """First parts of keys that no bulk statistics call gives: they come from elsewhere."""
 STATS_ROWS = [

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
@@ -26,6 +27,7 @@ from libvirt_exporter.model import HostSample
 from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.telemetry import Telemetry
 from tests.process.commands import test_main
+from tests.unit.hypervisor.sources import test_guest_agent
 from tests.unit.service import test_queries
 
 DEMO = f"test://{quote(str(Path(__file__).parents[3]))}/deploy/demo/node.xml"
@@ -95,6 +97,31 @@ TITLE = {"name": "title", "xpath": "title"}
 LONGEST = 32
 """Bytes, the least that a label's value may be limited to; a UUID is longer."""
 
+GUEST_AGENT: Final[Mapping[str, Any]] = {
+    "response_timeout": 5.0,
+    "parallel_calls": 3,
+    "interval": 30.0,
+    "slow_interval": 60.0,
+    "entries": 10,
+    "exclude_filesystems": ("ext4",),
+    "exclude_mountpoints": ("/",),
+}
+"""Options of agents that are asked, of which the test driver has none, and other values of them."""
+
+
+@pytest.mark.parametrize("option", GUEST_AGENT)
+def test_a_guest_agent_option_reaches_the_host(option: str) -> None:
+    """`sources.test_guest_agent` and `test_guest_answers` show what each does there."""
+    document: dict[str, Any] = {"libvirt": {"uri": DEMO}, "guest_agent": {"enabled": True}}
+    usual = asyncio.run(seen(load(json.dumps(document)))).settings.guest_agent
+    document["guest_agent"] = {"enabled": True, option: GUEST_AGENT[option]}
+    changed = asyncio.run(seen(load(json.dumps(document)))).settings.guest_agent
+
+    assert usual is not None
+    assert changed == replace(usual, **{option: GUEST_AGENT[option]})
+    assert changed != usual
+
+
 EFFECTS: Final[Mapping[str, Effect | Callable[..., None]]] = {
     "libvirt.uri": Effect(
         "test:///default", lambda seen: seen.values("domain") == {"test"}, False, True
@@ -122,6 +149,11 @@ EFFECTS: Final[Mapping[str, Effect | Callable[..., None]]] = {
     "events.all_counters": Effect(
         True, lambda seen: seen.shows("libvirt_domain_reboots_total"), False, True
     ),
+    "guest_agent.enabled": test_guest_agent.test_agents_are_asked_where_the_configuration_says_so,
+    **{
+        f"guest_agent.{option}": test_a_guest_agent_option_reaches_the_host
+        for option in GUEST_AGENT
+    },
     "limits.series": Effect(100, lambda seen: seen.shows(RUNNING), True, False),
     "limits.label_value_length": Effect(
         LONGEST, lambda seen: max(map(len, seen.values("uuid"))), len(str(UUID(int=0))), LONGEST
@@ -145,7 +177,6 @@ EFFECTS: Final[Mapping[str, Effect | Callable[..., None]]] = {
 
 RESERVED: Final[Mapping[str, tuple[object, str]]] = {
     "targets": ({"a": {"uri": "test:///default"}}, "targets are not available in this version"),
-    "guest_agent.enabled": (True, "guest_agent is not available in this version"),
     "applications.enabled": (True, "applications is not available in this version"),
     "applications.state_directory": ("/srv", ""),
 }

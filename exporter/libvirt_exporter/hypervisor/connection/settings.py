@@ -12,6 +12,26 @@ _LOCAL: Final = re.compile(r"qemu(\+unix)?:///")
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuestAgentSettings:
+    """How guest agents are asked; durations in seconds."""
+
+    response_timeout: float = 2.0
+    """What an agent gets for one answer; libvirt takes whole seconds."""
+    parallel_calls: int = 2
+    """Agents that are asked at once."""
+    interval: float = 60.0
+    """Between two questions for figures that move: file systems, load, CPUs, users."""
+    slow_interval: float = 600.0
+    """Between two questions for what seldom changes: system, host name, interfaces, disks."""
+    entries: int = 64
+    """File systems of one guest that are kept; likewise interfaces, addresses, users and disks."""
+    exclude_filesystems: tuple[str, ...] = ()
+    """Regular expressions on the whole type of a file system."""
+    exclude_mountpoints: tuple[str, ...] = ()
+    """Regular expressions on the whole mount point."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostSettings:
     """What the operator chose for one host."""
 
@@ -31,6 +51,9 @@ class HostSettings:
     one."""
     all_counters: bool = False
     """Whether every counter of events whose labels are known starts at 0 with its domain."""
+
+    guest_agent: GuestAgentSettings | None = None
+    """None: no agent is asked, and no read-write connection opened."""
 
     @property
     def is_local(self) -> bool:

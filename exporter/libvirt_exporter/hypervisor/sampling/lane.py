@@ -24,7 +24,6 @@ from libvirt_exporter.model import Stats
 log = logging.getLogger(__name__)
 
 READING_TIME: Final = 10.0
-"""Seconds that one reading may take before its connection is given up."""
 PATIENCE: Final = 0.5
 """Share of the sample's remaining time that it waits for a lane …"""
 LONGEST_WAIT: Final = 1.0
@@ -42,6 +41,11 @@ class Lane(ABC):
     asks_monitors: bool = False
     """Whether its calls may wait for a domain's job or monitor. Then it is read once the sample
     knows whose monitor hangs."""
+
+    reading_time: float = READING_TIME
+    """Seconds that one reading may take before its connection is given up."""
+    longest_wait: float = LONGEST_WAIT
+    """Seconds that a sample waits for a reading at most."""
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
@@ -74,13 +78,13 @@ class Lane(ABC):
         """Have a reading made, and wait for it for a part of the sample's time."""
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read(list(draft.domains.values())))
-        patience = min(PATIENCE * draft.deadline.rest, LONGEST_WAIT)
+        patience = min(PATIENCE * draft.deadline.rest, self.longest_wait)
         await asyncio.wait({self._reading}, timeout=max(patience, 0))
 
     async def _read(self, domains: list[DomainDraft]) -> None:
         started = time()
         try:
-            await self.read(domains, Deadline.within(READING_TIME))
+            await self.read(domains, Deadline.within(self.reading_time))
         except (CallError, NoAnswerError) as error:
             log.debug("lane %s not read: %r", self.name, error)
         except Exception as error:  # noqa: BLE001 - a mistake of ours, which must be seen

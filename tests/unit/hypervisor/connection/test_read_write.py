@@ -32,7 +32,8 @@ def test_a_read_only_socket_is_replaced_by_the_other_one(uri: str, read_write: s
 def test_it_may_change_things() -> None:
     """A read-only one refuses the same call."""
     conn = open_read_write("test:///default")
-    conn.lookupByName("test").setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE, "new", None, None)
+    domain = conn.lookupByName("test")
+    domain.setAutostart(domain.autostart())
     conn.close()
 
 
@@ -44,7 +45,7 @@ def test_a_failure_names_the_read_write_socket_and_what_opens_it() -> None:
         raise denied
 
     pool = Connections("qemu:///system", Observer(), connect, read_only=False)
-    with pytest.raises(OpenError, match="libvirt-sock, .*docs/guest-agent.md"):
+    with pytest.raises(OpenError, match=r"libvirt-sock, .*docs/guest-agent.md"):
         pool.open()
     other = libvirt_error(libvirt.VIR_ERR_INTERNAL_ERROR, "odd")
     assert "`virsh -c 'qemu:///system' list`" in explain_open_failure(

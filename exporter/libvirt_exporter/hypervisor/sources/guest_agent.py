@@ -1,0 +1,444 @@
+"""The lane `guest_agent`: what the agents in the guests say of them.
+
+An agent may answer late, never, or with anything. Each guest has its own times: a question is
+asked again after its interval, and of a guest that fails, later and later. A reading goes through
+the guests that are due, a few at once, in the background: no sample waits for it but the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from time import monotonic, time
+from typing import Final
+
+import libvirt
+
+from libvirt_exporter.hypervisor.connection.blocked import Blocked
+from libvirt_exporter.hypervisor.connection.budget import TURN
+from libvirt_exporter.hypervisor.connection.deadline import Deadline
+from libvirt_exporter.hypervisor.connection.errors import (
+    CallError,
+    ErrorClass,
+    NoAnswerError,
+    classify,
+)
+from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
+from libvirt_exporter.hypervisor.connection.session import Session
+from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings, HostSettings
+from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT
+from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.draft import HostDraft
+from libvirt_exporter.hypervisor.sampling.lane import Lane
+from libvirt_exporter.hypervisor.sources.guest_answers import QUESTIONS, Question
+from libvirt_exporter.model import STATES, DomainInfo, Stats, StatValue
+
+log = logging.getLogger(__name__)
+
+Shown = Callable[[str, str, str, DomainInfo | None], bool]
+"""Whether a domain of this name, UUID, state and XML is shown to anybody."""
+
+ERRORS: Final = ("timeout", "refused", "denied", "other")
+"""Classes of errors that are counted: no answer in time, the guest does not allow or know the
+question, libvirt does not allow it, anything else."""
+REFUSED_PAUSE: Final = 3600.0
+"""Seconds after which a question that was refused is asked again."""
+FIRST_PAUSE: Final = 60.0
+"""Seconds for which a guest that failed is left alone, doubled with every failure in a row …"""
+LONGEST_PAUSE: Final = 900.0
+"""… up to these."""
+STALE: Final = 3
+"""An answer is shown for as many of its intervals."""
+CALL_MARGIN: Final = 5.0
+"""Seconds beyond its timeouts after which a call is given up: libvirt itself should have."""
+RETRY_PAUSE: Final = 60.0
+"""Seconds before the connection is tried again after it could not be opened."""
+
+_NOTHING: Final[Stats] = {}
+_RUNNING: Final = frozenset({"running", "blocked"})
+_REFUSAL: Final = re.compile(r"has been disabled|has not been found|not supported|unsupported")
+"""What an agent says (QEMU 7.2), which libvirt 9.0 passes on as an internal error."""
+_UNKNOWN_TO_LIBVIRT: Final = frozenset(
+    {
+        libvirt.VIR_ERR_NO_SUPPORT,
+        libvirt.VIR_ERR_INVALID_ARG,
+    }
+)
+_OVER: Final = frozenset({ErrorClass.GONE, ErrorClass.NOT_RUNNING})
+
+
+@dataclass(frozen=True)
+class _Answer:
+    at: float
+    """Unix time just before the question."""
+    until: float
+    """time.monotonic at which it is too old to be shown."""
+    stats: Stats
+
+
+@dataclass
+class _Visit:
+    """What asking one guest brought, by kind of question."""
+
+    answers: dict[str, _Answer] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    """Class of the error; '' where it is libvirt that does not know the question."""
+    answered: float | None = None
+    """Unix time just before the last question that the agent answered, or refused to."""
+    over: bool = False
+    """The guest is gone, or no longer runs."""
+
+
+class _Guest:
+    """What is known of one guest's agent."""
+
+    def __init__(self) -> None:
+        self.run: int | None = None
+        self.up: bool | None = None
+        """Whether it answered the last time; None: it has not been asked since it connected."""
+        self.answered: float | None = None
+        """Unix time of its last answer."""
+        self.errors: Counter[str] = Counter()
+        self.failures = 0
+        """In a row."""
+        self.not_before = 0.0
+        """time.monotonic."""
+        self.due: dict[str, float] = {}
+        """Likewise, by kind of question."""
+        self.answers: dict[str, _Answer] = {}
+        self.knows_timeout = False
+        """Whether libvirt was told how long it may take."""
+        self._stats: Stats | None = None
+        self._until = inf
+
+    def questions(self, now: float) -> list[Question]:
+        """Those that are due."""
+        if now < self.not_before:
+            return []
+        due = {question: self.due.get(question.kind, 0.0) for question in QUESTIONS}
+        # The oldest first: one that makes an agent hang must not keep the others from it.
+        return [question for question in sorted(due, key=due.__getitem__) if due[question] <= now]
+
+    def next_due(self) -> float:
+        """When it is to be asked next."""
+        return max(self.not_before, min(self.due.get(row.kind, 0.0) for row in QUESTIONS))
+
+    def disconnected(self) -> None:
+        """Its agent has gone: whoever answers next may know other things."""
+        self.up = None
+        self.failures, self.not_before = 0, 0.0
+        self.due.clear()
+        self.answers.clear()
+        self._stats = None
+
+    def take(self, visit: _Visit, settings: GuestAgentSettings, now: float) -> None:
+        """Take over what a visit brought."""
+        for question in QUESTIONS:
+            kind = question.kind
+            if kind in visit.answers:
+                self.answers[kind] = visit.answers[kind]
+                self.due[kind] = now + _interval(question, settings)
+            elif kind in visit.errors:
+                self._failed(question, visit.errors[kind], settings, now)
+        if visit.answered is not None:
+            self.up, self.failures, self.answered = True, 0, visit.answered
+        if "denied" in visit.errors.values():
+            self.not_before = now + REFUSED_PAUSE
+        elif "timeout" in visit.errors.values() or (
+            visit.answered is None and any(visit.errors.values())
+        ):
+            self.failed(now)
+        self._stats = None
+
+    def _failed(
+        self, question: Question, error: str, settings: GuestAgentSettings, now: float
+    ) -> None:
+        if error:
+            self.errors[error] += 1
+        for_long = error in ("", "refused")
+        pause = REFUSED_PAUSE if for_long else _interval(question, settings)
+        self.due[question.kind] = now + pause
+
+    def failed(self, now: float) -> None:
+        """It did not answer, so it is left alone for a while."""
+        self.up, self.knows_timeout = False, False
+        self.failures += 1
+        self.not_before = now + min(FIRST_PAUSE * 2 ** (self.failures - 1), LONGEST_PAUSE)
+        self._stats = None
+
+    def stats(self, now: float) -> Stats:
+        """What is shown of it; put together anew when that is something else."""
+        if self._stats is None or now >= self._until:
+            fresh = {kind: told for kind, told in self.answers.items() if now < told.until}
+            self._stats = self._put_together(fresh)
+            self._until = min((told.until for told in fresh.values()), default=inf)
+        return self._stats
+
+    def _put_together(self, fresh: Mapping[str, _Answer]) -> Stats:
+        stats: dict[str, StatValue] = {}
+        if self.up is not None:
+            stats["guest.agent.up"] = self.up
+        if self.answered is not None:
+            stats["guest.agent.answered"] = int(self.answered * 1e9)
+        stats.update((f"guest.agent.errors.{error}", self.errors[error]) for error in ERRORS)
+        for question in QUESTIONS:
+            if (told := fresh.get(question.kind)) is not None:
+                stats[f"guest.answer.{question.kind}.time"] = int(told.at * 1e9)
+                stats.update(told.stats)
+        return stats
+
+
+def _interval(question: Question, settings: GuestAgentSettings) -> float:
+    return settings.slow_interval if question.slow else settings.interval
+
+
+class GuestAgentLane(Lane):
+    """Asks the agents that are connected, of guests that run and are shown.
+
+    Without `guest_agent` in the settings it asks nothing and knows nothing.
+    """
+
+    name = "guest_agent"
+    knows_domains = True
+    # Once the sample knows whose monitor hangs: libvirt looks at the disks of such a guest too.
+    asks_monitors = True
+    reading_time = 60.0
+
+    def __init__(
+        self,
+        connections: Connections,
+        settings: HostSettings,
+        *,
+        info: Callable[[str], DomainInfo | None],
+        stuck: Callable[[], Container[str]],
+        shown: Shown,
+    ) -> None:
+        """`connections`: a pool of read-write ones. `info`: what is known of the XML of a UUID.
+
+        `stuck`: the domains whose monitor does not answer. `shown` may be called at any time.
+        """
+        super().__init__(connections)
+        self._settings = settings
+        self._info = info
+        self._stuck_domains = stuck
+        self._shown = shown
+        self._stuck = Blocked(connections)
+        self._under_way = 0
+        """Calls that are waited for."""
+        self._guests: dict[str, _Guest] = {}
+        self._failure: CallError | None = None
+        """Why no agent can be asked."""
+        self._retry_at = 0.0
+
+    def apply(self, settings: HostSettings) -> None:
+        """Take over changed settings, from the next reading on."""
+        before, self._settings = self._settings, settings
+        if settings.guest_agent == before.guest_agent:
+            return
+        self.close()
+        self._guests.clear()
+        self._failure, self._retry_at = None, 0.0
+        self.read_at = None
+        if settings.guest_agent is None:
+            self.connections.close()
+
+    async def refresh(self, draft: HostDraft) -> None:
+        """Have the agents asked that are due; only the first sample waits for it."""
+        if self._settings.guest_agent is None:
+            return
+        await super().refresh(draft)
+        self.longest_wait = 0.0
+
+    def domain_stats(self, domain: DomainDraft) -> Stats:
+        """What the guest said, as far as it is not too old."""
+        guest = self._guests.get(domain.uuid) if domain.active else None
+        return guest.stats(monotonic()) if guest is not None else _NOTHING
+
+    async def read(self, domains: Iterable[DomainDraft], deadline: Deadline) -> None:
+        """Ask the guests that are due, those first that have waited longest."""
+        settings, now = self._settings.guest_agent, monotonic()
+        if settings is None:
+            return
+        self._stuck.renew()
+        waiting = self._waiting(list(domains))
+        if not waiting:
+            return
+        if now < self._retry_at:
+            raise NoAnswerError(self.name)
+        queue = deque(sorted(waiting, key=lambda uuid: self._guests[uuid].next_due()))
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(settings.parallel_calls):
+                tasks.create_task(self._work(number, queue, settings, deadline))
+        if self._failure is not None:
+            raise self._failure
+
+    def _unreachable(self, error: CallError) -> None:
+        """No agent can be asked: there is no connection, or it was lost."""
+        self._retry_at = monotonic() + RETRY_PAUSE
+        if str(self._failure) != str(error):
+            log.warning("guest agents are not asked: %s", error)
+        self._failure = error
+
+    def _waiting(self, domains: Sequence[DomainDraft]) -> list[str]:
+        """The guests of which an answer is due; those that are gone are forgotten."""
+        known = {domain.uuid for domain in domains}
+        if gone := self._guests.keys() - known:
+            self.connections.forget(gone)
+        self._guests = {uuid: old for uuid, old in self._guests.items() if uuid in known}
+        stuck, now = self._stuck_domains(), monotonic()
+        waiting = []
+        for domain in domains:
+            uuid, info = domain.uuid, self._info(domain.uuid)
+            guest = self._guests.get(uuid)
+            if not (domain.active and info is not None and info.agent_connected):
+                if guest is not None:
+                    guest.disconnected()
+                continue
+            state = _state(domain)
+            if not self._shown(domain.name, uuid, state, info):
+                self._guests.pop(uuid, None)
+                continue
+            if guest is None:
+                guest = self._guests[uuid] = _Guest()
+            if guest.run != info.id:
+                guest.disconnected()
+                guest.run, guest.knows_timeout = info.id, False
+            # A guest that is paused cannot answer; a monitor that hangs may hold up its agent.
+            hangs = uuid in stuck or uuid in self._stuck
+            if state in _RUNNING and not hangs and guest.questions(now):
+                waiting.append(uuid)
+        return waiting
+
+    async def _work(
+        self, number: int, queue: deque[str], settings: GuestAgentSettings, deadline: Deadline
+    ) -> None:
+        """Ask one guest after the other, on a connection of this worker's own."""
+        most = max(BLOCKED_LIMIT, settings.parallel_calls)
+        while queue and len(self._stuck) + self._under_way < most:
+            connection = self.connections.of(f"{self.name}-{number}")
+            if connection.busy or not await self._has_room(deadline):
+                return
+            uuid = queue.popleft()
+            guest = self._guests.get(uuid)
+            if guest is None:
+                continue
+            self._under_way += 1
+            try:
+                await self._ask(connection, uuid, guest, settings)
+            except CallError as error:
+                queue.clear()
+                self._unreachable(error)
+            finally:
+                self._under_way -= 1
+
+    async def _has_room(self, deadline: Deadline) -> bool:
+        """Wait until a call may be begun that leaves room for all that a sample has in flight."""
+        budget = self.connections.budget
+        kept = min(self._settings.parallel_calls, budget.limit - 1)
+        while budget.room <= kept:
+            if deadline.rest <= 0:
+                return False
+            await asyncio.sleep(TURN)
+        return deadline.rest > 0
+
+    async def _ask(
+        self, connection: Connection, uuid: str, guest: _Guest, settings: GuestAgentSettings
+    ) -> None:
+        questions = guest.questions(monotonic())
+        visit = functools.partial(
+            _visit, uuid, questions, settings, tell_timeout=not guest.knows_timeout
+        )
+        answer = connection.call("guest agent", visit)
+        # libvirt gives an agent its time twice, to say that it is there and to answer.
+        patience = Deadline.within(3 * settings.response_timeout + CALL_MARGIN)
+        if not await patience.wait(answer):
+            guest.errors["timeout"] += 1
+            guest.failed(monotonic())
+            if self.connections.replaceable(connection):
+                self.connections.abandon(connection, "guest agent")
+                self._stuck.add({uuid: connection})
+            return
+        found = answer.result()
+        if self._failure is not None:
+            log.info("guest agents are asked again")
+            self._failure = None
+        if not found.over:
+            guest.knows_timeout = True
+            guest.take(found, settings, monotonic())
+
+
+def _state(domain: DomainDraft) -> str:
+    number = domain.state.get("state.state")
+    return STATES[number] if isinstance(number, int) and 0 <= number < len(STATES) else ""
+
+
+def _visit(
+    uuid: str,
+    questions: Sequence[Question],
+    settings: GuestAgentSettings,
+    session: Session,
+    *,
+    tell_timeout: bool,
+) -> _Visit:
+    """Ask one guest; ends with the first question that it does not answer in time.
+
+    Runs on the connection's thread. Raises libvirt.libvirtError where the connection is lost.
+    """
+    visit = _Visit()
+    until = monotonic() + 2 * settings.response_timeout
+    for question in questions:
+        asked = time()
+        try:
+            domain = session.domain(uuid)
+            if tell_timeout:
+                _tell_timeout(session, domain, settings.response_timeout)
+                tell_timeout = False
+            answer = question.ask(domain)
+        except libvirt.libvirtError as error:
+            if not session.alive:
+                raise
+            if classify(error) in _OVER:
+                visit.over = True
+                break
+            name = visit.errors[question.kind] = _name_of(error)
+            log.debug("no %s from the agent of %s: %s", question.kind, uuid, error)
+        except (UnicodeDecodeError, LookupError) as error:
+            # libvirt-python fails for one string that is not UTF-8, or one type that is new.
+            name = visit.errors[question.kind] = "other"
+            log.debug("no %s from the agent of %s: %r", question.kind, uuid, error)
+        else:
+            name = ""
+            shown_until = monotonic() + STALE * _interval(question, settings)
+            stats = question.keep(answer, settings)
+            visit.answers[question.kind] = _Answer(asked, shown_until, stats)
+        if name == "refused" or question.kind in visit.answers:
+            visit.answered = asked
+        if name in ("timeout", "denied") or monotonic() > until:
+            break
+    return visit
+
+
+def _tell_timeout(session: Session, domain: libvirt.virDomain, seconds: float) -> None:
+    """Have libvirt (5.10 and newer) not wait for ever; it does so for the rest of the run."""
+    whole = max(round(seconds), 1)
+    session.if_supported("agentSetResponseTimeout", lambda: domain.agentSetResponseTimeout(whole))
+
+
+def _name_of(error: libvirt.libvirtError) -> str:
+    """The class of an error as it is counted; '' where libvirt does not know the question."""
+    if error.get_error_code() in _UNKNOWN_TO_LIBVIRT:
+        return ""
+    match classify(error):
+        case ErrorClass.TIMEOUT:
+            return "timeout"
+        case ErrorClass.DENIED:
+            return "denied"
+        case ErrorClass.UNSUPPORTED:
+            return "refused"
+    return "refused" if _REFUSAL.search(str(error)) else "other"

@@ -1,0 +1,229 @@
+"""What a guest's agent is asked, and what of its answers is kept.
+
+Whoever runs the guest chooses every text and number in them, and how many there are. So the lists
+are cut to a number of entries, with the rest counted, and texts to a length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, Final, cast
+
+import libvirt
+
+from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings
+from libvirt_exporter.model import Stats, StatValue
+
+LONGEST_TEXT: Final = 512
+"""Characters of a text that are kept."""
+_LOAD: Final = 1 << 7
+"""VIR_DOMAIN_GUEST_INFO_LOAD, new in libvirt 11.2, and in agents of QEMU 10.0."""
+_OS_PARTS: Final = (
+    *("id", "name", "pretty-name", "version", "version-id", "variant"),
+    *("kernel-release", "kernel-version", "machine"),
+)
+_FAMILIES: Final = {
+    libvirt.VIR_IP_ADDR_TYPE_IPV4: "ipv4",
+    libvirt.VIR_IP_ADDR_TYPE_IPV6: "ipv6",
+}
+
+Answer = Mapping[str, Any]
+Entry = Mapping[str, StatValue]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One call, and what is kept of its answer."""
+
+    kind: str
+    """What it is about; a label value, and part of stats keys."""
+    ask: Callable[[libvirt.virDomain], Answer]
+    """Runs on the connection's thread; raises libvirt.libvirtError."""
+    keep: Callable[[Answer, GuestAgentSettings], Stats]
+    """Raises nothing, whatever the answer holds."""
+    slow: bool = False
+    """Whether it is asked at the slow interval."""
+
+
+def _info(types: int) -> Callable[[libvirt.virDomain], Answer]:
+    """One kind of virDomainGetGuestInfo: of several, one that the agent lacks fails all."""
+
+    def ask(domain: libvirt.virDomain) -> Answer:
+        return cast(Answer, domain.guestInfo(types))  # the binding annotates it as str
+
+    return ask
+
+
+def _cpu_list(domain: libvirt.virDomain) -> Answer:
+    answer: Any = domain.guestVcpus()
+    if answer is None:  # libvirt-python (9.0) does not raise here, but the error is there
+        raise libvirt.libvirtError("virDomainGetGuestVcpus() failed")
+    return cast(Answer, answer)
+
+
+def _addresses(domain: libvirt.virDomain) -> Answer:
+    """virDomainGetGuestInfo has them since libvirt 7.10 only, and says the same."""
+    source = libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT
+    return cast(Answer, domain.interfaceAddresses(source))
+
+
+def _text(value: object) -> str:
+    return value[:LONGEST_TEXT] if isinstance(value, str) else ""
+
+
+def _entries(answer: Answer, prefix: str) -> Iterable[Answer]:
+    """`<prefix>.<n>.<key>` as one mapping for each n, in order."""
+    numbered: dict[int, dict[str, Any]] = {}
+    for key, value in answer.items():
+        first, _, rest = key.partition(".")
+        number, _, name = rest.partition(".")
+        if first == prefix and number.isdecimal() and name:
+            numbered.setdefault(int(number), {})[name] = value
+    return [numbered[number] for number in sorted(numbered)]
+
+
+def _kept(
+    prefix: str, kind: str, entries: Iterable[Entry], settings: GuestAgentSettings
+) -> dict[str, StatValue]:
+    """`guest.<prefix>.<n>.<key>` of as many entries as may be, and how many were left out."""
+    every = list(entries)
+    stats: dict[str, StatValue] = {
+        f"guest.{prefix}.{number}.{key}": value
+        for number, entry in enumerate(every[: settings.entries])
+        for key, value in entry.items()
+    }
+    stats[f"guest.dropped.{kind}"] = max(len(every) - settings.entries, 0)
+    return stats
+
+
+def _filesystems(answer: Answer, settings: GuestAgentSettings) -> Stats:
+    """Mounted file systems in the order of their mount points, without those excluded."""
+
+    def entries() -> Iterable[Entry]:
+        for told in _entries(answer, "fs"):
+            entry: dict[str, StatValue] = {
+                "mountpoint": _text(told.get("mountpoint")),
+                "fstype": _text(told.get("fstype")),
+                "name": _text(told.get("name")),
+            }
+            if not _excluded(entry, settings):
+                yield entry | {
+                    key: told[key]
+                    for key in ("total-bytes", "used-bytes")
+                    if isinstance(told.get(key), int)
+                }
+
+    ordered = sorted(entries(), key=itemgetter("mountpoint", "name"))
+    return _kept("fs", "filesystems", ordered, settings)
+
+
+def _excluded(entry: Entry, settings: GuestAgentSettings) -> bool:
+    patterns = {
+        "fstype": settings.exclude_filesystems,
+        "mountpoint": settings.exclude_mountpoints,
+    }
+    return any(
+        re.fullmatch(pattern, str(entry[key]), re.DOTALL)
+        for key, those in patterns.items()
+        for pattern in those
+    )
+
+
+def _load(answer: Answer, _settings: GuestAgentSettings) -> Stats:
+    return {
+        f"guest.load.{minutes}": load
+        for minutes in ("1m", "5m", "15m")
+        if isinstance(load := answer.get(f"load.{minutes}"), float)
+    }
+
+
+def _cpus(answer: Answer, _settings: GuestAgentSettings) -> Stats:
+    """How many CPUs the list `0-3,5` names; of what is none, nothing."""
+    online = answer.get("online")
+    if not isinstance(online, str):
+        return {}
+    count = 0
+    for part in online.split(","):
+        found = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part)
+        if found is None:
+            return {}
+        count += int(found[2] or found[1]) - int(found[1]) + 1
+    return {"guest.cpus.online": count} if count > 0 else {}
+
+
+def _users(answer: Answer, settings: GuestAgentSettings) -> Stats:
+    entries = (
+        {"name": _text(told.get("name")), "domain": _text(told.get("domain"))}
+        for told in _entries(answer, "user")
+    )
+    stats = _kept("user", "users", entries, settings)
+    if isinstance(count := answer.get("user.count"), int):
+        stats["guest.users"] = count
+    return stats
+
+
+def _system(answer: Answer, _settings: GuestAgentSettings) -> Stats:
+    """All parts, '' where the guest does not say, so that they make one series."""
+    if not any(f"os.{part}" in answer for part in _OS_PARTS):
+        return {}
+    return {f"guest.os.{part}": _text(answer.get(f"os.{part}")) for part in _OS_PARTS}
+
+
+def _hostname(answer: Answer, _settings: GuestAgentSettings) -> Stats:
+    name = _text(answer.get("hostname"))
+    return {"guest.hostname": name} if name else {}
+
+
+def _interfaces(answer: Answer, settings: GuestAgentSettings) -> Stats:
+    """By name; of the addresses of all together no more than there may be entries."""
+    entries: list[Entry] = []
+    addresses = dropped = 0
+    for name in sorted(answer):
+        told = answer[name] or {}
+        entry: dict[str, StatValue] = {"name": _text(name), "hwaddr": _text(told.get("hwaddr"))}
+        if len(entries) < settings.entries:
+            for number, address in enumerate(told.get("addrs") or ()):
+                if addresses >= settings.entries:
+                    dropped += 1
+                    continue
+                addresses += 1
+                entry[f"addr.{number}.addr"] = _text(address.get("addr"))
+                entry[f"addr.{number}.type"] = _FAMILIES.get(address.get("type"), "")
+        entries.append(entry)
+    return {
+        **_kept("if", "interfaces", entries, settings),
+        "guest.dropped.addresses": dropped,
+    }
+
+
+def _disks(answer: Answer, settings: GuestAgentSettings) -> Stats:
+    """The disks that libvirt knows under a name of its own, not their partitions."""
+    entries = (
+        {"name": _text(told.get("name")), "target": _text(told.get("alias"))}
+        for told in _entries(answer, "disk")
+        if told.get("alias") and not told.get("partition")
+    )
+    return _kept("disk", "disks", entries, settings)
+
+
+QUESTIONS: Final = (
+    Question(
+        kind="filesystems", ask=_info(libvirt.VIR_DOMAIN_GUEST_INFO_FILESYSTEM), keep=_filesystems
+    ),
+    Question(kind="load", ask=_info(_LOAD), keep=_load),
+    Question(kind="cpus", ask=_cpu_list, keep=_cpus),
+    Question(kind="users", ask=_info(libvirt.VIR_DOMAIN_GUEST_INFO_USERS), keep=_users),
+    Question(kind="os", ask=_info(libvirt.VIR_DOMAIN_GUEST_INFO_OS), keep=_system, slow=True),
+    Question(
+        kind="hostname",
+        ask=_info(libvirt.VIR_DOMAIN_GUEST_INFO_HOSTNAME),
+        keep=_hostname,
+        slow=True,
+    ),
+    Question(kind="interfaces", ask=_addresses, keep=_interfaces, slow=True),
+    Question(kind="disks", ask=_info(libvirt.VIR_DOMAIN_GUEST_INFO_DISKS), keep=_disks, slow=True),
+)
+"""What is asked, in the order in which it is shown."""
