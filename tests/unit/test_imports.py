@@ -44,6 +44,7 @@ ONLY_IN: dict[str, set[str]] = {
     "libvirt_qemu": {"hypervisor"},
     "libvirtaio": {"hypervisor"},
     "libvirtmod": {"hypervisor"},
+    "re2": {"patterns"},
     "yaml": {"config"},
     "starlette": {"web"},
     "uvicorn": {"web"},

@@ -156,7 +156,12 @@ def chosen_by_vm_fields(config: Config) -> Iterator[tuple[str, str]]:
 
 def _fields(config: Config) -> Iterator[Finding]:
     for path, text in _entries(config, "fields.include", "fields.exclude"):
-        if METRICS_OF_VM_FIELDS.get(text) or _matches(text, FIELDS):
+        try:
+            known = METRICS_OF_VM_FIELDS.get(text) or _matches(text, FIELDS)
+        except ValueError as error:
+            yield path, str(error), ""
+            continue
+        if known:
             continue
         if reason := WITHOUT_METRIC.get(text):
             yield path, f"no metric shows the field {text}", reason

@@ -115,8 +115,8 @@ class Domains(Section, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(
             description="Patterns of the only VMs to show; empty: all. A pattern is a regular "
-            "expression that matches the whole name, or begins with `uuid:`, `state:`, `metadata:` "
-            "or `label:`. Keep it plain: tenants may choose names that make `(a+)+b` take hours.",
+            "expression of RE2, as in Prometheus, that matches the whole name, or begins with "
+            "`uuid:`, `state:`, `metadata:` or `label:`.",
             examples=[
                 ["web-[0-9]+", "uuid:4dea22b3-1d52-d8f3-2516-782e98ab3fa0"],
                 ["metadata:openstack.project=prod-.*", "label:tenant=acme"],

@@ -2,24 +2,27 @@ r"""Which domains to show: patterns on name, UUID, state, metadata and operator-
 
 A pattern is one of
 
-- a regular expression (Python's `re`) that must match the whole name;
+- a regular expression (RE2, see `expressions`) that must match the whole name;
 - `uuid:<UUID>`;
 - `state:<name>`, a state as libvirt calls it (`model.STATES`);
 - `metadata:<key>=<regular expression>`, matching the whole value of a key of `METADATA`;
 - `label:<name>=<regular expression>`, matching the whole value of a custom label.
 
-In a name that starts with a word and a colon, the colon is written `\:`.
+In a name that starts with a word and a colon, the colon is written `\:`. Whether an expression
+matches a text of more than `expressions.LONGEST_TEXT` characters cannot be told.
 """
 
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final, TypeVar
 from uuid import UUID
 
 from libvirt_exporter.model import STATES, DomainInfo
+from libvirt_exporter.patterns.expressions import LONGEST_TEXT, Matcher, compile_expression
+
+T = TypeVar("T")
 
 Fact = Callable[[DomainInfo], str]
 """Finds a value, '' where the domain has none."""
@@ -56,7 +59,7 @@ class DomainFilter:
 
         `uuid` and `state` are as in `model`. A fact that a domain does not have matches no
         pattern. None when it cannot be told: metadata or labels decide, and `info` is None (the
-        XML has not been read yet, or is unusable).
+        XML has not been read yet, or is unusable); or a text is too long for an expression.
         """
         included = self._include is None or self._include.match(name, uuid, state, info)
         excluded = self._exclude is not None and self._exclude.match(name, uuid, state, info)
@@ -69,28 +72,29 @@ class _Patterns:
     """The patterns of one list, sorted by kind so that thousands of UUIDs cost one look-up."""
 
     def __init__(self, patterns: Collection[str], labels: Collection[str]) -> None:
-        self._names: list[re.Pattern[str]] = []
+        self._names: list[Matcher] = []
         self._uuids: set[str] = set()
         self._states: set[str] = set()
-        self._facts: list[tuple[Fact, re.Pattern[str]]] = []
+        self._facts: list[tuple[Fact, Matcher]] = []
         for pattern in patterns:
             self._add(pattern, labels)
-        # Tenants choose names: one that takes an expression long must not do so in each scrape.
-        self._match_name = functools.lru_cache(maxsize=65536)(self._match_name_once)
+        self._match_name = _remembering(self._match_name_once)
 
     def match(self, name: str, uuid: str, state: str, info: DomainInfo | None) -> bool | None:
-        if uuid in self._uuids or state in self._states or self._match_name(name):
+        if uuid in self._uuids or state in self._states:
             return True
-        if not self._facts:
-            return False
-        return None if info is None else self._match_facts(info)
+        by_name = self._match_name(name)
+        if by_name or not self._facts:
+            return by_name
+        by_facts = None if info is None else self._match_facts(info)
+        return by_name if by_facts is False else by_facts
 
-    def _match_name_once(self, name: str) -> bool:
-        return any(pattern.fullmatch(name) for pattern in self._names)
+    def _match_name_once(self, name: str) -> bool | None:
+        return _any(_matches(matcher, name) for matcher in self._names)
 
-    def _match_facts(self, info: DomainInfo) -> bool:
-        return any(
-            (value := fact(info)) and pattern.fullmatch(value) for fact, pattern in self._facts
+    def _match_facts(self, info: DomainInfo) -> bool | None:
+        return _any(
+            _matches(matcher, value) for fact, matcher in self._facts if (value := fact(info))
         )
 
     def _add(self, pattern: str, labels: Collection[str]) -> None:
@@ -98,7 +102,7 @@ class _Patterns:
         if not pattern:
             raise ValueError("an empty pattern matches no name; .* matches all")
         if not (colon and kind.isidentifier()):
-            self._names.append(_regular_expression(pattern))
+            self._names.append(compile_expression(pattern))
         elif kind == "uuid":
             try:
                 self._uuids.add(str(UUID(rest)))
@@ -114,12 +118,31 @@ class _Patterns:
                 fact = METADATA[_one_of(key, METADATA, "metadata key")]
             else:
                 fact = _label(_one_of(key, labels, "custom label"))
-            self._facts.append((fact, _regular_expression(expression)))
+            self._facts.append((fact, _remembering(compile_expression(expression))))
         else:
             raise ValueError(
                 f"unknown kind of pattern {kind + ':'!r}; kinds are uuid: state: metadata: label:, "
                 rf"and in a name the colon is written \:"
             )
+
+
+def _remembering(match: Callable[[str], T]) -> Callable[[str], T]:
+    """Most names and values are the same in each scrape."""
+    return functools.lru_cache(maxsize=16384)(match)
+
+
+def _matches(matcher: Matcher, text: str) -> bool | None:
+    return matcher(text) if len(text) <= LONGEST_TEXT else None
+
+
+def _any(outcomes: Iterable[bool | None]) -> bool | None:
+    """True when one is; else None when one is, for it could have been True."""
+    unsure = False
+    for outcome in outcomes:
+        if outcome:
+            return True
+        unsure = unsure or outcome is None
+    return None if unsure else False
 
 
 def _label(name: str) -> Fact:
@@ -130,10 +153,3 @@ def _one_of(name: str, known: Collection[str], what: str) -> str:
     if name not in known:
         raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known) or 'none'}")
     return name
-
-
-def _regular_expression(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"{text!r} is not a regular expression: {error}") from None

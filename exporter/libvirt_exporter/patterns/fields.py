@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from libvirt_exporter.patterns.expressions import Matcher, compile_expression
+
 _PLACEHOLDER = re.compile(r"<\w+>")
 
 
@@ -16,14 +18,14 @@ class FieldPattern:
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
-        self._regex = _regex(pattern)
+        self._matches = _matcher(pattern)
 
     def __repr__(self) -> str:
         return f"FieldPattern({self.pattern!r})"
 
     def matches(self, name_or_key: str) -> bool:
         """Whether a metric name or a concrete stats key (`block.0.rd.bytes`) is meant."""
-        return self._regex.fullmatch(name_or_key) is not None
+        return self._matches(name_or_key)
 
     def may_match(self, source: str) -> bool:
         """Whether some key of a catalogue source (`vcpu.<num>.<name>.sum`) could be meant."""
@@ -33,8 +35,8 @@ class FieldPattern:
         return len(wanted) == len(offered) and all(map(_part_may_match, wanted, offered))
 
 
-def _regex(pattern: str) -> re.Pattern[str]:
-    return re.compile("".join(map(_as_regex, re.split(r"(\*+|<\w+>)", pattern))))
+def _matcher(pattern: str) -> Matcher:
+    return compile_expression("".join(map(_as_regex, re.split(r"(\*+|<\w+>)", pattern))))
 
 
 def _as_regex(part: str) -> str:
@@ -47,5 +49,5 @@ def _part_may_match(wanted: str, offered: str) -> bool:
     if "*" in wanted or _PLACEHOLDER.search(wanted):
         return True
     if _PLACEHOLDER.search(offered):
-        return _regex(offered).fullmatch(wanted) is not None
+        return _matcher(offered)(wanted)
     return wanted == offered

@@ -3,6 +3,9 @@
 The expressions are ElementTree's XPath subset (Python's `xml.etree.ElementTree`, "Supported XPath
 syntax"), relative to `<domain>` or absolute from `/domain`. They may end in `/@attribute` or
 `/text()`; an expression that names an element stands for its text.
+
+Tenants may influence how large the XML is that an expression is tried on. So an expression has few
+parts, and the XML has to be small enough for any of them (`too_large`).
 """
 
 from __future__ import annotations
@@ -10,7 +13,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 from xml.etree.ElementTree import Element
+
+MAX_LENGTH: Final = 1000
+"""Characters of an expression."""
+MAX_STEPS: Final = 32
+MAX_PREDICATES: Final = 8
+MAX_WORK: Final = 4_000_000
+"""Elements that one predicate may have to look at: some tenths of a second."""
 
 _NAME = r"[^\W\d][\w.-]*"
 _QUOTED = r"""(?:'[^']*'|"[^"]*")"""
@@ -59,6 +70,8 @@ def compile_label(name: str, xpath: str, namespaces: Mapping[str, str]) -> Label
     Raises ValueError, with a message for the author of the configuration, when `xpath` is not an
     expression of the supported subset or uses a prefix that `namespaces` does not give.
     """
+    if len(xpath) > MAX_LENGTH:
+        raise ValueError(f"the expression is longer than {MAX_LENGTH} characters")
     path = xpath.strip()
     attribute = ""
     if match := _ATTRIBUTE.search(path):
@@ -73,7 +86,11 @@ def compile_label(name: str, xpath: str, namespaces: Mapping[str, str]) -> Label
     if rest or not element:
         where = f" from {rest!r} on" if rest else ""
         raise ValueError(f"{xpath!r} is not understood{where}; supported are {_SUBSET}")
-    if _LITERAL.sub("", element).count("//") > 1:
+    outline = _LITERAL.sub("", element)
+    for character, limit, what in (("/", MAX_STEPS, "steps"), ("[", MAX_PREDICATES, "predicates")):
+        if outline.count(character) > limit:
+            raise ValueError(f"{xpath!r} has more than {limit} {what}; name fewer")
+    if outline.count("//") > 1:
         # Each `//` multiplies the work by the depth of the metadata, which tenants may influence.
         raise ValueError(f"{xpath!r} uses // more than once; name the elements between")
     try:
@@ -82,6 +99,24 @@ def compile_label(name: str, xpath: str, namespaces: Mapping[str, str]) -> Label
     except SyntaxError as error:
         raise ValueError(f"{xpath!r} is not a supported XPath expression: {error.msg}") from None
     return LabelPath(name, xpath, namespaces, element, attribute)
+
+
+def too_large(domain: Element) -> bool:
+    """Whether an expression could take long on this XML.
+
+    ElementTree looks at all siblings for each position (`[2]`), and at all descendants for each
+    text (`[.='x']`).
+    """
+    work = 0
+    level = [domain]
+    depth = 1
+    while level:
+        work += sum(len(element) ** 2 for element in level) + depth * len(level)
+        if work > MAX_WORK:
+            return True
+        level = [child for element in level for child in element]
+        depth += 1
+    return False
 
 
 def _relative_to_domain(path: str) -> str:

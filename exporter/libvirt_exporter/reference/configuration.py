@@ -16,6 +16,7 @@ from libvirt_exporter.config.durations import format_duration
 from libvirt_exporter.config.schema import FLAGS, Config, CustomLabel, Target
 from libvirt_exporter.model import STATES
 from libvirt_exporter.patterns.domains import METADATA
+from libvirt_exporter.patterns.expressions import LONGEST_TEXT
 
 _FILE_HEADER = """\
 # yaml-language-server: $schema=exporter.schema.json
@@ -54,12 +55,18 @@ _PATTERNS = f"""\
 
 | pattern | matches |
 |---|---|
-| any other text | a regular expression (Python's) that matches the whole name |
+| any other text | a regular expression that matches the whole name |
 | `uuid:<UUID>` | the domain with this UUID |
 | `state:<name>` | domains in this state: {", ".join(STATES)} |
 | `metadata:<key>=<regular expression>` | domains whose metadata value matches as a whole; \
 keys are {", ".join(METADATA)} |
 | `label:<name>=<regular expression>` | domains whose custom label matches as a whole |
+
+Regular expressions are those of [RE2](https://github.com/google/re2/wiki/Syntax), as in
+Prometheus: whatever name a tenant chooses, matching takes no time to speak of. There are no
+look-around and no back-references, and `\\w`, `\\d`, `\\s`, `\\b` know ASCII only (`\\pL` is any
+letter, `\\pN` any digit). A domain of which an expression would have to match more than
+{LONGEST_TEXT} characters is not shown.
 
 In a name that starts with a word and a colon, write the colon as `\\:`. A value that a domain does
 not have matches nothing. While a domain's XML has not been read, or cannot be, a domain that is

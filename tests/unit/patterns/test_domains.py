@@ -1,6 +1,7 @@
 """Which domains the configuration shows."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from libvirt_exporter.model import STATES, DomainInfo, OpenStackInfo, OvirtInfo
 from libvirt_exporter.patterns.domains import METADATA, DomainFilter
+from libvirt_exporter.patterns.expressions import LONGEST_TEXT
 
 UUID = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
 INFO = DomainInfo(
@@ -123,6 +125,71 @@ def test_what_is_no_pattern_is_refused(pattern: str, message: str) -> None:
     """The message says what is wrong and what there is."""
     with pytest.raises(ValueError, match=re.escape(message)):
         DomainFilter(exclude=[pattern], labels=LABELS)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"(\w+\s?)+-prod", r"(a*)*b", r"(a|aa)+$", "(.*)*x", r"(?:.*a.{400}){1,2}b", "(a?){30}a{30}b"],
+)
+@pytest.mark.parametrize("kind", ["", "metadata:openstack.instance_name=", "label:tenant="])
+def test_no_pattern_takes_long_on_any_text(pattern: str, kind: str) -> None:
+    """Nor on the longest text that is tried, of every one of a list of VMs."""
+    text = "a" * LONGEST_TEXT
+    domains = DomainFilter(exclude=[kind + pattern], labels=LABELS)
+    started = time.process_time()
+    for number in range(20):
+        name = f"{number}{text}"[:LONGEST_TEXT]
+        info = DomainInfo(
+            uuid=UUID,
+            name=name,
+            openstack=OpenStackInfo(instance_name=name),
+            custom_labels=(("tenant", name),),
+        )
+        domains.matches(name, UUID, "running", info)
+    assert time.process_time() - started < 2
+
+
+def test_what_is_too_long_for_a_pattern_is_not_shown() -> None:
+    """It cannot be told whether it is excluded, so nobody sees it; what has no pattern matters not.
+
+    A pattern that needs no text decides all the same.
+    """
+    name = "a" * (LONGEST_TEXT + 1)
+    info = DomainInfo(uuid=UUID, name=name, custom_labels=(("tenant", name),))
+    for pattern in ("b", "label:tenant=b"):
+        assert DomainFilter([pattern], labels=LABELS).matches(name, UUID, "running", info) is None
+        excluded = DomainFilter(exclude=[pattern, f"uuid:{UUID}"], labels=LABELS)
+        assert excluded.matches(name, UUID, "running", info) is False
+        assert excluded.matches(name, UUID[:-1] + "1", "running", info) is None
+    assert DomainFilter(exclude=["state:paused"]).matches(name, UUID, "running", info) is True
+
+
+def test_stray_bytes_of_a_name_are_matched_by_a_dot() -> None:
+    """libvirt-python turns them into lone surrogates; `.*` excludes such a VM too."""
+    assert DomainFilter(exclude=["w.*"]).matches("w\udcff", UUID, "running", None) is False
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        (r"(?!test).*", ["(RE2)", "look-around", "other list"]),
+        (r"(?<=a)b", ["look-around"]),
+        (r"(a)\1", ["back-references"]),
+        (r"web\Z", ["always matches the whole"]),
+        (r"caf\u00e9", [r"\x{e9}"]),
+        (r"a++", ["possessive"]),
+        (r"(?x) a", ["(?x"]),
+        (r"a{2000}", ["1000 times at most"]),
+        (r"a{,3}", ["{,3}", "{0,n}"]),
+        (".{1000}" * 20, ["too large"]),
+    ],
+)
+def test_what_python_knows_and_re2_does_not_is_refused(pattern: str, words: list[str]) -> None:
+    """The message says what to write instead."""
+    with pytest.raises(ValueError, match=re.escape("is not a regular expression (RE2)")) as raised:
+        DomainFilter([pattern])
+    for word in words:
+        assert word in str(raised.value)
 
 
 @settings(deadline=None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from xml.etree.ElementTree import fromstring
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_exporter.patterns.labels import compile_label
+from libvirt_exporter.patterns.labels import compile_label, too_large
 
 NAMESPACES = {"n": "http://acme.example/a//b"}
 DOMAIN = fromstring(
@@ -79,6 +80,11 @@ def test_yields_the_empty_string_where_the_xml_has_no_value(xpath: str) -> None:
         ("/domainx/name", "must start with `/domain`"),
         ("domain/name", "leave out `domain`"),
         ("//n:a//n:b", "more than once"),
+        ("a" * 1001, "longer than 1000 characters"),
+        ("a" + "[1]" * 9, "more than 8 predicates"),
+        ("a" + "[@b='c']" * 100, "more than 8 predicates"),
+        ("/".join("a" * 40), "more than 32 steps"),
+        ("/".join([".."] * 300), "more than 32 steps"),
         ("metadata/q:a", "prefix 'q'"),
         ("metadata/n:a/@q:rank", "prefix 'q'"),
     ],
@@ -87,6 +93,43 @@ def test_refuses_an_expression_with_a_message_that_helps(xpath: str, hint: str) 
     """What ElementTree would misread or never find is refused, saying where or why."""
     with pytest.raises(ValueError, match=hint):
         compile_label("x", xpath, NAMESPACES)
+
+
+DEAREST = "//*" + "[last()]" * 4 + "[.='x']" * 4 + "/text()"
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "<d>" + "<a/>" * 1990 + "</d>",
+        "<d>" + ("<b>" + "<a/>" * 200 + "</b>") * 90 + "</d>",
+        "<a>" * 2800 + "text" * 10 + "</a>" * 2800,
+        "<d>" + ("<a>" * 20 + "</a>" * 20) * 1000 + "</d>",
+    ],
+)
+def test_what_is_not_too_large_is_read_in_seconds(xml: str) -> None:
+    """The dearest expression there can be, on the largest trees of each kind."""
+    domain = fromstring(xml)
+    assert not too_large(domain)
+    started = time.process_time()
+    assert compile_label("x", DEAREST, {}).value(domain) == ""
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "<d>" + "<a/>" * 2100 + "</d>",
+        "<a>" * 3000 + "</a>" * 3000,
+        "<d>" + ("<a>" * 50 + "</a>" * 50) * 10_000 + "</d>",
+    ],
+)
+def test_what_is_too_large_is_seen_at_once(xml: str) -> None:
+    """Wide, deep and both."""
+    domain = fromstring(xml)
+    started = time.process_time()
+    assert too_large(domain)
+    assert time.process_time() - started < 1
 
 
 def test_keeps_what_was_configured() -> None:

@@ -48,7 +48,7 @@ from libvirt_exporter.hypervisor.domains.resources import (
 )
 from libvirt_exporter.hypervisor.domains.xml_values import integer, scaled
 from libvirt_exporter.model import DomainInfo
-from libvirt_exporter.patterns.labels import LabelPath
+from libvirt_exporter.patterns.labels import LabelPath, too_large
 
 MAX_CHARACTERS: Final = 16 << 20
 """Longest XML that is parsed; libvirt's own protocol ends at 4 MiB."""
@@ -86,10 +86,13 @@ def parse_domain(
 
     `custom_labels` holds one entry per label of `labels`, '' where the XML has no value.
 
-    Raises DomainXmlError when `xml` is too large, not well-formed, has a document type (so that
-    entities cannot expand), is no `<domain>`, or lacks a name or a valid UUID.
+    Raises DomainXmlError when `xml` is too large (for `labels`, or at all), not well-formed, has a
+    document type (so that entities cannot expand), is no `<domain>`, or lacks a name or a valid
+    UUID.
     """
     domain = _parse(xml)
+    if labels and too_large(domain):
+        raise DomainXmlError("the domain XML is too large for the expressions of labels.custom")
     child = by_tag(domain)
     name = text_of(child, "name")
     if not name:

@@ -777,6 +777,17 @@ def test_refuses_what_is_too_large(limit: str, monkeypatch: pytest.MonkeyPatch) 
         parse_domain(LIVE)
 
 
+def test_refuses_what_is_too_large_for_labels() -> None:
+    """Without labels the same XML is read."""
+    xml = (
+        "<domain><name>a</name><uuid>4dea22b3-1d52-d8f3-2516-782e98ab3fa0</uuid><metadata>"
+        f"{'<a/>' * 3000}</metadata></domain>"
+    )
+    assert parse_domain(xml).name == "a"
+    with pytest.raises(DomainXmlError, match=r"too large for the expressions of labels\.custom"):
+        parse_domain(xml, labels=[compile_label("x", "name", {})])
+
+
 def test_large_xml_is_read_in_parts() -> None:
     """A part may end anywhere, within a tag or a character too."""
     text = "ü" * domain_xml.MAX_CHARACTERS
