@@ -21,14 +21,14 @@ STACK: tuple[tuple[str, ...], ...] = (
     ("service", "reference"),
     ("render", "config", "hypervisor"),
     ("query", "patterns", "catalogue"),
-    ("contract", "model", "nearest"),
+    ("contract", "model", "nearest", "files", "background", "uri"),
 )
 """The packages, from the top of the house down: each may import what is in a lower row."""
 
 NARROWER: dict[str, set[str]] = {
     "render": {"catalogue", "patterns.fields", "contract", "model"},
-    "config": {"catalogue", "query.fields", "patterns", "nearest", "model"},
-    "hypervisor": {"model", "patterns.labels"},
+    "config": {"catalogue", "query.fields", "patterns", "nearest", "files", "uri", "model"},
+    "hypervisor": {"model", "patterns.labels", "files", "uri"},
     "query": {"contract", "nearest", "model"},
     "patterns": {"model"},
     "catalogue": {"model"},

@@ -14,6 +14,7 @@ from libvirt_exporter.config.document import Document, Value, parse, plain
 from libvirt_exporter.config.meaning import check
 from libvirt_exporter.config.problem import ConfigError, Place, Problem, Report, quoted
 from libvirt_exporter.config.schema import FLAGS, Config
+from libvirt_exporter.files import read_file
 
 MAXIMUM_FILE_SIZE: Final = 1024 * 1024
 """Bytes."""
@@ -89,14 +90,11 @@ def _read(path: str | os.PathLike[str]) -> tuple[str, str]:
     """Return the file's name as problems show it, and its text."""
     file = os.fspath(path)
     try:
-        with FilePath(path).open("rb") as stream:
-            content = stream.read(MAXIMUM_FILE_SIZE + 1)
+        content = read_file(path, MAXIMUM_FILE_SIZE)
     except OSError as error:
         raise ConfigError([Problem(file, 0, f"cannot be read: {error.strerror}")]) from None
     except ValueError as error:
         raise ConfigError([Problem(quoted(file), 0, f"cannot be read: {error}")]) from None
-    if len(content) > MAXIMUM_FILE_SIZE:
-        raise ConfigError([Problem(file, 0, f"larger than {MAXIMUM_FILE_SIZE} bytes")])
     try:
         return file, content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -6,14 +6,19 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
 
-from libvirt_exporter.config import Config, ConfigError, changed_keys, notes
+from libvirt_exporter import background
+from libvirt_exporter.config import Config, ConfigError, Problem, changed_keys, notes
 from libvirt_exporter.contract import NotFoundError, ScrapeRequest
 from libvirt_exporter.service.target import Target
 from libvirt_exporter.service.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
+
+LOADING_TIME: Final = 5.0
+"""Seconds that a reload may take to read the configuration."""
 
 
 class Exporter:
@@ -30,6 +35,8 @@ class Exporter:
         """The configuration in force."""
         self._thread = ThreadPoolExecutor(1, "render")
         self._targets = {"": Target(self.config, telemetry.of(""), self._thread)}
+        self._reloading = asyncio.Lock()
+        self._reading: Future[Config] | None = None
         self._loaded()
 
     def target(self, alias: str = "") -> Target:
@@ -49,24 +56,43 @@ class Exporter:
         gc.freeze()
 
     async def reload(self) -> None:
-        """Read the configuration again; ConfigError leaves the old one in force.
+        """Read the configuration again; an exception leaves the old one in force.
 
-        Listening addresses and the web configuration file's name need a restart.
+        It is ConfigError for a mistake in the configuration, and for a file that is not read in
+        time. Listening addresses and the web configuration file's name need a restart.
         """
         try:
-            config = self._load()
-        except ConfigError as error:
+            async with self._reloading:
+                await self._reload()
+        except Exception as error:
             self._telemetry.configuration_refused()
-            log.error("configuration not reloaded, the old one stays:\n%s", error)
+            reason = error if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+            log.error("configuration not reloaded, the old one stays:\n%s", reason)
             raise
+
+    async def _reload(self) -> None:
+        config = await self._read()
+        for target in self._targets.values():
+            await target.apply(config)
         before, self.config = self.config, config
         changed = changed_keys(before, config)
         if waiting := [key for key in changed if key.startswith("web.")]:
             log.warning("%s changed: restart the exporter to apply that", ", ".join(waiting))
-        for target in self._targets.values():
-            await target.apply(config)
         log.info("configuration reloaded")
         self._loaded()
+
+    async def _read(self) -> Config:
+        """Read the configuration on a thread, which a dead file system may keep for ever."""
+        try:
+            async with asyncio.timeout(LOADING_TIME):
+                if self._reading is not None:
+                    earlier = asyncio.wrap_future(self._reading)
+                    await asyncio.gather(earlier, return_exceptions=True)
+                self._reading = background.run(self._load, "configuration")
+                return await asyncio.wrap_future(self._reading)
+        except TimeoutError:
+            problem = Problem("configuration", 0, f"has not been read within {LOADING_TIME:g} s")
+            raise ConfigError([problem]) from None
 
     def _loaded(self) -> None:
         self._telemetry.configuration_loaded()

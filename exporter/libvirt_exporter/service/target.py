@@ -145,9 +145,12 @@ class Target:
         self._queries.end()
 
     async def apply(self, config: Config) -> None:
-        """Take over another configuration, with another Host where that is needed."""
-        self._display = Display(config, self._telemetry.registry)
-        settings = _host_settings(config)
+        """Take over another configuration, with another Host where that is needed.
+
+        Nothing has changed when it raises.
+        """
+        display, settings = Display(config, self._telemetry.registry), _host_settings(config)
+        self._display = display
         if self._host.takes(settings):
             self._host.apply(settings)
         else:

@@ -1,6 +1,7 @@
 """The configuration: what is read from a file, and how every mistake in it is reported."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -376,7 +377,12 @@ def test_a_yaml_bomb_is_refused_quickly() -> None:
         (lambda path: None, "cannot be read: No such file or directory"),
         (Path.mkdir, "cannot be read: Is a directory"),
         (lambda path: path.write_bytes(b"web:\n  \xe9"), "not UTF-8 text"),
-        (lambda path: path.write_bytes(b"#" * 2**20 + b"#"), "larger than 1048576 bytes"),
+        (
+            lambda path: path.write_bytes(b"#" * 2**20 + b"#"),
+            "cannot be read: larger than 1048576 bytes",
+        ),
+        (os.mkfifo, "cannot be read: not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "cannot be read: not a regular file"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_a_problem_of_that_file(

@@ -7,6 +7,7 @@ be understood is set aside under another name, with a warning, and costs nothing
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from libvirt_exporter.files import read_file
 from libvirt_exporter.hypervisor.events.domain_history import DomainHistory
 from libvirt_exporter.hypervisor.events.history import Memory
 from libvirt_exporter.model import VanishedDomain
@@ -23,6 +25,8 @@ from libvirt_exporter.model import VanishedDomain
 log = logging.getLogger(__name__)
 
 VERSION: Final = 1
+MAX_SIZE: Final = 64 << 20
+"""Bytes of a file that is read: over ten times what 10,000 domains with all events need."""
 
 
 class _Content(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,11 +47,15 @@ class StateFile:
     def load(self) -> Memory:
         """What was saved; nothing where there is no usable file."""
         try:
-            data = self.path.read_bytes()
+            data = read_file(self.path, MAX_SIZE)
         except FileNotFoundError:
             return Memory()
         except OSError as error:
-            log.warning("%s cannot be read, counters of events start at 0: %s", self.path, error)
+            if error.errno == errno.EFBIG:
+                self._set_aside(error)
+            else:
+                text = "%s cannot be read, counters of events start at 0: %s"
+                log.warning(text, self.path, error.strerror)
             return Memory()
         try:
             content = msgspec.json.decode(data, type=_Content)

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libvirt_exporter.hypervisor.events import keeper as keeper_module
+from libvirt_exporter.hypervisor.events import state_file as state_file_module
 from libvirt_exporter.hypervisor.events.domain_history import DomainHistory, Record
 from libvirt_exporter.hypervisor.events.history import EventHistory, Memory
 from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
@@ -108,6 +109,35 @@ def test_a_damaged_file_is_set_aside_with_one_warning(
     assert aside.name.startswith(f"{file.path.name}.damaged-")
     assert aside.name.removeprefix(f"{file.path.name}.damaged-").isdigit()
     assert aside.read_bytes() == content
+
+
+def test_a_file_that_is_too_large_is_set_aside(
+    file: StateFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not read any further than to its limit, nor written over."""
+    monkeypatch.setattr(state_file_module, "MAX_SIZE", 1000)
+    with file.path.open("wb") as sparse:
+        sparse.truncate(10**12)
+    assert file.load() == Memory()
+    (aside,) = file.path.parent.iterdir()
+    assert ".damaged-" in aside.name
+    assert "larger than 1000 bytes" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "directory"])
+def test_what_is_no_file_is_not_read(
+    file: StateFile, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor waited for; the reason is said, and counters start at 0."""
+    file.path.unlink()
+    if kind == "device":
+        file.path.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(file.path)
+    else:
+        file.path.mkdir()
+    assert file.load() == Memory()
+    assert "cannot be read, counters of events start at 0" in caplog.text
 
 
 @given(content=st.binary(max_size=200), position=st.integers(0, 150))
