@@ -6,10 +6,10 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from libvirt_exporter import background
+from libvirt_exporter.background import Worker
 from libvirt_exporter.config import Config, ConfigError, Problem, changed_keys, notes
 from libvirt_exporter.contract import NotFoundError, ScrapeRequest
 from libvirt_exporter.service.target import Target
@@ -36,7 +36,7 @@ class Exporter:
         self._thread = ThreadPoolExecutor(1, "render")
         self._targets = {"": Target(self.config, telemetry.of(""), self._thread)}
         self._reloading = asyncio.Lock()
-        self._reading: Future[Config] | None = None
+        self._reader = Worker("configuration")
         self._loaded()
 
     def target(self, alias: str = "") -> Target:
@@ -83,13 +83,9 @@ class Exporter:
 
     async def _read(self) -> Config:
         """Read the configuration on a thread, which a dead file system may keep for ever."""
+        reading = asyncio.wrap_future(self._reader.run(self._load))
         try:
-            async with asyncio.timeout(LOADING_TIME):
-                if self._reading is not None:
-                    earlier = asyncio.wrap_future(self._reading)
-                    await asyncio.gather(earlier, return_exceptions=True)
-                self._reading = background.run(self._load, "configuration")
-                return await asyncio.wrap_future(self._reading)
+            return await asyncio.wait_for(reading, LOADING_TIME)
         except TimeoutError:
             problem = Problem("configuration", 0, f"has not been read within {LOADING_TIME:g} s")
             raise ConfigError([problem]) from None
