@@ -138,6 +138,16 @@ RELOAD_TIMESTAMP = _row(
     "libvirt_exporter_config_last_reload_success_timestamp_seconds",
     "Unix time of the last successful load of the configuration.",
 )
+WEB_CONFIG_SUCCESSFUL = _row(
+    "libvirt_exporter_web_config_last_reload_successful",
+    "1 when the web configuration file, if there is one, and the files that it names are in force "
+    "as they are now, 0 when the old ones are.",
+)
+WEB_CONFIG_TIMESTAMP = _row(
+    "libvirt_exporter_web_config_last_reload_success_timestamp_seconds",
+    "Unix time of the last successful load of the web configuration file; without one, of the "
+    "start.",
+)
 SAMPLES = _row("libvirt_exporter_samples_total", "Samples taken of the host.")
 SAMPLES_SHARED = _row(
     "libvirt_exporter_samples_shared_total",
@@ -228,6 +238,8 @@ OWN_METRICS: tuple[Metric, ...] = (
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
+    WEB_CONFIG_SUCCESSFUL,
+    WEB_CONFIG_TIMESTAMP,
     SAMPLES,
     SAMPLES_SHARED,
     SOURCE_FAILURES,

@@ -48,7 +48,7 @@ async def run(load: Callable[[], Config], sockets: Sequence[socket], security: S
         unblock_signals()
         tasks.start(exporter.warm_up())
         web = exporter.config.web
-        addresses = ", ".join(urls(sockets, tls=security.config.tls_server_config is not None))
+        addresses = ", ".join(urls(sockets, tls=security.config.tls_server_config.enabled))
         uri = exporter.config.libvirt.uri
         log.info("libvirt-exporter %s shows %s on %s", __version__, uri, addresses)
         app = create_app(

@@ -1,7 +1,7 @@
 """The configuration: its schema and defaults, how a file is read, and what is wrong with it."""
 
 from libvirt_exporter.config.changes import changed_keys
-from libvirt_exporter.config.loading import load, override, place_of, read_yaml
+from libvirt_exporter.config.loading import load, override, place_of, read_document
 from libvirt_exporter.config.meaning import chosen_by_vm_fields, metrics_of, notes
 from libvirt_exporter.config.problem import ConfigError, Place, Problem
 from libvirt_exporter.config.schema import FLAGS, Config
@@ -19,5 +19,5 @@ __all__ = [
     "notes",
     "override",
     "place_of",
-    "read_yaml",
+    "read_document",
 ]

@@ -26,13 +26,24 @@ from libvirt_exporter.nearest import nearest
 class Converter:
     """Converts values to the types that the schema's annotations name.
 
-    With `strict` false, texts are also taken for the numbers and booleans they spell.
+    With `strict` false, texts are also taken for the numbers and booleans they spell. With
+    `as_written`, as Go's YAML has it, anything is also taken for the text that it is written as,
+    empty is the default, and messages do not repeat what may be a secret.
     """
 
-    def __init__(self, report: Report, *, strict: bool) -> None:
-        """Report what is wrong to `report`."""
+    def __init__(
+        self,
+        report: Report,
+        *,
+        strict: bool,
+        as_written: bool = False,
+        schema: type[Struct] = Config,
+    ) -> None:
+        """Report what is wrong to `report`; `schema` is the whole of which parts are converted."""
         self._report = report
         self._strict = strict
+        self._as_written = as_written
+        self._schema = schema
 
     def convert(self, value: Value, kind: Any, default: Any, path: Path = ()) -> Any:
         """Return the value as `kind`; `default` where it is empty or faulty (then reported)."""
@@ -42,7 +53,8 @@ class Converter:
             return default
         bare = _bare(kind)
         is_struct = isinstance(bare, type) and issubclass(bare, Struct)
-        if value.content is None and (is_struct or get_origin(bare) in (tuple, Mapping)):
+        is_group = is_struct or get_origin(bare) in (tuple, Mapping)
+        if value.content is None and (self._as_written or is_group):
             return default
         if is_struct and isinstance(value.content, Mapping):
             base = default if isinstance(default, bare) else None
@@ -60,13 +72,18 @@ class Converter:
                 key: self.convert(child, item, _blank(item), (*path, key))
                 for key, child in value.content.items()
             }
+        elif bare is str and self._as_written and isinstance(content, int | float):
+            content = value.source
         elif isinstance(content, str) and is_duration(kind):
             content = _seconds(content)
         try:
             return convert(content, kind, strict=self._strict)
         except ValidationError:
-            message = f"{dotted(path) or 'the file'} must be {describe(kind)}, not {_show(value)}"
-            self._report.add(path, message, _hint(value, bare))
+            message = f"{dotted(path) or 'the file'} must be {describe(kind)}"
+            if self._as_written:
+                self._report.add(path, message)
+            else:
+                self._report.add(path, f"{message}, not {_show(value)}", _hint(value, bare))
             return default
 
     def _struct(
@@ -78,7 +95,7 @@ class Converter:
             if key not in names:
                 self._report.locate((*path, key), content[key].place)
                 message = f"unknown key {quoted(key)}{_inside(path)}"
-                self._report.add((*path, key), message, partial(_key_hint, key, path, names))
+                self._report.add((*path, key), message, partial(self._key_hint, key, path, names))
         options = {}
         for field in fields:
             default = default_of(field) if base is None else getattr(base, field.name)
@@ -89,6 +106,18 @@ class Converter:
                 self._report.add(field_path, f"{field.name!r} is missing{_inside(path)}")
             options[field.name] = default
         return kind(**options)
+
+    def _key_hint(self, key: str, path: Path, names: list[str]) -> str:
+        """Return where the key belongs, if it is known in one other section, or a similar key."""
+        owners = [
+            section.name
+            for section in structs.fields(self._schema)
+            for option in getattr(section.default, "__struct_fields__", ())
+            if key in (option, f"{section.name}.{option}")
+        ]
+        if len(path) < 2 and len(owners) == 1:
+            return f"did you mean {key.rpartition('.')[2]} inside {owners[0]}?"
+        return suggestion(key, names)
 
 
 def describe(kind: Any) -> str:
@@ -158,19 +187,6 @@ def _hint(value: Value, bare: Any) -> Hint:
 
 def _bare(kind: Any) -> Any:
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
-
-
-def _key_hint(key: str, path: Path, names: list[str]) -> str:
-    """Return where the key belongs, if it is known in one other section, or a similar key."""
-    owners = [
-        section.name
-        for section in structs.fields(Config)
-        for option in getattr(section.default, "__struct_fields__", ())
-        if key in (option, f"{section.name}.{option}")
-    ]
-    if len(path) < 2 and len(owners) == 1:
-        return f"did you mean {key.rpartition('.')[2]} inside {owners[0]}?"
-    return suggestion(key, names)
 
 
 def _inside(path: Path) -> str:

@@ -71,16 +71,6 @@ def parse(text: str, file: str) -> Document:
     return Document(root, builder.problems)
 
 
-def plain(value: Value) -> object:
-    """Return the value as plain Python data: dict, list, str, int, float, bool, None."""
-    content = value.content
-    if isinstance(content, Mapping):
-        return {key: plain(child) for key, child in content.items()}
-    if isinstance(content, tuple):
-        return [plain(child) for child in content]
-    return content
-
-
 class _Builder:
     """Turns the nodes of one document into values."""
 

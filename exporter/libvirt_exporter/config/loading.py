@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import structs
 
 from libvirt_exporter.config.conversion import Converter
-from libvirt_exporter.config.document import Document, Value, parse, plain
+from libvirt_exporter.config.document import Document, Value, parse
 from libvirt_exporter.config.meaning import check
 from libvirt_exporter.config.problem import ConfigError, Place, Problem, Report, quoted
 from libvirt_exporter.config.schema import FLAGS, Config
@@ -64,8 +64,8 @@ def place_of(option: str, file: str | os.PathLike[str]) -> Place:
     return value.place
 
 
-def read_yaml(path: str | os.PathLike[str]) -> object:
-    """Return a YAML file as plain Python data; None when it is empty, keys always text.
+def read_document(path: str | os.PathLike[str]) -> Value:
+    """Return what a YAML file holds, with the places where it is written.
 
     Raises ConfigError for a file that cannot be read, is not valid YAML or repeats a key.
     """
@@ -73,7 +73,7 @@ def read_yaml(path: str | os.PathLike[str]) -> object:
     document = parse(text, file)
     if document.problems:
         raise ConfigError(document.problems)
-    return plain(document.root)
+    return document.root
 
 
 def _load(document: Document, base: Config, report: Report, *, strict: bool) -> Config:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Final
 
@@ -26,6 +26,8 @@ _OF_PROCESS: Final = {
     exporter.BUILD_INFO,
     exporter.RELOAD_SUCCESSFUL,
     exporter.RELOAD_TIMESTAMP,
+    exporter.WEB_CONFIG_SUCCESSFUL,
+    exporter.WEB_CONFIG_TIMESTAMP,
     exporter.HTTP_REQUESTS,
     exporter.HTTP_REQUESTS_IN_FLIGHT,
 }
@@ -116,6 +118,8 @@ class Telemetry:
         self._gauges[exporter.BUILD_INFO].labels(
             __version__, platform.python_version(), metadata.version("libvirt-python")
         ).set(1)
+        self._gauges[exporter.WEB_CONFIG_SUCCESSFUL].set(1)
+        self._gauges[exporter.WEB_CONFIG_TIMESTAMP].set_to_current_time()
 
     def of(self, alias: str) -> TargetTelemetry:
         """The figures of one libvirt: of the default one, '', beside those of the process.
@@ -136,6 +140,13 @@ class Telemetry:
     def configuration_refused(self) -> None:
         """A new configuration had mistakes; the old one stays."""
         self._gauges[exporter.RELOAD_SUCCESSFUL].set(0)
+
+    def watch_web_config(
+        self, successful: Callable[[], bool], last_loaded: Callable[[], float]
+    ) -> None:
+        """Ask for the state of the web configuration file when the metrics are read."""
+        self._gauges[exporter.WEB_CONFIG_SUCCESSFUL].set_function(successful)
+        self._gauges[exporter.WEB_CONFIG_TIMESTAMP].set_function(last_loaded)
 
     def route_served(self, handler: str) -> None:
         """Requests for this route will come; an alert on refused ones needs their 0."""

@@ -47,6 +47,10 @@ def create_app(
         *api.Api(service, most).routes(),
     ]
     telemetry = telemetry or Telemetry(process=False)
+    if security.file:
+        telemetry.watch_web_config(
+            lambda: security.last_reload_successful, lambda: security.last_loaded
+        )
     for route in routes:
         telemetry.route_served(route.path)
 

@@ -40,7 +40,7 @@ class Management:
         """Read both configurations again, and list what is wrong with them."""
         problems = []
         try:
-            self._security.reload()
+            await self._security.reload()
         except ConfigError as error:
             problems.append(str(error))
         try:

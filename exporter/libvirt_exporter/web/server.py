@@ -179,6 +179,9 @@ class _Connection(H11Protocol):
     def __init__(self, config: uvicorn.Config, state: ServerState, security: Security) -> None:
         super().__init__(config, state, {})
         self._security = security
+        # As they are before the handshake, which may take a while.
+        security.follow()
+        self._rights = security.client_rights
         self._request = _Deadline(self, _REQUEST_TIMEOUT)
         self._answer = _Deadline(self, _WRITE_TIMEOUT)
 
@@ -207,6 +210,19 @@ class _Connection(H11Protocol):
             self._request.start()
         else:
             self._request.stop()
+
+    def handle_events(self) -> None:
+        if self._outdated():
+            self.transport.close()
+        else:
+            super().handle_events()
+
+    def _outdated(self) -> bool:
+        """Whether a request begins that the client may no longer make on this connection."""
+        if self.conn.their_state is not h11.IDLE:
+            return False
+        self._security.follow()
+        return self._rights != self._security.client_rights
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from libvirt_exporter.web import server
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.server import ListenError, listen, serve, urls
+from tests.support.authority import Authority
 from tests.support.fake_service import FakeService
 from tests.support.waiting import eventually
 
@@ -393,40 +393,6 @@ async def test_signals_are_left_to_the_caller() -> None:
 # TLS
 
 
-NEW_KEY = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-
-
-class Authority:
-    """A certificate authority in a directory, by the openssl command."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._openssl(f"req -x509 {NEW_KEY} -subj /CN=authority -keyout ca.key -out ca.crt")
-
-    def issue(self, name: str, san: str, *, cn: str = "test") -> tuple[str, str]:
-        """Paths of a new certificate and its key."""
-        crt, key, config = f"{name}.crt", f"{name}.key", self.directory / f"{name}.cnf"
-        config.write_text(f"subjectAltName={san}\n")
-        self._openssl(f"req {NEW_KEY} -subj /CN={cn} -keyout {key} -out request.csr")
-        self._openssl(
-            "x509 -req -in request.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 "
-            f"-extfile {config.name} -out {crt}"
-        )
-        return str(self.directory / crt), str(self.directory / key)
-
-    def _openssl(self, arguments: str) -> None:
-        subprocess.run(
-            ["openssl", *arguments.split()], cwd=self.directory, check=True, capture_output=True
-        )
-
-    def client(self, certificate: tuple[str, str] | None = None) -> ssl.SSLContext:
-        """What a client needs to trust this authority, and to show a certificate of it."""
-        context = ssl.create_default_context(cafile=str(self.directory / "ca.crt"))
-        if certificate:
-            context.load_cert_chain(*certificate)
-        return context
-
-
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
@@ -443,6 +409,11 @@ def secured(tmp_path: Path, tls: dict[str, object], **options: object) -> Securi
     file = tmp_path / "web.yml"
     file.write_text(yaml.safe_dump({"tls_server_config": {**tls, **options}}))
     return Security(str(file))
+
+
+def inlined(tls: dict[str, object]) -> dict[str, object]:
+    """The same with the certificate and its key in the file itself."""
+    return {key: Path(str(tls[f"{key}_file"])).read_text() for key in ("cert", "key")}
 
 
 async def test_tls_serves_verified_clients_only_over_tls(
@@ -562,6 +533,137 @@ async def test_client_certificate_is_required_where_configured(
         assert await scrape(one.base, authority.client(certificate)) == 200
         with pytest.raises(httpx.TransportError):
             await scrape(one.base, authority.client())
+
+
+async def test_client_certificates_can_vouch_for_themselves(
+    authority: Authority, tls: dict[str, object], tmp_path: Path
+) -> None:
+    """Named as client_ca_file they are let in one by one, as by Go; what signed them is not."""
+    certificate = authority.issue(f"{tmp_path.name}-client", "DNS:prometheus.example")
+    other = authority.issue(f"{tmp_path.name}-other", "DNS:prometheus.example")
+    security = secured(
+        tmp_path,
+        tls,
+        client_auth_type="RequireAndVerifyClientCert",
+        client_ca_file=certificate[0],
+    )
+    async with running(security=security) as one:
+        assert await scrape(one.base, authority.client(certificate)) == 200
+        with pytest.raises(httpx.TransportError):
+            await scrape(one.base, authority.client(other))
+
+
+async def test_certificate_of_an_unknown_authority_is_refused_if_given(
+    authority: Authority, tls: dict[str, object], tmp_path: Path
+) -> None:
+    """Without client_ca_file those count that the system trusts; none is needed."""
+    security = secured(tmp_path, tls, client_auth_type="VerifyClientCertIfGiven")
+    certificate = authority.issue(f"{tmp_path.name}-client", "DNS:prometheus.example")
+    async with running(security=security) as one:
+        assert await scrape(one.base, authority.client()) == 200
+        with pytest.raises(httpx.TransportError):
+            await scrape(one.base, authority.client(certificate))
+
+
+async def test_certificate_can_stand_in_the_file(
+    authority: Authority, tls: dict[str, object], tmp_path: Path
+) -> None:
+    """As with exporter-toolkit; it is served from memory."""
+    async with running(security=secured(tmp_path, inlined(tls))) as one:
+        assert await scrape(one.base, authority.client()) == 200
+
+
+@pytest.mark.parametrize("left", ["emptied", "cut off", "without names"])
+async def test_client_certificates_stay_required(
+    authority: Authority, tls: dict[str, object], tmp_path: Path, left: str
+) -> None:
+    """Whatever becomes of the file, unless it says so."""
+    required = {
+        **tls,
+        "client_auth_type": "RequireAndVerifyClientCert",
+        "client_ca_file": str(authority.directory / "ca.crt"),
+        "client_allowed_sans": ["prometheus.example"],
+    }
+    security = secured(tmp_path, required)
+    right = authority.issue(f"{tmp_path.name}-right", "DNS:prometheus.example")
+    wrong = authority.issue(f"{tmp_path.name}-wrong", "DNS:other.example")
+    without = {key: value for key, value in required.items() if key != "client_allowed_sans"}
+    text = {
+        "emptied": "",
+        "cut off": yaml.safe_dump({"tls_server_config": tls}),
+        "without names": yaml.safe_dump({"tls_server_config": without}),
+    }[left]
+    async with running(security=security) as one:
+        assert await scrape(one.base, authority.client(right)) == 200
+        (tmp_path / "web.yml").write_text(text)
+        for client in (authority.client(), authority.client(wrong)):
+            with pytest.raises(httpx.TransportError):
+                await scrape(one.base, client)
+        assert await scrape(one.base, authority.client(right)) == 200
+        assert not security.last_reload_successful
+        open_to_all = {**tls, "client_auth_type": "NoClientCert"}
+        (tmp_path / "web.yml").write_text(yaml.safe_dump({"tls_server_config": open_to_all}))
+        assert await scrape(one.base, authority.client()) == 200
+
+
+@pytest.mark.parametrize(
+    "change", ["client_auth_type", "client_ca_file", "client_allowed_sans", "none"]
+)
+async def test_kept_connection_has_the_rights_of_today(
+    authority: Authority, tls: dict[str, object], tmp_path: Path, change: str
+) -> None:
+    """Where other clients may connect than before, it is closed at its next request.
+
+    A new certificate of the server's own closes nothing.
+    """
+    ca = tmp_path / "clients.crt"
+    shutil.copy(authority.directory / "ca.crt", ca)
+    config: dict[str, object] = {
+        **tls,
+        "client_auth_type": "RequireAndVerifyClientCert",
+        "client_ca_file": str(ca),
+        "client_allowed_sans": ["prometheus.example"],
+    }
+    if change == "client_auth_type":
+        config = {**tls, "client_auth_type": "NoClientCert"}
+    certificate = authority.issue(f"{tmp_path.name}-client", "DNS:prometheus.example")
+    security = secured(tmp_path, config)
+    request = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
+    async with running(security=security) as one:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", one.port, ssl=authority.client(certificate)
+        )
+
+        async def answer() -> bytes:
+            writer.write(request)
+            async with asyncio.timeout(10):
+                with contextlib.suppress(ConnectionError):
+                    return await reader.read(16)
+            return b""
+
+        assert await answer() == b"HTTP/1.1 200 OK\r"
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"libvirt_up 1\n")
+        if change == "client_ca_file":
+            shutil.copy(certificate[0], ca)
+        elif change == "none":
+            for source, name in zip(
+                authority.issue(f"{tmp_path.name}-next", "IP:127.0.0.1"),
+                (str(tls["cert_file"]), str(tls["key_file"])),
+                strict=True,
+            ):
+                shutil.copy(source, name)
+        else:
+            config = {
+                **tls,
+                "client_auth_type": "RequireAndVerifyClientCert",
+                "client_ca_file": str(ca),
+                "client_allowed_sans": ["other.example"],
+            }
+            (tmp_path / "web.yml").write_text(yaml.safe_dump({"tls_server_config": config}))
+        assert await answer() == (b"HTTP/1.1 200 OK\r" if change == "none" else b"")
+        assert security.last_reload_successful
+        writer.close()
 
 
 async def test_client_certificate_needs_an_allowed_name(

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -26,8 +26,9 @@ from libvirt_exporter.config import (
     notes,
     override,
     place_of,
-    read_yaml,
+    read_document,
 )
+from libvirt_exporter.config.document import Value
 from libvirt_exporter.config.durations import format_duration, parse_duration
 from libvirt_exporter.config.problem import MAXIMUM_SEARCHES
 from libvirt_exporter.config.schema import (
@@ -603,24 +604,33 @@ def test_overridden_groups_are_checked_as_those_of_a_file() -> None:
 # Other YAML files
 
 
-def test_read_yaml_gives_plain_data(tmp_path: Path) -> None:
+def plain(value: Value) -> object:
+    """The value as plain Python data."""
+    if isinstance(value.content, Mapping):
+        return {key: plain(child) for key, child in value.content.items()}
+    if isinstance(value.content, tuple):
+        return [plain(child) for child in value.content]
+    return value.content
+
+
+def test_read_document_gives_plain_data(tmp_path: Path) -> None:
     """Lists, numbers and texts as Python has them; keys and dates stay texts."""
     path = tmp_path / "web.yml"
     path.write_text("users: {1: a, on: b}\nhttp: [true, 2, 2026-01-01, null]\n")
-    assert read_yaml(path) == {
+    assert plain(read_document(path)) == {
         "users": {"1": "a", "on": "b"},
         "http": [True, 2, "2026-01-01", None],
     }
     path.write_text("")
-    assert read_yaml(path) is None
+    assert plain(read_document(path)) is None
 
 
-def test_read_yaml_refuses_duplicate_keys_with_their_line(tmp_path: Path) -> None:
+def test_read_document_refuses_duplicate_keys_with_their_line(tmp_path: Path) -> None:
     """A second user of the same name never silently replaces the first."""
     path = tmp_path / "web.yml"
     path.write_text("users:\n  a: 1\n  a: 2\n")
     with pytest.raises(ConfigError) as caught:
-        read_yaml(path)
+        plain(read_document(path))
     assert str(caught.value) == (
         f"{path}:3: the key 'a' is given twice; the first one is in line 2"
     )
@@ -633,7 +643,7 @@ def test_the_shipped_file_holds_every_option_with_its_default() -> None:
     """It loads cleanly, equals the defaults, and leaves no option out."""
     file = SHIPPED / "exporter.yml"
     assert load(file) == Config()
-    data = read_yaml(file)
+    data = plain(read_document(file))
     for path in option_paths(Config):
         at(data, path)
 
@@ -670,7 +680,7 @@ def test_the_schema_is_valid_and_accepts_what_the_reader_accepts() -> None:
     Draft202012Validator.check_schema(configuration_schema())
     validator = Draft202012Validator(configuration_schema())
     for file in (SHIPPED / "exporter.yml", FIXTURES / "every-key.yml", *EXAMPLES):
-        validator.validate(read_yaml(file))
+        validator.validate(plain(read_document(file)))
 
 
 @pytest.mark.parametrize(

@@ -36,16 +36,18 @@ class SecurityMiddleware:
                         headers[name] = value
             await send(message)
 
-        answer = await self._refusal(scope["path"], Headers(scope=scope)) or self._app
+        answer = await self._refusal(scope) or self._app
         await answer(scope, receive, send_with_headers)
 
-    async def _refusal(self, path: str, headers: Headers) -> Response | None:
+    async def _refusal(self, scope: Scope) -> Response | None:
+        path, headers = scope["path"], Headers(scope=scope)
+        client, _ = scope.get("client") or ("", 0)
         if not self._security.within_rate():
             wait = math.ceil(self._security.config.rate_limit.seconds())
             text = "Too many requests: rate_limit of the web configuration."
             return problem(path, 429, text, headers={"Retry-After": str(wait)})
         try:
-            if await self._security.admits(headers.get("Authorization", "")):
+            if await self._security.admits(headers.get("Authorization", ""), client):
                 return None
         except BusyError as error:
             return problem(path, 503, error.message, headers={"Retry-After": "5"})

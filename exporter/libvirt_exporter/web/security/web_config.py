@@ -1,56 +1,52 @@
 """The web configuration file: TLS, users and headers, in the exporter-toolkit's format.
 
 Source of the format: docs/web-configuration.md of https://github.com/prometheus/exporter-toolkit.
-Not taken from it, and refused: `cert`, `key` and `client_ca` inline (name files instead), TLS below
-1.2, and the client certificate policies that verify nothing.
+What it takes is taken here, but for what is refused on purpose, each with its reason:
+
+- `RequireAnyClientCert`: Python's TLS cannot ask for a certificate without verifying it;
+- TLS below 1.2, which is broken (RFC 8996), and no version at all (minimum above maximum);
+- TLS options without a certificate, which would leave plain HTTP;
+- an empty `client_allowed_sans` and a `rate_limit` without burst, by which nobody gets an answer;
+- headers of more than one line.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from libvirt_exporter.config import ConfigError, Problem
-from libvirt_exporter.config.durations import parse_duration
-from libvirt_exporter.config.problem import suggestion
+from libvirt_exporter.config.conversion import Converter
+from libvirt_exporter.config.document import Value
+from libvirt_exporter.config.problem import ConfigError, Hint, Problem, Report, suggestion
+from libvirt_exporter.config.problem import Path as Option
+from libvirt_exporter.web.security import passwords, tls
 
-ClientAuthType = Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"]
-TLSVersion = Literal["TLS12", "TLS13"]
-Header = Literal[
-    "Content-Security-Policy",
-    "X-Frame-Options",
-    "X-Content-Type-Options",
-    "X-XSS-Protection",
-    "Strict-Transport-Security",
-]
-
-_CLIENT_AUTH: Final[Mapping[ClientAuthType, ssl.VerifyMode]] = {
-    "NoClientCert": ssl.CERT_NONE,
-    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
-    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
-}
-_TLS_VERSIONS: Final[Mapping[TLSVersion, ssl.TLSVersion]] = {
-    "TLS12": ssl.TLSVersion.TLSv1_2,
-    "TLS13": ssl.TLSVersion.TLSv1_3,
-}
-_CURVES: Final = {
-    "CurveP256": "prime256v1",
-    "CurveP384": "secp384r1",
-    "CurveP521": "secp521r1",
-    "X25519": "X25519",
-}
-_HEADER_VALUES: Final = {
+_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Content-Security-Policy": (),
     "X-Frame-Options": ("deny", "sameorigin"),
     "X-Content-Type-Options": ("nosniff",),
+    "X-XSS-Protection": (),
+    "Strict-Transport-Security": (),
 }
-_BCRYPT_HASH: Final = re.compile(r"\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}")
+"""Headers that may be set, with the values that they may have, besides none; () for any."""
+_VERIFYING: Final = ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
+_UNITS: Final = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
+_DURATION: Final = re.compile(r"(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|\d+(?:\.\d+)?")
+_PART: Final = re.compile(r"([\d.]+)([a-zµμ]*)")
 
 
 class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,18 +56,37 @@ class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class TLSServerConfig(_Section, frozen=True):
     """`tls_server_config`; file names are relative to the web configuration file."""
 
+    cert: str = ""
+    key: str = ""
+    client_ca: str = ""
+    """PEM in the file itself; of a pair like `cert` and `cert_file`, the file counts."""
     cert_file: str = ""
     key_file: str = ""
-    client_auth_type: ClientAuthType = "NoClientCert"
+    client_auth_type: str = "NoClientCert"
     client_ca_file: str = ""
     client_allowed_sans: tuple[str, ...] = ()
-    min_version: TLSVersion = "TLS12"
-    max_version: TLSVersion = "TLS13"
+    min_version: str = "TLS12"
+    max_version: str = "TLS13"
     cipher_suites: tuple[str, ...] = ()
     """Go's names, for TLS 1.2; those of TLS 1.3 are always on."""
     prefer_server_cipher_suites: bool = True
     curve_preferences: tuple[str, ...] = ()
-    """At most one: Python's ssl module (3.11) cannot order several."""
+    """Go's names in the order of preference; see `tls.curves`."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything of it is set: without, plain HTTP is served."""
+        return self != TLSServerConfig()
+
+    @property
+    def requires_certificates(self) -> bool:
+        """Whether a client needs a certificate."""
+        return self.client_auth_type == "RequireAndVerifyClientCert"
+
+    @property
+    def vouching(self) -> str:
+        """What names the CAs of clients; '' when the system does."""
+        return self.client_ca_file or self.client_ca
 
     def files(self) -> tuple[str, ...]:
         """The files whose change means new certificates."""
@@ -83,212 +98,195 @@ class HTTPServerConfig(_Section, frozen=True):
 
     http2: bool = True
     """Accepted and without effect: this server speaks HTTP/1.1."""
-    headers: Mapping[Header, str] = {}
+    headers: Mapping[str, str] = {}
     """Added to every response; blank ones are not sent."""
 
 
 class RateLimit(_Section, frozen=True):
     """`rate_limit`: a token bucket over all requests."""
 
-    interval: str | int = 0
+    interval: str = "0"
     """Time in which one request is earned, `500ms`, `1s`, `1m30s`; 0: no limit."""
-    burst: int = 1
+    burst: int = 0
     """Requests that may come at once."""
 
     def seconds(self) -> float:
         """`interval` in seconds; ValueError for what is no duration."""
-        return parse_duration(str(self.interval))
+        if not _DURATION.fullmatch(self.interval):
+            raise ValueError("not a duration")
+        parts = _PART.findall(self.interval)
+        return sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
 
 
 class WebConfig(_Section, frozen=True):
     """A whole web configuration file."""
 
-    tls_server_config: TLSServerConfig | None = None
-    """None: plain HTTP."""
+    tls_server_config: TLSServerConfig = TLSServerConfig()
     http_server_config: HTTPServerConfig = HTTPServerConfig()
     basic_auth_users: Mapping[str, str] = {}
     """bcrypt hash by user; empty: no authentication."""
     rate_limit: RateLimit = RateLimit()
 
 
-_SECTIONS: Final[Mapping[str, type[_Section]]] = {
-    "": WebConfig,
-    "tls_server_config": TLSServerConfig,
-    "http_server_config": HTTPServerConfig,
-    "rate_limit": RateLimit,
-}
+class Parsed(NamedTuple):
+    """A web configuration that can be used."""
+
+    config: WebConfig
+    given: Mapping[str, int]
+    """Line of what the file says, even if only `{}`: of `basic_auth_users`,
+    `tls_server_config.cert_file` …"""
+    notes: tuple[Problem, ...]
+    """What its author should know."""
 
 
-def parse_web_config(data: object, file: str) -> WebConfig:
-    """Check the plain data (None for an empty file) of the YAML document `file`.
+Finding = tuple[Option, str, Hint]
+"""Option, what is wrong with it, hint."""
 
-    `ConfigError` names every mistake by its key. Files that the configuration names are not read.
+
+def parse_web_config(root: Value, file: str) -> Parsed:
+    """Check the content of the YAML document `file`.
+
+    `ConfigError` names every mistake by its line. Files that the configuration names are not read.
     """
-    if isinstance(data, dict):
-        data = {key: value for key, value in data.items() if value is not None}
-    try:
-        config = msgspec.convert({} if data is None else data, WebConfig)
-    except msgspec.ValidationError as error:
-        raise ConfigError([_structural_problem(str(error), file)]) from None
-    if problems := [
-        Problem(file, 0, f"{key}: {message}", hint) for key, message, hint in _mistakes(config)
-    ]:
-        raise ConfigError(problems)
-    tls = config.tls_server_config
-    if tls in (None, TLSServerConfig()):
-        return msgspec.structs.replace(config, tls_server_config=None)
-    return msgspec.structs.replace(
-        config, tls_server_config=_with_directory(tls, Path(file).parent)
-    )
+    report = Report(file)
+    converter = Converter(report, strict=True, as_written=True, schema=WebConfig)
+    config: WebConfig = converter.convert(root, WebConfig, WebConfig())
+    given = _given(root)
+    for finding in _mistakes(config, given):
+        report.add(*finding)
+    if report.problems:
+        raise ConfigError(report.problems)
+    for finding in _notes(config):
+        report.add(*finding)
+    tls_config = _with_directory(config.tls_server_config, Path(file).parent)
+    config = msgspec.structs.replace(config, tls_server_config=tls_config)
+    return Parsed(config, given, tuple(report.problems))
 
 
-def _structural_problem(message: str, file: str) -> Problem:
-    """msgspec's `Expected … - at `$.key`` in the words of a configuration file."""
-    message, _, path = message.partition(" - at ")
-    key = path.replace("`", "").replace("$.", "").replace("$", "")
-    hint = ""
-    if unknown := re.fullmatch("Object contains unknown field `(.*)`", message, re.DOTALL):
-        message = f"unknown key {unknown[1]}"
-        hint = suggestion(unknown[1], _SECTIONS[key].__struct_fields__)
-    return Problem(file, 0, f"{key}: {message}" if key else message, hint)
+def _given(root: Value) -> Mapping[str, int]:
+    if not isinstance(root.content, Mapping):
+        return {}
+    given = {}
+    for section, value in root.content.items():
+        if value.content is not None:
+            given[section] = value.place.line
+        if isinstance(value.content, Mapping):
+            for key, option in value.content.items():
+                if option.content is not None:
+                    given[f"{section}.{key}"] = option.place.line
+    return given
 
 
-def _mistakes(config: WebConfig) -> Iterator[tuple[str, str, str]]:
-    """What types alone cannot hold: (key, what is wrong, what to do)."""
+def _mistakes(config: WebConfig, given: Collection[str]) -> Iterator[Finding]:
+    """What types alone cannot hold."""
     for user, stored in config.basic_auth_users.items():
-        if not _BCRYPT_HASH.fullmatch(stored):
-            hint = "make one with htpasswd -nBC 10 ''"
-            yield f"basic_auth_users.{user}", "not a bcrypt hash", hint
+        if mistake := passwords.mistake(stored):
+            yield ("basic_auth_users", user), f"basic_auth_users.{user}: {mistake}", _HASH_HINT
     for name, value in config.http_server_config.headers.items():
-        key = f"http_server_config.headers.{name}"
-        allowed = _HEADER_VALUES.get(name)
-        if allowed and value and value.lower() not in allowed:
-            yield key, f"{value!r} is not allowed", f"use {' or '.join(allowed)}"
+        option = ("http_server_config", "headers", name)
+        if name not in _HEADERS:
+            yield (
+                option,
+                f"http_server_config.headers: {name!r} cannot be set",
+                suggestion(name, _HEADERS),
+            )
+        elif (allowed := _HEADERS[name]) and value and value not in allowed:
+            yield (
+                option,
+                f"http_server_config.headers.{name}: {value!r} is not allowed",
+                f"use {' or '.join(allowed)}",
+            )
         elif not re.fullmatch("[ -~]*", value):
-            yield key, "not one line of printable ASCII", ""
+            yield option, f"http_server_config.headers.{name}: not one line of printable ASCII", ""
+    limit = config.rate_limit
     try:
-        if config.rate_limit.seconds() and config.rate_limit.burst < 1:
-            yield "rate_limit.burst", "nothing would ever be answered", "use 1 or more"
+        if limit.seconds() and limit.burst < 1:
+            message = "rate_limit.burst: nothing would ever be answered"
+            yield ("rate_limit", "burst"), message, "use 1 or more"
     except ValueError as error:
-        yield "rate_limit.interval", str(error), "use 500ms, 1s, 1m30s or the like"
-    if config.tls_server_config not in (None, TLSServerConfig()):
-        for option, message, hint in _tls_mistakes(config.tls_server_config):
-            yield f"tls_server_config.{option}", message, hint
+        message = f"rate_limit.interval: {limit.interval!r} is {error}"
+        yield ("rate_limit", "interval"), message, "use 500ms, 1s, 1m30s or the like"
+    if config.tls_server_config.enabled:
+        for key, message, hint in _tls_mistakes(config.tls_server_config, given):
+            yield ("tls_server_config", key), f"tls_server_config.{key}: {message}", hint
 
 
-def _tls_mistakes(tls: TLSServerConfig) -> Iterator[tuple[str, str, str]]:
-    if not tls.cert_file:
-        yield "cert_file", "missing", "TLS needs a certificate"
-    if not tls.key_file:
-        yield "key_file", "missing", "TLS needs the certificate's key"
-    verifies = tls.client_auth_type != "NoClientCert"
-    if tls.client_ca_file and not verifies:
-        yield "client_ca_file", "unused", "set client_auth_type: RequireAndVerifyClientCert"
-    if verifies and not tls.client_ca_file:
-        yield "client_ca_file", "missing", f"{tls.client_auth_type} needs it"
-    if tls.client_allowed_sans and tls.client_auth_type != "RequireAndVerifyClientCert":
-        hint = "set client_auth_type: RequireAndVerifyClientCert"
-        yield "client_allowed_sans", "clients need not show a certificate", hint
-    if tls.min_version > tls.max_version:
-        yield "min_version", f"{tls.min_version} is above max_version {tls.max_version}", ""
-    for suite in tls.cipher_suites:
-        if not _known_cipher(suite):
+_HASH_HINT: Final = "make one with htpasswd -nBC 10 ''"
+
+
+def _tls_mistakes(
+    config: TLSServerConfig, given: Collection[str]
+) -> Iterator[tuple[str, str, Hint]]:
+    for key, what in (("cert_file", "a certificate"), ("key_file", "the certificate's key")):
+        if not (getattr(config, key) or getattr(config, key.removesuffix("_file"))):
+            yield key, "missing", f"without {what} the other options would leave plain HTTP"
+    auth = config.client_auth_type
+    if auth in ("RequireAnyClientCert", "RequireClientCert"):
+        hint = (
+            "Python's TLS cannot require a certificate that it does not verify: use "
+            "RequireAndVerifyClientCert, with the clients' own certificates as client_ca_file"
+        )
+        yield "client_auth_type", f"{auth} verifies nothing", hint
+    elif auth not in tls.CLIENT_AUTH:
+        hint = suggestion(auth, tls.CLIENT_AUTH)
+        yield "client_auth_type", f"unknown policy {auth!r}", hint
+    elif config.vouching and auth == "NoClientCert":
+        key = "client_ca_file" if config.client_ca_file else "client_ca"
+        yield key, "unused", "set client_auth_type: RequireAndVerifyClientCert"
+    if "tls_server_config.client_allowed_sans" in given:
+        if auth in tls.CLIENT_AUTH and not config.requires_certificates:
+            hint = "set client_auth_type: RequireAndVerifyClientCert"
+            yield "client_allowed_sans", "clients need not show a certificate", hint
+        elif not config.client_allowed_sans:
+            yield "client_allowed_sans", "empty, so nobody could connect", "leave it out, or name"
+    for key in ("min_version", "max_version"):
+        version = getattr(config, key)
+        if version in ("TLS10", "TLS11"):
+            yield key, f"{version} is broken (RFC 8996)", "use TLS12 or TLS13"
+        elif version not in tls.VERSIONS:
+            yield key, f"unknown TLS version {version!r}", suggestion(version, tls.VERSIONS)
+    if config.min_version > config.max_version:
+        message = f"{config.min_version} is above max_version {config.max_version}"
+        yield "min_version", message, "no client could connect"
+    for suite in config.cipher_suites:
+        if not tls.is_known_cipher(suite):
             yield "cipher_suites", f"OpenSSL has no {suite}", "use Go's names of safe suites"
-    if len(tls.curve_preferences) > 1:
-        yield "curve_preferences", "more than one curve", "name one, or none for the defaults"
-    for curve in tls.curve_preferences:
-        if curve not in _CURVES:
-            yield "curve_preferences", f"unknown curve {curve}", suggestion(curve, _CURVES)
+    for curve in config.curve_preferences:
+        if curve not in tls.CURVES:
+            yield "curve_preferences", f"unknown curve {curve}", suggestion(curve, tls.CURVES)
 
 
-def _with_directory(tls: TLSServerConfig, directory: Path) -> TLSServerConfig:
+def _notes(config: WebConfig) -> Iterator[Finding]:
+    """What is no mistake, but easily made."""
+    for user, stored in config.basic_auth_users.items():
+        if (cost := passwords.cost(stored)) > passwords.HIGH_COST:
+            seconds = passwords.seconds(cost)
+            message = (
+                f"basic_auth_users.{user}: bcrypt cost {cost} takes about {seconds:.0f} s of a CPU "
+                f"for each wrong password, and so long nobody new can log in"
+            )
+            yield ("basic_auth_users", user), message, "use a cost of 10 to 12"
+    section = config.tls_server_config
+    for key in ("cert", "key", "client_ca"):
+        if getattr(section, key) and getattr(section, f"{key}_file"):
+            yield ("tls_server_config", key), f"{key} is unused beside {key}_file", "leave out one"
+    if section.client_auth_type == "RequestClientCert":
+        message = "RequestClientCert lets everybody in, as NoClientCert does"
+        hint = "use RequireAndVerifyClientCert"
+        yield ("tls_server_config", "client_auth_type"), message, hint
+    elif section.client_auth_type in _VERIFYING and not (
+        section.client_ca_file or section.client_ca
+    ):
+        message = "without client_ca_file every CA that this system trusts vouches for clients"
+        yield ("tls_server_config", "client_auth_type"), message, "name your own CA"
+    if len(section.curve_preferences) > 1 and not tls.CAN_ORDER_CURVES:
+        message = "this Python takes one curve only: the first that it can is used"
+        yield ("tls_server_config", "curve_preferences"), message, "name one, or none"
+
+
+def _with_directory(config: TLSServerConfig, directory: Path) -> TLSServerConfig:
     names = ("cert_file", "key_file", "client_ca_file")
     return msgspec.structs.replace(
-        tls, **{name: str(directory / value) for name in names if (value := getattr(tls, name))}
+        config,
+        **{name: str(directory / value) for name in names if (value := getattr(config, name))},
     )
-
-
-def tls_context(tls: TLSServerConfig, file: str) -> ssl.SSLContext:
-    """A server context from the files that `tls` names.
-
-    `ConfigError` says which one fails and why; `file` is the web configuration, for its text.
-    """
-
-    def refuse(key: str, problem: str, hint: str = "") -> ConfigError:
-        return ConfigError([Problem(file, 0, f"tls_server_config.{key}: {problem}", hint)])
-
-    for key in ("cert_file", "key_file", "client_ca_file"):
-        try:
-            if name := getattr(tls, key):
-                Path(name).open("rb").close()
-        except OSError as error:
-            raise refuse(key, f"cannot read {error.filename}: {error.strerror}") from None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_alpn_protocols(["http/1.1"])
-    context.minimum_version = _TLS_VERSIONS[tls.min_version]
-    context.maximum_version = _TLS_VERSIONS[tls.max_version]
-    try:
-        # Without a password OpenSSL would ask for one on the terminal.
-        context.load_cert_chain(tls.cert_file, tls.key_file, password="")
-    except OSError as error:
-        pair = f"{tls.cert_file} and {tls.key_file}"
-        problem = f"{pair} are not a certificate and its unencrypted key: {error}"
-        raise refuse("cert_file", problem) from None
-    context.verify_mode = _CLIENT_AUTH[tls.client_auth_type]
-    if tls.client_ca_file:
-        try:
-            context.load_verify_locations(tls.client_ca_file)
-        except OSError as error:
-            problem = f"{tls.client_ca_file} holds no certificates: {error}"
-            raise refuse("client_ca_file", problem) from None
-    if tls.prefer_server_cipher_suites:
-        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
-    else:
-        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    older = [_openssl_cipher(suite) for suite in tls.cipher_suites if "_WITH_" in suite]
-    if older:
-        context.set_ciphers(":".join(older))
-    for curve in tls.curve_preferences:
-        try:
-            context.set_ecdh_curve(_CURVES[curve])
-        except (ssl.SSLError, ValueError) as error:
-            # Python 3.11 with OpenSSL 3.0 looks among the NIST curves only.
-            problem = f"{ssl.OPENSSL_VERSION} does not take {curve}: {error}"
-            hint = "name CurveP256, CurveP384 or CurveP521, or none for the defaults"
-            raise refuse("curve_preferences", problem, hint) from None
-    return context
-
-
-def _openssl_cipher(suite: str) -> str:
-    """OpenSSL's name of a TLS 1.2 suite: `ECDHE-RSA-AES128-GCM-SHA256` and the like."""
-    name = suite.removeprefix("TLS_").replace("_WITH_", "_").replace("AES_", "AES")
-    return name.replace("_CBC", "").replace("POLY1305_SHA256", "POLY1305").replace("_", "-")
-
-
-def _known_cipher(suite: str) -> bool:
-    """Whether OpenSSL has the suite; `set_ciphers` itself drops unknown names in silence."""
-    if "_WITH_" not in suite:
-        known = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).get_ciphers()
-        return any(cipher["name"] == suite for cipher in known)
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(_openssl_cipher(suite))
-    except ssl.SSLError:
-        return False
-    return True
-
-
-def allowed_san(certificate: Mapping[str, Any], allowed: tuple[str, ...]) -> bool:
-    """Whether a verified certificate, as `getpeercert` gives it, has one of the allowed SANs."""
-    names = {
-        _plain_address(value) if kind == "IP Address" else value
-        for kind, value in certificate.get("subjectAltName", ())
-    }
-    return not names.isdisjoint(_plain_address(name) for name in allowed)
-
-
-def _plain_address(name: str) -> str:
-    """An IP address in its short form, anything else unchanged; OpenSSL writes IPv6 in full."""
-    try:
-        return str(ipaddress.ip_address(name.strip()))
-    except ValueError:
-        return name
