@@ -649,6 +649,17 @@ class HostSample(Struct, frozen=True, kw_only=True):
     vanished: tuple[VanishedDomain, ...] = ()
     """Domains that are no longer listed, for a while; the oldest first."""
     error: str = ""
-    """Why `up` is false, in words for a person; '' otherwise."""
+    """Why `up` is false, in words for whoever runs the exporter; '' otherwise."""
+    error_code: int = 0
+    """libvirt's code (virErrorNumber) of that; 0 where it is not libvirt that failed."""
     unparsable: tuple[str, ...] = field(default=())
     """UUIDs whose domain XML could not be parsed."""
+
+    @property
+    def outage(self) -> str:
+        """What everybody may know of a host that is not up.
+
+        libvirt's own words may tell of users, keys, paths and hosts behind this one.
+        """
+        code = f" (libvirt's error {self.error_code})" if self.error_code else ""
+        return f"libvirt does not answer{code}"

@@ -8,8 +8,10 @@ from typing import Final
 from urllib.parse import unquote
 
 _HIDDEN: Final = "***"
-_HARMLESS: Final = ("known_hosts_verify", "mode", "no_tty", "no_verify", "proxy", "sshauth")
-"""Parameters of which the value tells neither a secret nor a path."""
+_HARMLESS: Final = frozenset(
+    {"known_hosts_verify", "mode", "no_tty", "no_verify", "proxy", "socket", "sshauth"}
+)
+"""Parameters whose value is no secret, nor where one is."""
 _URI: Final = re.compile(r"(?P<begin>[^?#]*?//)?(?:(?P<user>[^/]*)@)?(?P<rest>[^?#]*)", re.DOTALL)
 
 

@@ -29,10 +29,11 @@ def host_of(
     pid_directory: Path | None = None,
     state_directory: Path | None = None,
     on_event: Callable[[], None] | None = None,
+    uri: str = "qemu:///system",
 ) -> Iterator[Host]:
     """A started Host on a fake libvirt."""
     chosen = HostSettings(
-        uri="qemu:///system",
+        uri=uri,
         stuck_calls=stuck_calls,
         pid_directory=None if pid_directory is None else str(pid_directory),
         state_directory="" if state_directory is None else str(state_directory),

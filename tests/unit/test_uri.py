@@ -19,8 +19,8 @@ from libvirt_exporter.uri import redacted, without_secrets
         ("esx://root:se@cret@node7/?no_verify=1", "esx://***@node7/?no_verify=1"),
         ("esx://root:se?c#ret@node7/", "esx://***@node7/"),
         (
-            "qemu+ssh://node7/system?keyfile=/root/.ssh/id&no_tty=1;socket=/run/x#y",
-            "qemu+ssh://node7/system?keyfile=***&no_tty=1;socket=***#***",
+            "qemu+ssh://node7/system?keyfile=/root/.ssh/id&no_tty=1;command=/run/x#y",
+            "qemu+ssh://node7/system?keyfile=***&no_tty=1;command=***#***",
         ),
         (
             "qemu+tls://node7/system?pkipath=/etc/pki&flag",

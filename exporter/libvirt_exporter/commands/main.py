@@ -38,6 +38,7 @@ from libvirt_exporter.reference import metrics as metric_list
 from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.target import Target
 from libvirt_exporter.service.telemetry import Telemetry
+from libvirt_exporter.uri import redacted
 from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.server import ListenError, listen
 
@@ -161,10 +162,11 @@ async def _print_fields(target: Target, request: QueryRequest, watch: float | No
         await target.sample()
         try:
             answer = json.loads((await target.query(request)).body)
+        except UnavailableError as error:
+            latest = target.latest
+            status = _failed((latest.error if latest is not None else "") or error.message)
         except RequestError as error:
-            status = _failed(f"{error.message}; {error.hint}" if error.hint else error.message)
-            if not isinstance(error, UnavailableError):
-                return status
+            return _failed(f"{error.message}; {error.hint}" if error.hint else error.message)
         else:
             if answer["full"] or answer["dataList"] or answer["removed"]:
                 # Only ASCII: names could command the terminal.
@@ -215,7 +217,7 @@ def _doctor(arguments: Namespace) -> int:
 
 
 async def _print_findings(target: Target, besides: Sequence[doctor.Finding]) -> int:
-    uri = target.config.libvirt.uri
+    uri = redacted(target.config.libvirt.uri)
     sample = await target.sample()
     schedstats = doctor.schedstats_of(uri)
     found = doctor.findings(sample, uri=uri, schedstats=schedstats, besides=besides)

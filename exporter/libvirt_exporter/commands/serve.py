@@ -15,6 +15,7 @@ from libvirt_exporter import __version__
 from libvirt_exporter.config import Config, ConfigError
 from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.telemetry import Telemetry
+from libvirt_exporter.uri import redacted
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.server import serve, urls
@@ -49,7 +50,7 @@ async def run(load: Callable[[], Config], sockets: Sequence[socket], security: S
         tasks.start(exporter.warm_up())
         web = exporter.config.web
         addresses = ", ".join(urls(sockets, tls=security.config.tls_server_config.enabled))
-        uri = exporter.config.libvirt.uri
+        uri = redacted(exporter.config.libvirt.uri)
         log.info("libvirt-exporter %s shows %s on %s", __version__, uri, addresses)
         app = create_app(
             exporter,

@@ -24,6 +24,7 @@ from libvirt_exporter.nearest import nearest
 from libvirt_exporter.patterns.domains import DomainFilter
 from libvirt_exporter.patterns.fields import FieldPattern
 from libvirt_exporter.patterns.labels import compile_label
+from libvirt_exporter.uri import redacted
 
 Finding = tuple[Path, str, Hint]
 """Option, what is wrong with it, hint."""
@@ -58,7 +59,7 @@ def _entries(config: Config, *options: str) -> Iterator[tuple[Path, str]]:
 
 def _libvirt(config: Config) -> Iterator[Finding]:
     if not re.fullmatch(r"[a-z][a-z0-9]*(\+[a-z0-9]+)?:\S*", config.libvirt.uri):
-        message = f"{quoted(config.libvirt.uri)} is not a libvirt URI"
+        message = f"{quoted(redacted(config.libvirt.uri))} is not a libvirt URI"
         yield ("libvirt", "uri"), message, "for example qemu:///system"
 
 

@@ -36,6 +36,7 @@ from libvirt_exporter.hypervisor.sources.numa import NumaLane
 from libvirt_exporter.hypervisor.sources.process_stats import ProcessStats
 from libvirt_exporter.hypervisor.sources.storage import StorageLane
 from libvirt_exporter.model import HostSample
+from libvirt_exporter.uri import redacted
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ class Host:
         Raises ValueError for settings that take another Host.
         """
         if not self.takes(settings):
-            raise ValueError(f"this host is {self.settings.uri}, not {settings.uri}")
+            raise ValueError(f"this host is {self._connections.name}, not {redacted(settings.uri)}")
         self.settings = settings
         self._hand_over(functools.partial(self._apply, settings))
 
@@ -248,7 +249,7 @@ class Host:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("background work of %s ended", self.settings.uri, exc_info=error)
+            log.error("background work of %s ended", self._connections.name, exc_info=error)
 
     async def _connected(self) -> None:
         """Events are subscribed to, for the first time or again."""
@@ -268,7 +269,7 @@ class Host:
             return
         before, self._reachable = self._reachable, not error
         if error:
-            uri = self.settings.uri
+            uri = self._connections.name
             reason = error.replace(f"cannot connect to libvirt at {uri}", "cannot connect")
             fate = "is lost" if before else "does not answer"
             log.warning("libvirt at %s %s: %s. The exporter keeps trying", uri, fate, reason)
@@ -276,7 +277,7 @@ class Host:
             return
         self._events.retry()
         if before is not None:
-            log.info("libvirt at %s answers again", self.settings.uri)
+            log.info("libvirt at %s answers again", self._connections.name)
             self._observer.connection_regained()
 
 

@@ -134,8 +134,8 @@ class Queries:
             await self._sampled(within)
             latest = self._latest
         if latest is None or not latest.sample.up:
-            error = latest.sample.error if latest is not None else "it was not asked"
-            raise UnavailableError(f"libvirt does not answer: {error}", "try again later")
+            outage = latest.sample.outage if latest is not None else "libvirt was not asked"
+            raise UnavailableError(outage, "try again later")
         return latest
 
     async def _sampled(self, within: float) -> None:

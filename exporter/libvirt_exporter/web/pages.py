@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, Response
 
 from libvirt_exporter import __version__
 from libvirt_exporter.model import DomainSample, HostSample
+from libvirt_exporter.uri import redacted
 from libvirt_exporter.web.connected import while_connected
 from libvirt_exporter.web.service import Service
 
@@ -56,7 +57,8 @@ class Landing:
         target = self._service.target()
         libvirt = target.config.libvirt
         sample = await while_connected(request, target.overview())
-        html = landing(sample, self._telemetry_path, libvirt.name or libvirt.uri)
+        host = libvirt.name or redacted(libvirt.uri)
+        html = landing(sample, self._telemetry_path, host)
         return HTMLResponse(html, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
 
@@ -103,7 +105,7 @@ def _summary(sample: HostSample, host: str) -> str:
 def _problems(sample: HostSample) -> str:
     problems = []
     if not sample.up:
-        problems.append(f"libvirt does not answer: {sample.error or 'no reason given'}")
+        problems.append(f"{sample.outage}. The exporter's log has the reason.")
     failed = [outcome.group for outcome in sample.groups if not outcome.success]
     if sample.up and failed:
         problems.append(f"Groups that failed: {', '.join(failed)}")

@@ -604,6 +604,13 @@ def test_overridden_groups_are_checked_as_those_of_a_file() -> None:
 # Other YAML files
 
 
+def test_no_message_repeats_secrets_of_the_uri() -> None:
+    """A reload's answer goes to whoever asked for it."""
+    with pytest.raises(ConfigError) as raised:
+        load("libvirt: {uri: 'qemu+ssh//anna:hunter2@node7/system?keyfile=/root/id'}")
+    assert "'qemu+ssh//***@node7/system?keyfile=***' is not a libvirt URI" in str(raised.value)
+
+
 def plain(value: Value) -> object:
     """The value as plain Python data."""
     if isinstance(value.content, Mapping):

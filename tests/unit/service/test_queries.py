@@ -77,6 +77,7 @@ class Desk:
                 up=self.up,
                 domains=tuple(replace(each, timestamp=now) for each in self.domains),
                 error="" if self.up else "the socket is not there",
+                error_code=0 if self.up else 38,
             )
         )
 
@@ -366,7 +367,7 @@ def test_a_vm_that_is_gone_is_remembered_as_long_as_configured(
 
 
 def test_a_host_that_does_not_answer_loses_no_vm() -> None:
-    """The query fails, with the reason; after that everything is as before."""
+    """The query fails, without libvirt's words; after that everything is as before."""
 
     async def work() -> None:
         async with Desk(domain(ONE), max_age=0.0) as desk:
@@ -374,7 +375,7 @@ def test_a_host_that_does_not_answer_loses_no_vm() -> None:
             desk.up = False
             with pytest.raises(UnavailableError) as failed:
                 await desk.ask(changed_since=stamp)
-            assert "the socket is not there" in failed.value.message
+            assert failed.value.message == "libvirt does not answer (libvirt's error 38)"
             with pytest.raises(UnavailableError):
                 await desk.queries.diagnostics(ONE)
             desk.up = True

@@ -485,13 +485,18 @@ def test_landing_page_says_what_is_wrong() -> None:
 
 
 def test_landing_page_without_libvirt_says_nothing_but_that() -> None:
-    """That there are no VMs, or that groups failed, would be no news, or wrong."""
+    """That there are no VMs, or that groups failed, would be no news, or wrong.
+
+    libvirt's words are for the log alone: they may name users, keys and hosts.
+    """
     away = structs.replace(
         host(up=False, error="Failed to connect socket: Permission denied"),
+        error_code=38,
         groups=(GroupOutcome(group="perf", success=False, duration=0.1),),
     )
     text = ask(FakeService(away), "/").text
-    assert "libvirt does not answer: Failed to connect socket: Permission denied" in text
+    assert "libvirt does not answer (libvirt&#x27;s error 38). The exporter&#x27;s log" in text
+    assert "Permission denied" not in text
     assert "VMs" not in text
     assert "perf" not in text
     assert "sampled" not in text
@@ -502,6 +507,10 @@ def test_landing_page_without_libvirt_says_nothing_but_that() -> None:
     [
         (Libvirt(uri="qemu+tls://far/system"), "qemu+tls://far/system"),
         (Libvirt(uri="qemu+tls://far/system", name="rack 7"), "rack 7"),
+        (
+            Libvirt(uri="esx://anna:secret@far/?pkipath=/etc/pki"),
+            "esx://***@far/?pkipath=***",
+        ),
     ],
 )
 @pytest.mark.parametrize("up", [True, False])

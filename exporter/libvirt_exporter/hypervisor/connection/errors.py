@@ -12,6 +12,8 @@ from urllib.parse import unquote
 
 import libvirt
 
+from libvirt_exporter.uri import without_secrets
+
 T = TypeVar("T")
 
 
@@ -35,24 +37,27 @@ class ErrorClass(StrEnum):
 class CallError(Exception):
     """A libvirt call that did not succeed."""
 
-    def __init__(self, message: str, error_class: ErrorClass) -> None:
+    def __init__(self, message: str, error_class: ErrorClass, code: int = 0) -> None:
+        """`code` is libvirt's (virErrorNumber), 0 where it is not libvirt that failed."""
         super().__init__(message)
         self.error_class = error_class
+        self.code = code
 
 
 class OpenError(CallError):
     """No connection could be opened; the message is for a person."""
 
 
-def call_error(error: Exception, *, alive: bool) -> CallError | None:
+def call_error(error: Exception, *, uri: str, alive: bool) -> CallError | None:
     """What a call's exception says of the call; None when it is a mistake of this program.
 
-    `alive`: whether the connection still is.
+    `alive`: whether the connection to `uri` still is. The message is without the URI's secrets.
     """
     if isinstance(error, CallError):
         return error
     if isinstance(error, libvirt.libvirtError):
-        return CallError(str(error), classify(error) if alive else ErrorClass.DISCONNECTED)
+        error_class = classify(error) if alive else ErrorClass.DISCONNECTED
+        return CallError(without_secrets(str(error), uri), error_class, error.get_error_code() or 0)
     # libvirt-python fails the whole call for one string that is not UTF-8, or one parameter of a
     # type that it does not know.
     if isinstance(error, UnicodeDecodeError) or type(error) is LookupError:
@@ -162,13 +167,15 @@ def missing_file(uri: str) -> str:
     found = _TEST_FILE.match(uri)
     if found is None or (path := unquote(found[1])) == "/default" or Path(path).is_file():
         return ""
-    return f"cannot connect to libvirt at {uri}: there is no file {path}. {_CHECK_FILE}"
+    line = f"cannot connect to libvirt at {uri}: there is no file {path}. {_CHECK_FILE}"
+    return without_secrets(line, uri)
 
 
 def explain_open_failure(uri: str, error: libvirt.libvirtError, *, read_only: bool = True) -> str:
-    """One line for a person: what failed, where, and what to do about it."""
+    """One line for a person: what failed, where, and what to do about it; without secrets."""
     text = str(error).strip()
-    return f"cannot connect to libvirt at {uri}: {text}. {_advice(uri, error, text, read_only)}"
+    line = f"cannot connect to libvirt at {uri}: {text}. {_advice(uri, error, text, read_only)}"
+    return without_secrets(line, uri)
 
 
 def _advice(uri: str, error: libvirt.libvirtError, text: str, read_only: bool) -> str:

@@ -33,6 +33,7 @@ from libvirt_exporter.hypervisor.connection.errors import (
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.session import Connect, Session, open_read_only
 from libvirt_exporter.hypervisor.connection.threads import CallThread
+from libvirt_exporter.uri import redacted
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class Connection:
         try:
             return function(session)
         except Exception as error:
-            failure = call_error(error, alive=session.alive)
+            failure = call_error(error, uri=session.uri, alive=session.alive)
             if failure is None:
                 raise
             error_class = failure.error_class
@@ -117,7 +118,7 @@ class Connection:
         if self._session is None:
             self.waiting_for_open = True
             try:
-                self._session = Session(self._pool.open())
+                self._session = Session(self._pool.open(), self._pool.uri)
             finally:
                 self.waiting_for_open = False
         return self._session
@@ -140,6 +141,7 @@ class _Failure:
     """When to try again (time.monotonic)."""
     words: str
     error_class: ErrorClass
+    code: int
 
 
 class Connections:
@@ -162,6 +164,8 @@ class Connections:
         `read_only`: whether `connect` opens such connections, for what a failure is explained by.
         """
         self.uri = uri
+        self.name = redacted(uri)
+        """The URI for everybody to read."""
         self.observer = observer
         self.budget = budget if budget is not None else StuckBudget()
         self._connect = connect
@@ -245,7 +249,7 @@ class Connections:
         """
         failure = self._failure
         if failure is not None and time.monotonic() < failure.until:
-            raise OpenError(failure.words, failure.error_class)
+            raise OpenError(failure.words, failure.error_class, failure.code)
         if reason := missing_file(self.uri):
             raise OpenError(reason, ErrorClass.DISCONNECTED)
         started = time.monotonic()
@@ -259,8 +263,9 @@ class Connections:
             now = time.monotonic()
             pause = min(RETRY_PAUSE * (now - started), LONGEST_RETRY_PAUSE)
             words = explain_open_failure(self.uri, error, read_only=self._read_only)
-            self._failure = _Failure(now + pause, words, error_class)
-            raise OpenError(words, error_class) from None
+            code = error.get_error_code() or 0
+            self._failure = _Failure(now + pause, words, error_class, code)
+            raise OpenError(words, error_class, code) from None
         finally:
             self.observer.call_finished("open", time.monotonic() - started, error_class)
         self._failure = None

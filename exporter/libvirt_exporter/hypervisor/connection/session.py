@@ -87,8 +87,10 @@ class Session:
     when the daemon is frozen: handles therefore never leave this thread.
     """
 
-    def __init__(self, conn: libvirt.virConnect) -> None:
+    def __init__(self, conn: libvirt.virConnect, uri: str = "") -> None:
+        """`uri`: what `conn` is a connection to."""
         self.conn = conn
+        self.uri = uri
         self.handles: dict[str, libvirt.virDomain] = {}
         self.event_callbacks: list[int] = []
         self.event_timers: list[int] = []

@@ -60,7 +60,7 @@ class _Progress(Generic[T]):
             except Exception as error:  # it must cost this domain only
                 if isinstance(error, libvirt.libvirtError) and not session.alive:
                     raise
-                failure = call_error(error, alive=True)
+                failure = call_error(error, uri=session.uri, alive=True)
                 self.failures.append((uuid, detached(failure or error)))
             self.visited += 1
             if time.monotonic() >= end:

@@ -21,6 +21,7 @@ from libvirt_exporter.files import read_file
 from libvirt_exporter.hypervisor.events.domain_history import DomainHistory
 from libvirt_exporter.hypervisor.events.history import Memory
 from libvirt_exporter.model import VanishedDomain
+from libvirt_exporter.uri import redacted
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ MAX_SIZE: Final = 64 << 20
 class _Content(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     uri: str
+    """Redacted."""
     domains: dict[str, DomainHistory]
     vanished: list[VanishedDomain] = []
 
@@ -41,7 +43,7 @@ class StateFile:
 
     def __init__(self, directory: str, uri: str) -> None:
         self.path = Path(directory, f"events-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.json")
-        self._uri = uri
+        self._uri = redacted(uri)
         self._failing = False
 
     def load(self) -> Memory:
@@ -60,7 +62,7 @@ class StateFile:
         try:
             content = msgspec.json.decode(data, type=_Content)
             if (content.version, content.uri) != (VERSION, self._uri):
-                raise ValueError(f"version {content.version} of {content.uri}")
+                raise ValueError(f"version {content.version} of {redacted(content.uri)}")
         except (ValueError, RecursionError) as error:
             self._set_aside(error)
             return Memory()

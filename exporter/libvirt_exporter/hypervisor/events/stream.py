@@ -140,7 +140,7 @@ class EventStream:
                 )
             except CallError as error:
                 self._retry.clear()
-                log.debug("no events from %s: %s", self._connections.uri, error)
+                log.debug("no events from %s: %s", self._connections.name, error)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(next(delays)):
                         await self._retry.wait()
@@ -179,7 +179,7 @@ class EventStream:
             else:
                 session.event_callbacks.append(callback_id)
         if missing:
-            log.debug("%s has no events %s", self._connections.uri, ", ".join(missing))
+            log.debug("%s has no events %s", self._connections.name, ", ".join(missing))
         # Drivers inside this process have no connection that could be lost: NO_SUPPORT in some.
         with contextlib.suppress(libvirt.libvirtError):
             conn.registerCloseCallback(lambda _conn, _reason, _: lost(), None)
@@ -207,7 +207,7 @@ class EventStream:
         """Take in all events that have been delivered so far."""
         if (dropped := self._queue.dropped) > self._dropped:
             if not self._dropped:
-                log.warning("events of %s came too fast and were dropped", self._connections.uri)
+                log.warning("events of %s came too fast and were dropped", self._connections.name)
             self._observer.events_dropped(dropped - self._dropped)
             self._dropped = dropped
             self._inventory.mark_all()

@@ -48,6 +48,7 @@ class HostDraft:
         self.deadline = deadline
         self.up = False
         self.error = ""
+        self.error_code = 0
         self.facts: DriverFacts | None = None
         self.asks_monitors = False
         """Whether active domains are asked for groups that need their monitor."""
@@ -168,6 +169,7 @@ class HostDraft:
             ),
             phases=dict(self.phases),
             error=error,
+            error_code=self.error_code,
             unparsable=inventory.unparsable,
             stats=host_stats,
             lanes=lanes or {},

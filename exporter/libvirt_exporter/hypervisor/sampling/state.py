@@ -70,10 +70,10 @@ class StatePhase(Phase):
                 # A daemon that was restarted since the last sample: the next call reconnects.
                 if error.error_class is ErrorClass.DISCONNECTED and attempt == 1:
                     continue
-                draft.error = str(error)
+                draft.error, draft.error_code = str(error), error.code
             else:
                 self._take(listing, timestamp)
-                draft.up, draft.error = True, ""
+                draft.up, draft.error, draft.error_code = True, "", 0
                 memory.seconds = draft.duration
                 draft.spent(("state",), memory.seconds)
             return

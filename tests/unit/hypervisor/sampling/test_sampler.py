@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import Future, wait
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import libvirt
@@ -771,6 +772,33 @@ def test_a_refused_connection_is_a_sample_that_says_so(
     assert warning.startswith(away)
     assert warning.endswith(". The exporter keeps trying")
     assert ("open", ErrorClass.DISCONNECTED) in recorder.errors
+
+
+def test_secrets_of_the_uri_are_in_no_message(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Neither in the log nor in a sample nor in the state file, whatever libvirt repeats of it."""
+    uri = "qemu+ssh://anna:hunter2@node7/system?keyfile=/srv/keys/id"
+    fake = FakeHost(1)
+    words = f"Cannot recv data for {uri}: anna@node7: Permission denied (/srv/keys/id, hunter2)"
+    fake.refusal = libvirt_error(libvirt.VIR_ERR_SYSTEM_ERROR, words)
+    with (
+        caplog.at_level(logging.DEBUG),
+        host_of(fake, uri=uri, state_directory=tmp_path) as host,
+    ):
+        sample = take(host)
+        assert "Permission denied" in sample.error
+        assert sample.error_code == libvirt.VIR_ERR_SYSTEM_ERROR
+        assert sample.outage == "libvirt does not answer (libvirt's error 38)"
+        fake.refusal = None
+        wait_until(lambda: take(host).up, "libvirt is up")
+        fake.drop_connections()
+        fake.refusal = libvirt_error(libvirt.VIR_ERR_SYSTEM_ERROR, words)
+        wait_until(lambda: not take(host).up, "libvirt is down")
+    written = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert "qemu+ssh://***@node7/system?keyfile=***" in caplog.text
+    for secret in ("anna", "hunter2", "/srv/keys"):
+        assert secret not in f"{sample.error}{caplog.text}{written}"
 
 
 def test_a_daemon_restarted_between_two_samples_is_not_noticed_in_the_second() -> None:
