@@ -156,6 +156,8 @@ def parse_web_config(root: Value, file: str) -> Parsed:
         report.add(*finding)
     if report.problems:
         raise ConfigError(report.problems)
+    if not given:
+        report.add((), "there is nothing in it: everybody may ask, without TLS")
     for finding in _notes(config):
         report.add(*finding)
     tls_config = _with_directory(config.tls_server_config, Path(file).parent)

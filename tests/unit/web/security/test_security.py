@@ -458,6 +458,16 @@ def test_no_users_can_be_meant(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert "basic_auth_users is empty now, everybody may ask" in caplog.text
 
 
+def test_file_without_content_is_warned_of_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may have been emptied before; exporter-toolkit takes it."""
+    file = tmp_path / "web.yml"
+    file.write_text("")
+    assert statuses(Security(str(file)), "") == [200]
+    assert "there is nothing in it: everybody may ask" in caplog.text
+
+
 def test_last_reload_is_told(tmp_path: Path) -> None:
     """Whether what is in the files is in force, and since when."""
     before = time.time()
