@@ -819,7 +819,7 @@ def test_check_config_looks_into_the_web_configuration(tmp_path: Path) -> None:
 
     assert outcome.returncode == 1
     assert outcome.stderr.startswith(
-        f"libvirt-exporter: {file}:2: web.config_file: {web}: unknown key basic_auth_user; "
+        f"libvirt-exporter: {file}:2: web.config_file: {web}:1: unknown key 'basic_auth_user'; "
     )
 
 
