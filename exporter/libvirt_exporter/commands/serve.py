@@ -57,6 +57,7 @@ async def run(load: Callable[[], Config], sockets: Sequence[socket], security: S
             telemetry_path=web.telemetry_path,
             web_config=security,
             max_requests=web.max_requests,
+            health_without_login=web.health_without_login,
             telemetry=telemetry,
         )
         await serve(app, sockets, stop=stop, security=security)

@@ -390,6 +390,13 @@ class Web(Section, frozen=True, kw_only=True):
             "restart.",
         ),
     ] = 40
+    health_without_login: Annotated[
+        bool,
+        Meta(
+            description="Answer GET and HEAD of `/-/healthy` and `/-/ready`, and nothing else, "
+            "without a password where `config_file` has users. A change needs a restart.",
+        ),
+    ] = False
 
 
 class Log(Section, frozen=True, kw_only=True):

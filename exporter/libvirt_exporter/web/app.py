@@ -14,7 +14,7 @@ from starlette.routing import Route
 from libvirt_exporter.contract import RequestError
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web import api
-from libvirt_exporter.web.management import Management
+from libvirt_exporter.web.management import HEALTH, Management
 from libvirt_exporter.web.middleware import Counting, SizeLimits
 from libvirt_exporter.web.pages import Landing
 from libvirt_exporter.web.problems import API, problem, refused
@@ -30,13 +30,15 @@ def create_app(
     telemetry_path: str = "/metrics",
     web_config: Security | None = None,
     max_requests: int = 40,
+    health_without_login: bool = False,
     telemetry: Telemetry | None = None,
 ) -> Starlette:
     """The ASGI application in front of `service`.
 
     `max_requests` scrapes may run at once, 0 for any number, and as many queries and waiting
     clients of the API; what is over it gets 503.
-    `web_config` decides who may ask (None: everybody), `telemetry` counts who did.
+    `web_config` decides who may ask (None: everybody); `health_without_login` lets everybody read
+    whether the exporter lives and is ready. `telemetry` counts who asked.
     """
     security = web_config or Security()
     most = max_requests or math.inf
@@ -74,7 +76,11 @@ def create_app(
         middleware=[
             Middleware(Counting, routes=routes, telemetry=telemetry),
             Middleware(SizeLimits),
-            Middleware(SecurityMiddleware, security=security),
+            Middleware(
+                SecurityMiddleware,
+                security=security,
+                without_login=HEALTH if health_without_login else (),
+            ),
         ],
         exception_handlers={
             RequestError: failed,

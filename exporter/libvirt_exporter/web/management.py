@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -9,6 +11,9 @@ from starlette.routing import Route
 from libvirt_exporter.config import ConfigError
 from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.service import Service
+
+HEALTH: Final = ("/-/healthy", "/-/ready")
+"""Paths that tell how the process is, and nothing of a host."""
 
 
 class Management:
@@ -21,8 +26,7 @@ class Management:
     def routes(self) -> list[Route]:
         """All routes below `/-/`."""
         return [
-            Route("/-/healthy", self.healthy),
-            Route("/-/ready", self.ready),
+            *map(Route, HEALTH, (self.healthy, self.ready)),
             Route("/-/reload", self.reload, methods=["POST"]),
         ]
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import bcrypt
 import httpx
 import pytest
 from prometheus_client.openmetrics.parser import (
@@ -224,6 +225,21 @@ def test_options_of_the_server_come_from_the_file(tmp_path: Path) -> None:
             process.kill()
             process.wait()
     assert {line["level"] for line in server.lines()} == {"error"}
+
+
+def test_health_needs_no_password_where_the_file_says_so(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    """Everything else is asked for one as before."""
+    stored = bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode()
+    (tmp_path / "web.yml").write_text(f"basic_auth_users: {{anna: '{stored}'}}\n")
+    file = tmp_path / "exporter.yml"
+    file.write_text("web: {config_file: web.yml, health_without_login: true}\n")
+
+    server = start("--config.file", file, "--libvirt.uri=test:///default")
+
+    assert server.get("/-/healthy").status_code == 200
+    assert server.get("/metrics").status_code == 401
 
 
 def answers(host: str, port: int) -> bool:

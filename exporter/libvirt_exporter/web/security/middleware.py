@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -15,9 +16,13 @@ from libvirt_exporter.web.security.security import Security
 class SecurityMiddleware:
     """Adds the configured headers, then refuses what is too often (429) or not admitted (401)."""
 
-    def __init__(self, app: ASGIApp, security: Security) -> None:
+    def __init__(
+        self, app: ASGIApp, security: Security, *, without_login: Container[str] = ()
+    ) -> None:
+        """`without_login`: paths that may be read without a password."""
         self._app = app
         self._security = security
+        self._without_login = without_login
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -46,6 +51,8 @@ class SecurityMiddleware:
             wait = math.ceil(self._security.config.rate_limit.seconds())
             text = "Too many requests: rate_limit of the web configuration."
             return problem(path, 429, text, headers={"Retry-After": str(wait)})
+        if scope["method"] in ("GET", "HEAD") and path in self._without_login:
+            return None
         try:
             if await self._security.admits(headers.get("Authorization", ""), client):
                 return None

@@ -21,6 +21,7 @@ from starlette.responses import PlainTextResponse
 
 from libvirt_exporter.config import ConfigError
 from libvirt_exporter.config.document import parse
+from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.problems import BusyError
 from libvirt_exporter.web.security import loading as loading_module
 from libvirt_exporter.web.security import security as security_module
@@ -29,6 +30,7 @@ from libvirt_exporter.web.security.middleware import SecurityMiddleware
 from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.security.tls import allowed_san
 from libvirt_exporter.web.security.web_config import Parsed, WebConfig, parse_web_config
+from tests.support.fake_service import FakeService
 from tests.support.waiting import wait_until
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
@@ -661,3 +663,66 @@ def test_documented_example_is_valid() -> None:
     assert config.tls_server_config.enabled
     assert config.basic_auth_users
     assert config.rate_limit.seconds()
+
+
+def status_of(method: str, path: str, file: str, *, health_without_login: bool) -> int:
+    """The status of one request without a password, behind another one for the same."""
+    app = create_app(
+        FakeService(), web_config=Security(file), health_without_login=health_without_login
+    )
+
+    async def run() -> int:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://exporter") as client:
+            await client.request(method, path)
+            return (await client.request(method, path)).status_code
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/-/healthy", "/-/ready", "/-%2Fhealthy"])
+def test_health_needs_no_password_where_that_is_chosen(
+    method: str, path: str, tmp_path: Path
+) -> None:
+    """A load balancer or kubelet has none; without the option nobody gets in without."""
+    file = write(tmp_path / "web.yml", {"basic_auth_users": {"anna": HASH}})
+
+    assert status_of(method, path, file, health_without_login=False) == 401
+    assert status_of(method, path, file, health_without_login=True) == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/-/healthy"),
+        ("OPTIONS", "/-/ready"),
+        ("GET", "/-/reload"),
+        ("POST", "/-/reload"),
+        ("GET", "/metrics"),
+        ("GET", "/"),
+        ("GET", "/api/v1/vms"),
+        ("GET", "/-/healthy/"),
+        ("GET", "//-/healthy"),
+        ("GET", "/-/Healthy"),
+        ("GET", "/-/healthy/..%2F..%2Fmetrics"),
+        ("GET", "/metrics?/-/healthy"),
+        ("GET", "/-/healthy%00"),
+        ("GET", "/metrics;/-/healthy"),
+    ],
+)
+def test_nothing_but_health_is_read_without_a_password(
+    method: str, path: str, tmp_path: Path
+) -> None:
+    """Another method, or a path that only resembles one of the two, is asked for a password."""
+    file = write(tmp_path / "web.yml", {"basic_auth_users": {"anna": HASH}})
+
+    assert status_of(method, path, file, health_without_login=True) == 401
+
+
+def test_health_without_a_password_counts_for_the_rate_limit(tmp_path: Path) -> None:
+    """The limit is on requests, whoever sends them."""
+    limit = {"interval": "1h", "burst": 1}
+    file = write(tmp_path / "web.yml", {"basic_auth_users": {"anna": HASH}, "rate_limit": limit})
+
+    assert status_of("GET", "/-/healthy", file, health_without_login=True) == 429
