@@ -59,6 +59,22 @@ _IMAGE: Final = (
     ("physical", "physical_bytes", _same),
     ("threshold", "write_threshold_bytes", _same),
     ("path", "path_info", _same),
+    *(
+        (f"limits.{limit}", f"limit_{limit}{unit}", _same)
+        for unit, limits in (
+            (
+                "_bytes",
+                (
+                    *("request_alignment", "discard_max", "discard_alignment"),
+                    *("write_zeroes_max", "write_zeroes_alignment"),
+                    *("transfer_optimal", "transfer_max", "transfer_hw_max"),
+                    *("memory_alignment_minimal", "memory_alignment_optimal"),
+                ),
+            ),
+            ("", ("iov_max", "iov_hw_max")),
+        )
+        for limit in limits
+    ),
 )
 _NUMBERS: Final[tuple[tuple[str, str, Callable[[float], float]], ...]] = (
     ("cpu.time", "cpu_seconds_total", _nanoseconds),

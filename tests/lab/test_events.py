@@ -143,7 +143,7 @@ def test_a_reset_is_one_reboot_and_the_agent_goes_and_comes(libvirtd: PrivateLib
 def test_a_killed_qemu_is_a_crash_and_nobody_elses(fresh_libvirtd: PrivateLibvirtd) -> None:
     """Shut off, crashed, with exit code and message; the other VM's counters stay."""
     killed = paused_domain(fresh_libvirtd, "killed", persistent=True)
-    other = paused_domain(fresh_libvirtd, "other")
+    other = paused_domain(fresh_libvirtd, "other", panic=True)
     killed.resume()
     with following(fresh_libvirtd) as host:
         before = sample_of(host, other).stats

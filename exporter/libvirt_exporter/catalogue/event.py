@@ -42,10 +42,10 @@ METRICS: tuple[Metric, ...] = (
     _counter(
         "io_errors",
         "event.disk.<num>.io_error.<reason>",
-        "I/O errors of a disk that QEMU told of: enospc when its storage is full, other when no "
-        "reason is given. From 0 on for every disk while events are followed, but for those that "
-        "libvirt (9.0) has no event for: without a path or name (an NBD export without one, nvme), "
-        "and behind vhost-user or vDPA.",
+        "I/O errors of a disk that QEMU told of: enospc when its storage is full, other when "
+        "libvirt gives no reason or, of late, a message only. From 0 on for every disk while "
+        "events are followed, but for those that libvirt (9.0) has no event for: without a path or "
+        "name (an NBD export without one, nvme), and behind vhost-user or vDPA.",
         {**DISK, "reason": "<reason>"},
     ),
     _counter(

@@ -104,10 +104,13 @@ class Kind(NamedTuple):
 
 
 def _word(text: object) -> str:
-    """A libvirt's word as a part of a key; `other` when it says nothing."""
+    """A libvirt's word as a part of a key; `other` when it says nothing.
+
+    Nor does `message` (seen with 12.8, where 9.0 has ''): the domain's messages hold the reason.
+    """
     return (
         re.sub(r"[^a-z0-9_-]", "_", text.lower())[:32]
-        if isinstance(text, str) and text
+        if isinstance(text, str) and text not in ("", "message")
         else "other"
     )
 
@@ -378,7 +381,8 @@ def born_with(info: DomainInfo | None, *, everything: bool) -> Iterator[str]:
 def tells_of_io_errors(disk: Disk) -> bool:
     """Whether libvirt has an event for an I/O error of this disk.
 
-    The event needs a path or name of the image (libvirt 9.0), and QEMU itself at the storage.
+    The event needs a path or name of the image (libvirt 9.0; not 12.8, which counts from the first
+    on), and QEMU itself at the storage.
     """
     if disk.kind in ("cdrom", "floppy") or disk.source_type in ("nvme", "vhostuser", "vhostvdpa"):
         return False

@@ -297,13 +297,14 @@ def test_io_errors_are_counted_by_device_and_reason() -> None:
         ("virtio-disk0", "enospc"),
         ("virtio-disk0", "enospc"),
         ("ua-data", ""),
+        ("ua-data", "message"),
         ("ua-data", "E.I O"),
         ("gone", "enospc"),
     ):
         tell(history, "io_error_reason", "/images/x", alias, 1, reason)
     assert changed(history) == {
         "event.disk.0.io_error.enospc": 2,
-        "event.disk.1.io_error.other": 1,
+        "event.disk.1.io_error.other": 2,
         "event.disk.1.io_error.e_i_o": 1,
         "event.disk.2.io_error.enospc": 1,
         "event.last.io_error": 100 * SECOND,
