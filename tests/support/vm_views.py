@@ -154,6 +154,11 @@ _KEYS: Final = (
     *("exit.code", "exit.reason", "exit.message", "exit.time", "event.last.reboot"),
     *("event.watchdog.last.time", "event.watchdog.last.action"),
     *("graphics.clients", "graphics.client.address"),
+    *(f"guest.answer.{kind}.time" for kind in ("filesystems", "cpus", "users", "interfaces")),
+    *("guest.answer.hostname.time", "guest.hostname", "guest.cpus.online", "guest.agent.answered"),
+    *("guest.users", "guest.user.0.name", "guest.user.0.domain", "guest.fs.0.mountpoint"),
+    *("guest.fs.0.fstype", "guest.fs.0.total-bytes", "guest.fs.0.used-bytes", "guest.if.0.name"),
+    *("guest.if.0.hwaddr", "guest.if.0.addr.0.addr", "guest.if.0.addr.0.type"),
     *("process.transparent_hugepages", "numa.0.node.0", "numa.0.node.10", "numa.1.node.0"),
 )
 _values: st.SearchStrategy[StatValue] = (

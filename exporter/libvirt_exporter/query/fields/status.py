@@ -37,6 +37,8 @@ STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
 BOOT_TIME: Final = 60.0
 """Seconds for which a guest counts as booting, unless its agent is heard of before."""
+LONGEST_BOOT_TIME: Final = 600.0
+"""The same of a guest whose agent has answered before its boot, and so will again."""
 
 _BY_JOB: Final[Mapping[int, Status]] = {
     2: "Saving State",
@@ -103,14 +105,20 @@ def _status(view: VmView) -> Status | UnsetType:
 
 def _booting(view: VmView, domain: DomainSample, reason: str) -> Status | None:
     """Whether the guest is believed to boot: it did so lately, and no agent was heard of."""
+    answered = number(domain.stats, "guest.agent.answered")
     reboot = number(domain.stats, "event.last.reboot") or 0
     start = number(domain.stats, "start.time") or 0
-    earliest = (view.now - BOOT_TIME) * SECOND
+    longest = BOOT_TIME if answered is None else LONGEST_BOOT_TIME
+    earliest = (view.now - longest) * SECOND
     rebooted = reboot > max(start, earliest)
     started = start > earliest and reason not in _NO_BOOT
     if not (rebooted or started):
         return None
-    if domain.info is not None and domain.info.agent_channel == "connected":
+    if answered is None:
+        heard_of = domain.info is not None and domain.info.agent_channel == "connected"
+    else:
+        heard_of = answered > max(reboot, start)
+    if heard_of:
         return None
     return "RebootInProgress" if rebooted else "Powering up"
 
@@ -218,10 +226,14 @@ FIELDS: Final = (
         name="status",
         schema=enum_of(STATUSES),
         text=(
-            "What the VM does, in VDSM's words. Powering up and RebootInProgress are guesses: for "
-            "60 s after a start or reboot, until the guest's agent is connected."
+            "What the VM does, in VDSM's words. Powering up and RebootInProgress last from a start "
+            "or reboot until the guest's agent answers, where it is asked and has answered before; "
+            "else they are guesses: for 60 s, until the agent is connected."
         ),
-        source="state.state, state.reason; virDomainGetJobStats; event REBOOT; start of QEMU",
+        source=(
+            "state.state, state.reason; virDomainGetJobStats; event REBOOT; start of QEMU; "
+            "guest agent"
+        ),
         change="event",
         by_clock=True,
         metric="libvirt_domain_state",

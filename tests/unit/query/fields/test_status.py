@@ -19,7 +19,7 @@ from libvirt_exporter.model import (
     VanishedDomain,
 )
 from libvirt_exporter.query.fields.field import VmView
-from libvirt_exporter.query.fields.status import BOOT_TIME, STATUSES
+from libvirt_exporter.query.fields.status import BOOT_TIME, LONGEST_BOOT_TIME, STATUSES
 from libvirt_exporter.query.fields.table import values
 from tests.support.samples import TYPICAL_INFO, UUID
 from tests.support.vm_views import (
@@ -115,6 +115,26 @@ def test_guest_counts_as_booting_for_a_minute_or_until_its_agent_speaks(
 ) -> None:
     """The later of start and reboot decides which it is."""
     stats = {**in_state("running", "booted"), **events}
+
+    assert value_with(stats, "status", info=with_agent(channel)) == expected
+
+
+@pytest.mark.parametrize(
+    ("events", "answered", "expected"),
+    [
+        ({"start.time": ago(300)}, ago(400), "Powering up"),
+        ({"start.time": ago(300)}, ago(200), "Up"),
+        ({"event.last.reboot": ago(300), "start.time": ago(999)}, ago(301), "RebootInProgress"),
+        ({"event.last.reboot": ago(300), "start.time": ago(999)}, ago(299), "Up"),
+        ({"event.last.reboot": ago(LONGEST_BOOT_TIME + 1)}, ago(999), "Up"),
+    ],
+)
+@pytest.mark.parametrize("channel", ["connected", "disconnected"])
+def test_guest_whose_agent_is_asked_boots_until_it_answers(
+    events: Stats, answered: int, expected: str, channel: str
+) -> None:
+    """Whatever the channel says meanwhile; but not for ever."""
+    stats = {**in_state("running", "booted"), **events, "guest.agent.answered": answered}
 
     assert value_with(stats, "status", info=with_agent(channel)) == expected
 

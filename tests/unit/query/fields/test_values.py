@@ -19,6 +19,7 @@ from libvirt_exporter.model import (
 )
 from libvirt_exporter.query.fields.field import VmView
 from libvirt_exporter.query.fields.table import BY_NAME, explain, values
+from tests.contract.synthetic import GUEST
 from tests.support.samples import UUID
 from tests.support.vm_views import NOW, SECOND, described, later, running, view
 
@@ -53,6 +54,26 @@ MEMORY = view(
 )
 
 CASES: dict[str, tuple[VmView, object]] = {
+    "disksUsage": (
+        view(GUEST),
+        [{"path": "/", "fs": "ext4", "total": 61_629_440, "used": 4_207_616}],
+    ),
+    "guestCPUCount": (view(GUEST), 2),
+    "guestFQDN": (view(GUEST), "lab-guest"),
+    "guestIPs": (view(GUEST), "192.0.2.10"),
+    "netIfaces": (
+        view(GUEST),
+        [
+            {
+                "name": "eth0",
+                "hw": "52:54:00:97:eb:6d",
+                "inet": ["192.0.2.10"],
+                "inet6": ["fe80::5054:ff:fe97:eb6d"],
+            }
+        ],
+    ),
+    "session": (view(GUEST), "UserLoggedOn"),
+    "username": (view(GUEST), "ann"),
     "acpiEnable": (described(acpi=True), True),
     "balloonInfo": (MEMORY, {"balloon_max": 2048, "balloon_cur": 1024}),
     "boot": (described(boot="cdn"), "cdn"),
@@ -151,11 +172,7 @@ CASES: dict[str, tuple[VmView, object]] = {
 }
 
 WITHOUT_VALUE: dict[str, tuple[VmView, str]] = {
-    name: (running(), "The guest's agent is not asked by this version.")
-    for name in (
-        *("appsList", "disksUsage", "guestCPUCount", "guestFQDN", "guestIPs", "netIfaces"),
-        *("session", "username"),
-    )
+    "appsList": (running(), "The guest's applications are not asked for by this version."),
 }
 """Fields that have no value yet, and why."""
 
@@ -180,6 +197,49 @@ def test_field_has_its_value(name: str) -> None:
     assert found == {name: expected}
     assert type(found[name]) is type(expected)
     Draft202012Validator(BY_NAME[name].schema).validate(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "stats", "expected"),
+    [
+        ("session", {"guest.answer.users.time": 1, "guest.users": 0}, "LoggedOff"),
+        ("username", {"guest.answer.users.time": 1, "guest.users": 0}, "None"),
+        (
+            "username",
+            {
+                "guest.answer.users.time": 1,
+                "guest.user.0.name": "ann",
+                "guest.user.0.domain": "CORP",
+                "guest.user.1.name": "bob",
+            },
+            "ann@CORP, bob",
+        ),
+        ("disksUsage", {"guest.answer.filesystems.time": 1}, []),
+        (
+            "guestIPs",
+            {
+                "guest.answer.interfaces.time": 1,
+                **{f"guest.if.{n}.name": f"if{n}" for n in range(3)},
+                **{f"guest.if.{n}.addr.0.type": "ipv4" for n in range(3)},
+                "guest.if.0.addr.0.addr": "127.0.0.1",
+                "guest.if.1.addr.0.addr": "192.0.2.7",
+                "guest.if.2.addr.0.addr": "192.0.2.8",
+            },
+            "192.0.2.7 192.0.2.8",
+        ),
+    ],
+)
+def test_fields_of_the_guest_have_their_words(name: str, stats: Stats, expected: object) -> None:
+    """Nobody is logged on, several users are, loopback addresses, no file system with a size."""
+    assert values(view(stats), [name]) == {name: expected}
+
+
+@pytest.mark.parametrize("name", ["disksUsage", "guestCPUCount", "session", "username"])
+def test_what_an_agent_has_not_answered_is_absent(name: str) -> None:
+    """Not empty: nobody knows."""
+    silent = {"guest.agent.up": False, "guest.agent.answered": 1}
+    assert values(view(silent), [name]) == {}
+    assert "guest_agent.enabled" in explain(view(silent), [name])[name]
 
 
 @pytest.mark.parametrize("name", WITHOUT_VALUE)
