@@ -28,7 +28,7 @@ STACK: tuple[tuple[str, ...], ...] = (
 NARROWER: dict[str, set[str]] = {
     "render": {"catalogue", "patterns.fields", "contract", "model"},
     "config": {"catalogue", "query.fields", "patterns", "nearest", "files", "uri", "model"},
-    "hypervisor": {"model", "patterns.labels", "files", "uri"},
+    "hypervisor": {"model", "patterns.expressions", "patterns.labels", "files", "uri"},
     "query": {"contract", "nearest", "model"},
     "patterns": {"model"},
     "catalogue": {"model"},

@@ -22,6 +22,7 @@ from libvirt_exporter.config.vocabulary import (
 )
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.patterns.domains import DomainFilter
+from libvirt_exporter.patterns.expressions import compile_expression
 from libvirt_exporter.patterns.fields import FieldPattern
 from libvirt_exporter.patterns.labels import compile_label
 from libvirt_exporter.uri import redacted
@@ -82,9 +83,9 @@ def _guest_agent(config: Config) -> Iterator[Finding]:
     options = ("guest_agent.exclude_filesystems", "guest_agent.exclude_mountpoints")
     for path, pattern in _entries(config, *options):
         try:
-            re.compile(pattern)
-        except re.error as error:
-            yield path, f"{quoted(pattern)} is not a regular expression: {error}", ""
+            compile_expression(pattern)
+        except ValueError as error:
+            yield path, str(error), ""
 
 
 def _groups(config: Config) -> Iterator[Finding]:

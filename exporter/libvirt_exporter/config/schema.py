@@ -257,15 +257,15 @@ class GuestAgent(Section, frozen=True, kw_only=True):
     exclude_filesystems: Annotated[
         tuple[str, ...],
         Meta(
-            description="Regular expressions that match the whole type of file systems to leave "
-            "out. The agent leaves out most pseudo file systems by itself."
+            description="Regular expressions (RE2) that match the whole type of file systems to "
+            "leave out. The agent leaves out most pseudo file systems by itself."
         ),
     ] = ("squashfs|iso9660|udf|CDFS|UDF|erofs|cramfs|overlay|tmpfs|devtmpfs|ramfs|autofs",)
     exclude_mountpoints: Annotated[
         tuple[str, ...],
         Meta(
-            description="Regular expressions that match the whole mount point of file systems to "
-            "leave out. Keep them plain: guests choose what they are matched with."
+            description="Regular expressions (RE2) that match the whole mount point of file "
+            "systems to leave out."
         ),
     ] = ("/(run|snap|var/snap)/.*", "/var/lib/(docker|containers|containerd|kubelet)/.*")
 

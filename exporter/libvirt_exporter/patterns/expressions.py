@@ -39,7 +39,7 @@ _TAKEN_LITERALLY: Final = re.compile(r"(?<!\\)(?:\\\\)*(\{(?:,\d+|\d{5,},?\d*|\d
 
 
 def compile_expression(text: str) -> Matcher:
-    """Compile an expression of RE2's syntax.
+    """Compile an expression of RE2's syntax; its `.` stands for a line break too.
 
     Raises ValueError, with a message for the author of the configuration, for anything else.
     """
@@ -49,6 +49,7 @@ def compile_expression(text: str) -> Matcher:
     options = re2.Options()
     options.log_errors = False
     options.never_capture = True
+    options.dot_nl = True
     options.max_mem = _MEMORY
     try:
         expression = re2.compile(_encoded(text), options)

@@ -164,9 +164,10 @@ def test_what_is_too_long_for_a_pattern_is_not_shown() -> None:
     assert DomainFilter(exclude=["state:paused"]).matches(name, UUID, "running", info) is True
 
 
-def test_stray_bytes_of_a_name_are_matched_by_a_dot() -> None:
-    """libvirt-python turns them into lone surrogates; `.*` excludes such a VM too."""
-    assert DomainFilter(exclude=["w.*"]).matches("w\udcff", UUID, "running", None) is False
+@pytest.mark.parametrize("name", ["w\udcff", "w\nb"])
+def test_odd_characters_of_a_name_are_matched_by_a_dot(name: str) -> None:
+    """Stray bytes, which libvirt-python turns into lone surrogates, and line breaks too."""
+    assert DomainFilter(exclude=["w.*"]).matches(name, UUID, "running", None) is False
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import libvirt
 
 from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings
 from libvirt_exporter.model import Stats, StatValue
+from libvirt_exporter.patterns.expressions import compile_expression
 
 LONGEST_TEXT: Final = 512
 """Characters of a text that are kept."""
@@ -101,6 +102,10 @@ def _kept(
 
 def _filesystems(answer: Answer, settings: GuestAgentSettings) -> Stats:
     """Mounted file systems in the order of their mount points, without those excluded."""
+    exclusions = {
+        "fstype": [*map(compile_expression, settings.exclude_filesystems)],
+        "mountpoint": [*map(compile_expression, settings.exclude_mountpoints)],
+    }
 
     def entries() -> Iterable[Entry]:
         for told in _entries(answer, "fs"):
@@ -109,7 +114,9 @@ def _filesystems(answer: Answer, settings: GuestAgentSettings) -> Stats:
                 "fstype": _text(told.get("fstype")),
                 "name": _text(told.get("name")),
             }
-            if not _excluded(entry, settings):
+            if not any(
+                matches(str(entry[key])) for key, those in exclusions.items() for matches in those
+            ):
                 yield entry | {
                     key: told[key]
                     for key in ("total-bytes", "used-bytes")
@@ -118,18 +125,6 @@ def _filesystems(answer: Answer, settings: GuestAgentSettings) -> Stats:
 
     ordered = sorted(entries(), key=itemgetter("mountpoint", "name"))
     return _kept("fs", "filesystems", ordered, settings)
-
-
-def _excluded(entry: Entry, settings: GuestAgentSettings) -> bool:
-    patterns = {
-        "fstype": settings.exclude_filesystems,
-        "mountpoint": settings.exclude_mountpoints,
-    }
-    return any(
-        re.fullmatch(pattern, str(entry[key]), re.DOTALL)
-        for key, those in patterns.items()
-        for pattern in those
-    )
 
 
 def _load(answer: Answer, _settings: GuestAgentSettings) -> Stats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -73,6 +74,17 @@ def test_excluded_file_systems_are_not_there_and_not_counted_as_dropped() -> Non
 
     assert [stats["guest.fs.0.mountpoint"], stats["guest.fs.1.mountpoint"]] == ["/", "/srv"]
     assert "guest.fs.2.mountpoint" not in stats
+    assert stats["guest.dropped.filesystems"] == 0
+
+
+def test_no_pattern_takes_long_on_what_a_guest_says() -> None:
+    """Nobody could interrupt an expression that is tried for ever."""
+    mount_points = (file_system(n, f"/{n}{'a' * LONGEST_TEXT}") for n in range(50))
+    every = {k: v for each in mount_points for k, v in each.items()}
+    started = time.process_time()
+    stats = kept("filesystems", {"fs.count": 50, **every}, exclude_mountpoints=(r"/(\w+\s?)+-x",))
+
+    assert time.process_time() - started < 1
     assert stats["guest.dropped.filesystems"] == 0
 
 
