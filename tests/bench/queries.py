@@ -7,7 +7,6 @@ import gc
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -20,6 +19,7 @@ from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.query.fields.table import FIELDS
 from libvirt_exporter.service.queries import Queries
+from libvirt_exporter.service.workers import Workers
 from tests.bench.figures import Column, Spread, Table
 from tests.bench.synthetic import samples
 
@@ -138,9 +138,9 @@ class _Client:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = ThreadPoolExecutor(1)
+        self._workers = Workers()
         terms = Terms(Api(max_age=1e9), lambda sample: sample.domains)
-        self._queries = Queries(terms, sample=self._no_sample, thread=self._thread)
+        self._queries = Queries(terms, sample=self._no_sample, workers=self._workers)
 
     async def _no_sample(self) -> None:
         raise AssertionError("there is one")
@@ -156,7 +156,7 @@ class _Client:
         return self._loop.run_until_complete(self._queries.answer(request)).body
 
     def close(self) -> None:
-        self._thread.shutdown()
+        self._workers.close()
         self._loop.close()
 
 

@@ -7,8 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from xml.etree.ElementTree import fromstring
 
@@ -24,6 +23,7 @@ from libvirt_exporter.hypervisor.sources.pause_code import PauseCode
 from libvirt_exporter.model import DomainSample
 from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.service.queries import Queries
+from libvirt_exporter.service.workers import Workers
 from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import MIB, begin_backup, paused_domain, state
 from tests.lab.guests import BOOTS_WITHIN, running_guest, start_guest
@@ -74,9 +74,9 @@ def fields(host: Host, name: str) -> dict[str, Any]:
         async def take() -> None:
             queries.saw(await asyncio.wrap_future(host.sample(REQUEST, 9.0)))
 
-        with ThreadPoolExecutor(1) as thread:
+        with closing(Workers()) as workers:
             terms = Terms(Api(), lambda sample: sample.domains)
-            queries = Queries(terms, sample=take, thread=thread)
+            queries = Queries(terms, sample=take, workers=workers)
             names = ("vmName", "status", "migrationProgress", "vmJobs")
             return (await queries.answer(QueryRequest(fields=names))).body
 

@@ -386,8 +386,9 @@ class Web(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=10000,
-            description="Scrapes served at once; one more is answered with 503. A change needs a "
-            "restart.",
+            description="Scrapes of different parts (`collect[]`, `exclude[]`, `domain[]`) served "
+            "at once, and queries; one more is answered with 503. Scrapes of everything share the "
+            "work and are never refused. A change needs a restart.",
         ),
     ] = 40
     health_without_login: Annotated[

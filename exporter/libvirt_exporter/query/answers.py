@@ -122,8 +122,10 @@ class _Body(Struct, rename="camel"):
 class Clerk:
     """Computes answers, on one thread."""
 
-    def __init__(self, terms: Terms) -> None:
-        self._changes = Changes(terms.api.tombstones)
+    def __init__(self, terms: Terms, pause: Callable[[], None] = lambda: None) -> None:
+        """`pause` is called after each VM, and may let others go first."""
+        self._pause = pause
+        self._changes = Changes(terms.api.tombstones, pause)
         self._committed = 0
         self._terms: Terms | None = None
 
@@ -154,7 +156,10 @@ class Clerk:
         if request.explain:
             names = [field.name for field in chosen.fields]
             views = self._changes.views(chosen)
-            body.explanations = {uuid: explain(view, names) for uuid, view in views.items()}
+            body.explanations = {}
+            for uuid, view in views.items():
+                body.explanations[uuid] = explain(view, names)
+                self._pause()
         return Reply(changed.nothing, _answer(body, compress=request.gzip))
 
     def diagnostics(self, terms: Terms, taken: Taken, vm_id: str) -> QueryAnswer:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from operator import itemgetter
 from typing import Any, Final
 
@@ -91,8 +91,12 @@ class Changed(Struct, frozen=True, kw_only=True):
 class Changes:
     """The VMs of one host, and when what of them changed."""
 
-    def __init__(self, tombstones: float) -> None:
-        """`tombstones`: seconds for which vanished VMs are remembered."""
+    def __init__(self, tombstones: float, pause: Callable[[], None] = lambda: None) -> None:
+        """`tombstones`: seconds for which vanished VMs are remembered.
+
+        `pause` is called after each VM, and may let others go first.
+        """
+        self._pause = pause
         self.tombstones = tombstones
         self._epoch = secrets.token_hex(6)
         self._generation = 0
@@ -132,6 +136,7 @@ class Changes:
                 vm = self._gone.pop(uuid, None) or _Vm()
                 vm.appear(domain, then.get(uuid), self._generation)
             self._vms[uuid] = vm
+            self._pause()
         if before:
             self._bury(before)
         if self._gone:
@@ -175,10 +180,11 @@ class Changes:
             for vm in self._chosen(chosen)
         }
 
-    def _chosen(self, chosen: Filter) -> Iterable[_Vm]:
-        if not chosen.vm_ids:
-            return self._vms.values()
-        return [self._vms[uuid] for uuid in sorted(chosen.vm_ids & self._vms.keys())]
+    def _chosen(self, chosen: Filter) -> Iterator[_Vm]:
+        every = self._vms
+        for uuid in sorted(chosen.vm_ids & every.keys()) if chosen.vm_ids else every:
+            yield every[uuid]
+            self._pause()
 
     def _seen(self, stamp: str, chosen: Filter) -> int | None:
         """The generation that the holder of a stamp has seen; None when it is not good for that."""

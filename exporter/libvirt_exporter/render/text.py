@@ -54,6 +54,11 @@ class TextRenderer:
         self._stale: set[int] = set()
         """Families whose text is not yet that of the plans."""
 
+    @property
+    def knows_domains(self) -> bool:
+        """Whether there are plans, so that a rendering costs only what has changed."""
+        return bool(self._plans)
+
     def render(
         self, domains: Iterable[DomainSample], host_stats: Stats | None = None
     ) -> DomainText:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -59,6 +59,7 @@ class Display:
         )
         self._identity = Identity(config.labels.identity, config.limits.label_value_length)
         self._choices: dict[frozenset[str], Choice] = {}
+        """The one that was asked for last comes last."""
         self.everything = self._choice(
             self._groups, fields_from=groups_named(["all"], config.groups.exclude)
         )
@@ -82,11 +83,13 @@ class Display:
                 "add it to groups.include of the configuration, beside `default` or what is there",
             )
         chosen = (collect & enabled if collect else enabled) - exclude
-        if chosen not in self._choices:
+        choice = self._choices.pop(chosen, None)
+        if choice is None:
             if len(self._choices) >= _CHOICES:
                 del self._choices[next(iter(self._choices))]
-            self._choices[chosen] = self._choice(self._groups & chosen, fields_from=chosen)
-        return self._choices[chosen]
+            choice = self._choice(self._groups & chosen, fields_from=chosen)
+        self._choices[chosen] = choice
+        return choice
 
     def _choice(self, groups: frozenset[str], *, fields_from: frozenset[str]) -> Choice:
         fields = self.config.fields
@@ -120,15 +123,25 @@ class Display:
             return self.config.libvirt.timeout
         return max(request.timeout - self.config.scrape.timeout_offset, request.timeout / 2)
 
-    def expose(self, sample: HostSample, choice: Choice, request: ScrapeRequest) -> Exposition:
-        """The body of a scrape that gave this sample; one call at a time."""
+    def expose(
+        self,
+        sample: HostSample,
+        choice: Choice,
+        request: ScrapeRequest,
+        *,
+        pause: Callable[[], None] = lambda: None,
+    ) -> Exposition:
+        """The body of a scrape that gave this sample; one call at a time for a choice.
+
+        `pause` is called after each domain, and may let others go first.
+        """
         shown = self.shown(sample, request.domains)
         domains = [*shown.domains, *self._crashed(sample, request.domains)]
         # A choice's renderer forgets the domains it is not shown, so a few get one of their own.
         renderer = self._renderer(choice.selection) if request.domains else choice.renderer
         return expose(
             sample,
-            renderer.render(domains, sample.stats),
+            renderer.render(_pausing(domains, pause), sample.stats),
             self._own,
             series_limit=self.config.limits.series,
             hidden=shown.hidden,
@@ -178,3 +191,9 @@ class Display:
             if "event.last.crash" in domain.stats and not (told_by_name and domain.name in listed)
         )
         return self.shown(replace(sample, domains=tuple(gone)), wanted).domains
+
+
+def _pausing(domains: Iterable[DomainSample], pause: Callable[[], None]) -> Iterator[DomainSample]:
+    for domain in domains:
+        yield domain
+        pause()

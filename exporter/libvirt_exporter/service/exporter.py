@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from libvirt_exporter.background import Worker
@@ -14,6 +13,7 @@ from libvirt_exporter.config import Config, ConfigError, Problem, changed_keys, 
 from libvirt_exporter.contract import NotFoundError, ScrapeRequest
 from libvirt_exporter.service.target import Target
 from libvirt_exporter.service.telemetry import Telemetry
+from libvirt_exporter.service.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ class Exporter:
         self._telemetry = telemetry
         self.config = load()
         """The configuration in force."""
-        self._thread = ThreadPoolExecutor(1, "render")
-        self._targets = {"": Target(self.config, telemetry.of(""), self._thread)}
+        self._workers = Workers()
+        self._targets = {"": Target(self.config, telemetry.of(""), self._workers)}
         self._reloading = asyncio.Lock()
         self._reader = Worker("configuration")
         self._loaded()
@@ -104,4 +104,4 @@ class Exporter:
         """Stop sampling; never waits for libvirt."""
         for target in self._targets.values():
             target.close()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._workers.close()

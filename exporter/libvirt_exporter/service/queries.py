@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import Executor
 from math import inf
-from typing import Final
+from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from libvirt_exporter.contract import (
     QueryAnswer,
@@ -18,7 +19,13 @@ from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.answers import Clerk, Reply, Taken, Terms
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.history import History
+from libvirt_exporter.service.workers import Workers
+from libvirt_exporter.shared import Shared
 
+T = TypeVar("T")
+
+_LONGEST_QUEUE: Final = 60.0
+"""Seconds until an answer must have been computed, once there is a sample."""
 _SHORTEST_PAUSE: Final = 0.2
 """Seconds between samples that are taken because something happened."""
 
@@ -27,16 +34,14 @@ class Queries:
     """The queries of one host; lives on one event loop."""
 
     def __init__(
-        self, terms: Terms, *, sample: Callable[[], Awaitable[object]], thread: Executor
+        self, terms: Terms, *, sample: Callable[[], Awaitable[object]], workers: Workers
     ) -> None:
-        """`sample` takes a sample of all groups, of which `saw` is told before it returns.
-
-        `thread` has one worker.
-        """
+        """`sample` takes a sample of all groups, of which `saw` is told before it returns."""
         self._terms = terms
         self._take = sample
-        self._thread = thread
-        self._clerk = Clerk(terms)
+        self._workers = workers
+        self._clerk = Clerk(terms, workers.pause)
+        self._replies = Shared[Reply]()
         self._history: History | None = None
         """None until somebody asks: two samples are much to keep for nobody."""
         self._latest: Taken | None = None
@@ -64,7 +69,7 @@ class Queries:
 
     def forget(self) -> None:
         """Forget what is known: the host is another one."""
-        self._clerk = Clerk(self._terms)
+        self._clerk = Clerk(self._terms, self._workers.pause)
         self._history, self._latest = None, None
 
     def saw(self, sample: HostSample) -> None:
@@ -108,16 +113,24 @@ class Queries:
     async def diagnostics(self, vm_id: str) -> QueryAnswer:
         """Nova's diagnostics of a VM; NotFoundError, UnavailableError."""
         taken = await self._recent()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._thread, self._clerk.diagnostics, self._terms, taken, vm_id
+        return await self._in_turn(
+            self._workers.other(self._clerk.diagnostics, self._terms, taken, vm_id)
         )
 
     async def _reply(self, taken: Taken, request: QueryRequest) -> Reply:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._thread, self._clerk.reply, self._terms, taken, request
+        clerk, terms = self._clerk, self._terms
+        # The work keeps all three, whose ids are in the key.
+        key = (id(clerk), id(terms), id(taken), replace(request, wait=0.0, timeout=0.0))
+        return await self._in_turn(
+            self._replies.get(key, lambda: self._workers.other(clerk.reply, terms, taken, request))
         )
+
+    async def _in_turn(self, work: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(_LONGEST_QUEUE):
+                return await work
+        except TimeoutError:
+            raise UnavailableError("too many others ask", "try again later") from None
 
     async def _recent(self, within: float = 0.0) -> Taken:
         """A sample that is no older than it may be; UnavailableError, as `_sampled`."""

@@ -6,13 +6,18 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import Hashable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Sequence
 
 from msgspec.structs import asdict, replace
 
 from libvirt_exporter.config import Config
-from libvirt_exporter.contract import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
+from libvirt_exporter.contract import (
+    Exposition,
+    QueryAnswer,
+    QueryRequest,
+    ScrapeRequest,
+    UnavailableError,
+)
 from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
 from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings, HostSettings
 from libvirt_exporter.hypervisor.host import Host
@@ -21,9 +26,11 @@ from libvirt_exporter.model import HostSample
 from libvirt_exporter.patterns.labels import compile_label
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.render.selection import Selection
-from libvirt_exporter.service.display import Display
+from libvirt_exporter.service.display import Choice, Display
 from libvirt_exporter.service.queries import Queries
 from libvirt_exporter.service.telemetry import TargetTelemetry
+from libvirt_exporter.service.workers import Workers
+from libvirt_exporter.shared import Shared
 
 _OVERVIEW_AGE = 2.0
 
@@ -38,22 +45,21 @@ class Target:
         self,
         config: Config,
         telemetry: TargetTelemetry,
-        thread: Executor,
+        workers: Workers,
         *,
         connect: Connect = open_read_only,
     ) -> None:
-        """`thread` has one worker, as renderers and queries keep state; it never waits for libvirt.
-
-        `connect` is as in Host.
-        """
+        """`workers` compute for all targets; `connect` is as in Host."""
         self._telemetry = telemetry
-        self._thread = thread
+        self._workers = workers
         self._connect = connect
         self._display = Display(config, telemetry.registry)
-        self._queries = Queries(self._display.terms, sample=self.sample, thread=thread)
+        self._queries = Queries(self._display.terms, sample=self.sample, workers=workers)
         self._host = self._start_host()
-        self._bodies: dict[Hashable, tuple[HostSample, asyncio.Future[Exposition]]] = {}
-        """The samples are kept because their ids are in the keys."""
+        self._bodies = Shared[Exposition]()
+        """By sample and what decides how it is shown."""
+        self._overview: tuple[HostSample, Display, HostSample] | None = None
+        """The last overview, after what it was made of."""
         self.latest: HostSample | None = None
         """The last sample that was taken, of all domains."""
         self._latest_at = 0.0
@@ -103,26 +109,57 @@ class Target:
         return replace(sample, domains=tuple(self._display.shown(sample).domains))
 
     async def overview(self) -> HostSample:
-        """The visible domains, two seconds ago at most, for the page for people."""
-        if self.latest is None or time.monotonic() - self._latest_at > _OVERVIEW_AGE:
-            return self.shown(await self.sample())
-        return self.shown(self.latest)
+        """The visible domains, two seconds ago at most, for the page for people.
+
+        As long as nothing is sampled anew it is the same object.
+        """
+        sample, display = self.latest, self._display
+        if sample is None or time.monotonic() - self._latest_at > _OVERVIEW_AGE:
+            sample = await self.sample()
+        if self._overview is None or self._overview[:2] != (sample, display):
+            self._overview = sample, display, self.shown(sample)
+        return self._overview[2]
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
-        """Sample the host and render it; RequestError for what the client got wrong."""
+        """Sample the host and render it; RequestError for what the client got wrong.
+
+        A scrape of all that is configured goes before any other work. Of others it is
+        UnavailableError when their turn does not come in time.
+        """
         display = self._display
         choice = display.choice(request)
+        if choice is display.everything and not request.domains:
+            with self._workers.scraping():
+                return await self._exposition(display, choice, request)
+        known = choice.renderer.knows_domains and not request.domains
+        try:
+            async with asyncio.timeout(display.timeout(request)):
+                if self.latest is not None and not self.latest.up:
+                    # An answer without domains costs nothing, and nobody has to wait for it.
+                    return await self._exposition(display, choice, request)
+                async with self._workers.view(known=known):
+                    return await self._exposition(display, choice, request)
+        except TimeoutError:
+            raise UnavailableError(
+                "there was no time for this choice of groups and domains", "try again later"
+            ) from None
+
+    async def _exposition(
+        self, display: Display, choice: Choice, request: ScrapeRequest
+    ) -> Exposition:
         sample = await self._sample(choice.selection, display.timeout(request))
-        # Those who share a sample get it at the same moment, and share its rendering too.
+        # Those who share a sample get it at the same moment, and share its rendering too. The work
+        # keeps the sample, whose id is in the key.
         key = (id(sample), choice, request.domains, request.openmetrics, request.gzip)
-        if key not in self._bodies:
-            loop = asyncio.get_running_loop()
-            body = loop.run_in_executor(self._thread, display.expose, sample, choice, request)
-            body.add_done_callback(lambda _: self._bodies.pop(key))
-            self._bodies[key] = sample, body
-        _, body = self._bodies[key]
-        # Shielded: others may wait for the same body when this client goes away.
-        return await asyncio.shield(body)
+        return await self._bodies.get(key, lambda: self._render(display, choice, request, sample))
+
+    async def _render(
+        self, display: Display, choice: Choice, request: ScrapeRequest, sample: HostSample
+    ) -> Exposition:
+        workers = self._workers
+        if choice is display.everything and not request.domains:
+            return await workers.first(display.expose, sample, choice, request)
+        return await workers.other(display.expose, sample, choice, request, pause=workers.pause)
 
     async def _sample(self, selection: Selection, seconds: float) -> HostSample:
         request = SampleRequest(selection.asks, selection.backing, selection.lanes)
@@ -147,8 +184,11 @@ class Target:
     async def apply(self, config: Config) -> None:
         """Take over another configuration, with another Host where that is needed.
 
-        Nothing has changed when it raises.
+        Nothing has changed when it raises. The same one changes nothing, and costs no plan of a
+        renderer.
         """
+        if config == self.config:
+            return
         display, settings = Display(config, self._telemetry.registry), _host_settings(config)
         self._display = display
         if self._host.takes(settings):

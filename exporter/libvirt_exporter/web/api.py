@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Annotated, Final, Literal
 
@@ -15,6 +16,7 @@ from starlette.routing import Route
 from libvirt_exporter.contract import QueryAnswer, QueryRequest, RequestError
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.web import openapi
+from libvirt_exporter.web.bodies import Bodies, PiecewiseResponse
 from libvirt_exporter.web.connected import while_connected
 from libvirt_exporter.web.negotiation import accepts_gzip
 from libvirt_exporter.web.problems import TooLargeError
@@ -52,9 +54,10 @@ _PARAMETERS: Final = tuple(field.encode_name for field in structs.fields(_Posted
 class Api:
     """Answers the requests of the API."""
 
-    def __init__(self, service: Service, max_requests: float) -> None:
+    def __init__(self, service: Service, max_requests: float, bodies: Bodies) -> None:
         """`max_requests` that wait for a change may run at once, and as many that do not."""
         self._service = service
+        self._bodies = bodies
         self._quick, self._waiting = (Slots(max_requests, *_BUSY) for _ in range(2))
 
     def routes(self) -> list[Route]:
@@ -73,28 +76,34 @@ class Api:
             query = _posted(await _body(request), gzip=gzip)
         else:
             query = _in_address(request.query_params, gzip=gzip)
-        with (self._waiting if query.wait else self._quick).one():
-            return _json(await while_connected(request, self._service.target().query(query)))
+        with contextlib.ExitStack() as held:
+            held.enter_context((self._waiting if query.wait else self._quick).one())
+            answer = await while_connected(request, self._service.target().query(query))
+            return self._json(answer, held.pop_all())
 
     async def diagnostics(self, request: Request) -> Response:
         """Nova's diagnostics of a VM."""
-        with self._quick.one():
+        with contextlib.ExitStack() as held:
+            held.enter_context(self._quick.one())
             diagnostics = self._service.target().diagnostics(request.path_params["vmId"])
-            return _json(await while_connected(request, diagnostics))
+            return self._json(await while_connected(request, diagnostics), held.pop_all())
 
     async def document(self, _request: Request) -> Response:
         """What the API is, in the words of OpenAPI."""
         target = self._service.target()
         longest_wait = target.config.api.longest_wait
         document = openapi.document(target.fields, longest_wait=longest_wait)
-        return _json(QueryAnswer(body=msgspec.json.encode(document)))
+        return self._json(QueryAnswer(body=msgspec.json.encode(document)), contextlib.ExitStack())
 
-
-def _json(answer: QueryAnswer) -> Response:
-    headers = {"Vary": "Accept-Encoding", "Cache-Control": "no-store"}
-    if answer.content_encoding:
-        headers["Content-Encoding"] = answer.content_encoding
-    return Response(answer.body, headers=headers, media_type="application/json")
+    def _json(self, answer: QueryAnswer, held: contextlib.ExitStack) -> Response:
+        headers = {
+            "Content-Type": "application/json",
+            "Vary": "Accept-Encoding",
+            "Cache-Control": "no-store",
+        }
+        if answer.content_encoding:
+            headers["Content-Encoding"] = answer.content_encoding
+        return PiecewiseResponse(answer.body, self._bodies, headers=headers, held=held)
 
 
 def _in_address(parameters: QueryParams, *, gzip: bool) -> QueryRequest:

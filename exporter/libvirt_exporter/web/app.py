@@ -14,6 +14,7 @@ from starlette.routing import Route
 from libvirt_exporter.contract import RequestError
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web import api
+from libvirt_exporter.web.bodies import Bodies
 from libvirt_exporter.web.management import HEALTH, Management
 from libvirt_exporter.web.middleware import Counting, SizeLimits
 from libvirt_exporter.web.pages import Landing
@@ -35,18 +36,19 @@ def create_app(
 ) -> Starlette:
     """The ASGI application in front of `service`.
 
-    `max_requests` scrapes may run at once, 0 for any number, and as many queries and waiting
-    clients of the API; what is over it gets 503.
+    `max_requests` different scrapes of parts may run at once, 0 for any number, and as many
+    queries and waiting clients of the API; what is over it gets 503.
     `web_config` decides who may ask (None: everybody); `health_without_login` lets everybody read
     whether the exporter lives and is ready. `telemetry` counts who asked.
     """
     security = web_config or Security()
     most = max_requests or math.inf
+    bodies = Bodies()
     routes = [
-        Route(telemetry_path, Scrapes(service, most).metrics),
-        Route("/", Landing(service, telemetry_path).page),
+        Route(telemetry_path, Scrapes(service, most, bodies).metrics),
+        Route("/", Landing(service, telemetry_path, bodies).page),
         *Management(service, security).routes(),
-        *api.Api(service, most).routes(),
+        *api.Api(service, most, bodies).routes(),
     ]
     telemetry = telemetry or Telemetry(process=False)
     if security.file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from starlette.requests import Request
@@ -14,6 +15,8 @@ from libvirt_exporter.web.service import Service
 
 HEALTH: Final = ("/-/healthy", "/-/ready")
 """Paths that tell how the process is, and nothing of a host."""
+_RELOAD_EVERY: Final = 1.0
+"""Seconds from one reload to the next; reading a configuration takes time that scrapes need."""
 
 
 class Management:
@@ -22,6 +25,10 @@ class Management:
     def __init__(self, service: Service, security: Security) -> None:
         self._service = service
         self._security = security
+        self._next: asyncio.Task[list[str]] | None = None
+        """The reload that has not begun."""
+        self._not_before = 0.0
+        """Loop time."""
 
     def routes(self) -> list[Route]:
         """All routes below `/-/`."""
@@ -41,7 +48,25 @@ class Management:
         return PlainTextResponse("Not ready: the first sample is still to come.\n", status_code=503)
 
     async def reload(self, _request: Request) -> Response:
-        """Read both configurations again, and list what is wrong with them."""
+        """Read both configurations again, and list what is wrong with them.
+
+        Once a second at most, for all who ask before it begins.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(self._reload())
+        # Shielded: others may wait for the same when this client goes away.
+        problems = await asyncio.shield(self._next)
+        if not problems:
+            return PlainTextResponse("Configuration reloaded.\n")
+        text = "\n".join(["Configuration refused, the old one stays in force:", *problems, ""])
+        return PlainTextResponse(text, status_code=500)
+
+    async def _reload(self) -> list[str]:
+        """What is wrong with the configurations."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._not_before - loop.time())
+        # Whoever asks from now on wants the files as they will be then.
+        self._next, self._not_before = None, loop.time() + _RELOAD_EVERY
         problems = []
         try:
             await self._security.reload()
@@ -51,7 +76,4 @@ class Management:
             await self._service.reload()
         except ConfigError as error:
             problems.append(str(error))
-        if not problems:
-            return PlainTextResponse("Configuration reloaded.\n")
-        text = "\n".join(["Configuration refused, the old one stays in force:", *problems, ""])
-        return PlainTextResponse(text, status_code=500)
+        return problems

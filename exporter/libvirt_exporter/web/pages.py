@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import hashlib
 from collections import Counter
 from html import escape
@@ -10,11 +12,13 @@ from typing import Final
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from libvirt_exporter import __version__
 from libvirt_exporter.model import DomainSample, HostSample
+from libvirt_exporter.shared import Shared
 from libvirt_exporter.uri import redacted
+from libvirt_exporter.web.bodies import Bodies, PiecewiseResponse
 from libvirt_exporter.web.connected import while_connected
 from libvirt_exporter.web.service import Service
 
@@ -46,11 +50,15 @@ CONTENT_SECURITY_POLICY: Final = (
 
 
 class Landing:
-    """Answers with the landing page."""
+    """Answers with the landing page, which is made once for each sample."""
 
-    def __init__(self, service: Service, telemetry_path: str) -> None:
+    def __init__(self, service: Service, telemetry_path: str, bodies: Bodies) -> None:
         self._service = service
         self._telemetry_path = telemetry_path
+        self._bodies = bodies
+        self._pages = Shared[bytes]()
+        self._last: tuple[HostSample, str, bytes] | None = None
+        """The last page, after what it was made of."""
 
     async def page(self, request: Request) -> Response:
         """The default host's, a few seconds old at most."""
@@ -58,8 +66,18 @@ class Landing:
         libvirt = target.config.libvirt
         sample = await while_connected(request, target.overview())
         host = libvirt.name or redacted(libvirt.uri)
-        html = landing(sample, self._telemetry_path, host)
-        return HTMLResponse(html, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+        html = await self._pages.get((id(sample), host), lambda: self._made(sample, host))
+        headers = {
+            "Content-Type": "text/html; charset=utf-8",
+            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        }
+        return PiecewiseResponse(html, self._bodies, headers=headers, held=contextlib.ExitStack())
+
+    async def _made(self, sample: HostSample, host: str) -> bytes:
+        if self._last is None or self._last[0] is not sample or self._last[1] != host:
+            html = await asyncio.to_thread(landing, sample, self._telemetry_path, host)
+            self._last = sample, host, html
+        return self._last[2]
 
 
 def landing(sample: HostSample, telemetry_path: str, host: str) -> bytes:

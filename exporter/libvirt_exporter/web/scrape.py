@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from itertools import islice
 from typing import Final
 
+from msgspec import structs
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
 from libvirt_exporter.contract import RequestError, ScrapeRequest
 from libvirt_exporter.nearest import nearest
+from libvirt_exporter.web.bodies import Bodies, PiecewiseResponse
 from libvirt_exporter.web.connected import while_connected
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.service import Service
@@ -27,11 +30,12 @@ _MAX_UNKNOWN: Final = 100
 
 
 class Scrapes:
-    """Answers scrapes, so many at once."""
+    """Answers scrapes: of all that is configured always, of parts so many at once."""
 
-    def __init__(self, service: Service, most: float) -> None:
-        """`most` may run at once; what is over it gets 503."""
+    def __init__(self, service: Service, most: float, bodies: Bodies) -> None:
+        """`most` different choices may be scraped at once; what is over it gets 503."""
         self._service = service
+        self._bodies = bodies
         self._running = Slots(most, f"{most} scrapes are running already; try again later.")
 
     async def metrics(self, request: Request) -> Response:
@@ -49,12 +53,17 @@ class Scrapes:
             openmetrics=accepts_openmetrics(_joined(request.headers, "Accept")),
             gzip=accepts_gzip(_joined(request.headers, "Accept-Encoding")),
         )
-        with self._running.one():
+        with contextlib.ExitStack() as held:
+            if asked.collect or asked.exclude or asked.domains:
+                # Others are of four kinds at most, and of each all share the work and its result.
+                held.enter_context(self._running.one(structs.replace(asked, timeout=None)))
             exposition = await while_connected(request, self._service.target().scrape(asked))
-        headers = {"Content-Type": exposition.content_type, "Vary": "Accept, Accept-Encoding"}
-        if exposition.content_encoding:
-            headers["Content-Encoding"] = exposition.content_encoding
-        return Response(exposition.body, headers=headers)
+            headers = {"Content-Type": exposition.content_type, "Vary": "Accept, Accept-Encoding"}
+            if exposition.content_encoding:
+                headers["Content-Encoding"] = exposition.content_encoding
+            return PiecewiseResponse(
+                exposition.body, self._bodies, headers=headers, held=held.pop_all()
+            )
 
 
 def _joined(headers: Headers, name: str) -> str:

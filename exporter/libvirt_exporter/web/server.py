@@ -23,12 +23,14 @@ _REQUEST_TIMEOUT: Final = 10.0
 """Seconds in which a TLS handshake, and then a request, must be complete."""
 _IDLE_TIMEOUT: Final = 75
 """Seconds between two requests on a connection: longer than the usual scrape intervals."""
-_WRITE_TIMEOUT: Final = 60.0
+_WRITE_TIMEOUT: Final = 30.0
 """Seconds in which a client must make room for what is being sent to it."""
 _STOP_TIMEOUT: Final = 1
 """Seconds that running requests have left when the server stops."""
 _MAX_INCOMPLETE: Final = 64 * 1024
 """Bytes of an unfinished request head; more is answered with 431."""
+_WRITE_BUFFER: Final = 64 * 1024
+"""Bytes of an answer that a transport may keep before it asks for no more."""
 _BACKLOG: Final = 1024
 
 _REASONS: Final = {
@@ -177,7 +179,7 @@ class _Connection(H11Protocol):
     """One connection; a client that delays its request or does not read the answer loses it."""
 
     def __init__(self, config: uvicorn.Config, state: ServerState, security: Security) -> None:
-        super().__init__(config, state, {})
+        super().__init__(config, state, {"abort": self.end})
         self._security = security
         # As they are before the handshake, which may take a while.
         security.follow()
@@ -187,6 +189,8 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # As over TCP; over TLS half a megabyte would be kept for each client.
+        transport.set_write_buffer_limits(_WRITE_BUFFER)
         if self._security.allows_certificate(transport.get_extra_info("peercert")):
             self._request.start()
         else:

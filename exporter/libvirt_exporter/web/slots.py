@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator
 
 from libvirt_exporter.web.problems import BusyError
 
@@ -13,17 +14,24 @@ class Slots:
 
     def __init__(self, number: float, message: str, hint: str = "") -> None:
         """`number` may be infinite; who finds no place is told `message` and `hint`."""
-        self._free = number
+        self._number = number
+        self._taken = Counter[Hashable]()
         self._message = message
         self._hint = hint
 
     @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
-        """Take one; BusyError when there is none."""
-        if self._free < 1:
+    def one(self, key: Hashable = None) -> Iterator[None]:
+        """Take one, which those of the same key share; BusyError when there is none.
+
+        Without a key it is one of its own.
+        """
+        key = object() if key is None else key
+        if key not in self._taken and len(self._taken) >= self._number:
             raise BusyError(self._message, self._hint)
-        self._free -= 1
+        self._taken[key] += 1
         try:
             yield
         finally:
-            self._free += 1
+            self._taken[key] -= 1
+            if not self._taken[key]:
+                del self._taken[key]

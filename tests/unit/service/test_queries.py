@@ -7,7 +7,6 @@ import gzip
 import json
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +24,7 @@ from libvirt_exporter.model import Disk, DomainInfo, DomainSample, HostSample, S
 from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.query.fields.table import FIELDS
 from libvirt_exporter.service.queries import Queries
+from libvirt_exporter.service.workers import Workers
 from tests.support.virtual_time import run_virtually
 
 ONE = "11111111-1111-4111-8111-111111111111"
@@ -54,8 +54,8 @@ class Desk:
         self.samples = 0
         self._sampled = asyncio.Condition()
         self.hidden: set[str] = set()
-        self.thread = ThreadPoolExecutor(1)
-        self.queries = Queries(self.terms(**api), sample=self.sample, thread=self.thread)
+        self.workers = Workers()
+        self.queries = Queries(self.terms(**api), sample=self.sample, workers=self.workers)
 
     def terms(self, **api: Any) -> Terms:
         hidden = frozenset(self.hidden)
@@ -96,7 +96,7 @@ class Desk:
 
     async def __aexit__(self, *_: object) -> None:
         self.queries.end()
-        self.thread.shutdown()
+        self.workers.close()
 
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -397,7 +397,7 @@ def test_who_has_little_time_is_told_that_libvirt_takes_longer() -> None:
 
         async with Desk(domain(ONE), max_age=60.0) as desk:
             patient = desk.queries
-            desk.queries = Queries(desk.terms(max_age=60.0), sample=slow, thread=desk.thread)
+            desk.queries = Queries(desk.terms(max_age=60.0), sample=slow, workers=desk.workers)
             for _ in range(3):
                 with pytest.raises(UnavailableError, match="has not answered in"):
                     await desk.ask(timeout=0.05)
@@ -440,10 +440,8 @@ def test_a_query_outlives_the_exchange_of_the_host() -> None:
                 else:
                     await desk.sample()
 
-            thread = ThreadPoolExecutor(1)
-            desk.queries = Queries(desk.terms(), sample=sample, thread=thread)
+            desk.queries = Queries(desk.terms(), sample=sample, workers=desk.workers)
             assert (await desk.ask())["dataList"]
-            thread.shutdown()
 
     run(work)
 

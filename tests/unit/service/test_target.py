@@ -8,7 +8,6 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from libvirt_exporter.hypervisor.connection.session import Connect, open_read_on
 from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.target import Target
 from libvirt_exporter.service.telemetry import Telemetry
+from libvirt_exporter.service.workers import Workers
 from tests.support.fake_libvirt import FakeHost
 from tests.support.waiting import PATIENCE, eventually
 
@@ -36,10 +36,10 @@ DOMAIN = """
 
 
 @pytest.fixture
-def thread() -> Iterator[Executor]:
-    """The one thread that computes for all targets."""
-    with ThreadPoolExecutor(1) as thread:
-        yield thread
+def workers() -> Iterator[Workers]:
+    """The threads that compute for all targets."""
+    with contextlib.closing(Workers()) as workers:
+        yield workers
 
 
 def node(path: Path, names: Sequence[str]) -> str:
@@ -74,11 +74,11 @@ def named(prefix: str, size: int) -> FakeHost:
 
 @contextlib.contextmanager
 def serving(
-    uri: str, thread: Executor, telemetry: Telemetry, alias: str, connect: Connect = open_read_only
+    uri: str, workers: Workers, telemetry: Telemetry, alias: str, connect: Connect = open_read_only
 ) -> Iterator[Target]:
     """A target of that URI."""
     config = Config(libvirt=Libvirt(uri=uri, timeout=PATIENCE))
-    target = Target(config, telemetry.of(alias), thread, connect=connect)
+    target = Target(config, telemetry.of(alias), workers, connect=connect)
     try:
         yield target
     finally:
@@ -102,7 +102,7 @@ async def domains(target: Target) -> set[str]:
 
 
 async def test_two_libvirts_in_one_process_answer_each_for_itself(
-    tmp_path: Path, thread: Executor
+    tmp_path: Path, workers: Workers
 ) -> None:
     """Scrapes, queries and the page for people have the domains of their own host only."""
     telemetry = Telemetry(process=False)
@@ -110,7 +110,7 @@ async def test_two_libvirts_in_one_process_answer_each_for_itself(
     with contextlib.ExitStack() as stack:
         targets = {
             alias: stack.enter_context(
-                serving(node(tmp_path / f"{alias}.xml", names[alias]), thread, telemetry, alias)
+                serving(node(tmp_path / f"{alias}.xml", names[alias]), workers, telemetry, alias)
             )
             for alias in names
         }
@@ -127,13 +127,13 @@ async def test_two_libvirts_in_one_process_answer_each_for_itself(
             await targets["other"].diagnostics(str(UUID(int=2)))
 
 
-async def test_what_counts_for_one_libvirt_stands_in_its_own_exposition(thread: Executor) -> None:
+async def test_what_counts_for_one_libvirt_stands_in_its_own_exposition(workers: Workers) -> None:
     """The default one is exposed with the process's metrics, the other without; no label tells."""
     telemetry = Telemetry(process=False)
     uri = "qemu:///system"
     with (
-        serving(uri, thread, telemetry, "", FakeHost(1).connect) as default,
-        serving(uri, thread, telemetry, "other", FakeHost(1).connect) as other,
+        serving(uri, workers, telemetry, "", FakeHost(1).connect) as default,
+        serving(uri, workers, telemetry, "other", FakeHost(1).connect) as other,
     ):
         for target, of_process in ((default, True), (other, False)):
             shown = await series(target)
@@ -149,15 +149,15 @@ async def test_what_counts_for_one_libvirt_stands_in_its_own_exposition(thread: 
 
 
 async def test_a_libvirt_that_hangs_leaves_the_scrapes_of_another_as_they_were(
-    thread: Executor,
+    workers: Workers,
 ) -> None:
     """They end, complete, while a scrape of the one that hangs is still waiting."""
     telemetry = Telemetry(process=False)
     uri = "qemu:///system"
     good, bad = named("good", 2), named("bad", 3)
     with (
-        serving(uri, thread, telemetry, "", good.connect) as healthy,
-        serving(uri, thread, telemetry, "other", bad.connect) as hanging,
+        serving(uri, workers, telemetry, "", good.connect) as healthy,
+        serving(uri, workers, telemetry, "other", bad.connect) as hanging,
     ):
         # From the second sample on the XML tells which groups the domains have.
         await healthy.sample()
@@ -177,7 +177,7 @@ async def test_a_libvirt_that_hangs_leaves_the_scrapes_of_another_as_they_were(
         assert await domains(hanging) == {"bad-0", "bad-1", "bad-2"}
 
 
-async def test_another_uri_is_another_host(thread: Executor) -> None:
+async def test_another_uri_is_another_host(workers: Workers) -> None:
     """The target is the same, and from then on shows the domains of the new one."""
     hosts = {"qemu:///system": named("old", 1), "qemu:///session": named("new", 2)}
 
@@ -185,7 +185,7 @@ async def test_another_uri_is_another_host(thread: Executor) -> None:
         connection: libvirt.virConnect = hosts[uri].connect(uri)
         return connection
 
-    with serving("qemu:///system", thread, Telemetry(process=False), "", connect) as target:
+    with serving("qemu:///system", workers, Telemetry(process=False), "", connect) as target:
         assert await domains(target) == {"old-0"}
         await target.apply(Config(libvirt=Libvirt(uri="qemu:///session", timeout=PATIENCE)))
         assert await domains(target) == {"new-0", "new-1"}

@@ -25,10 +25,12 @@ from libvirt_exporter.contract import (
 from libvirt_exporter.model import DomainInfo, DomainSample, GroupOutcome, HostInfo, HostSample
 from libvirt_exporter.render.exposition import TEXT
 from libvirt_exporter.service.telemetry import Telemetry
+from libvirt_exporter.web import pages
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.pages import landing
 from tests.support.fake_service import FakeService, client
+from tests.support.virtual_time import run_virtually
 
 PROMETHEUS_ACCEPT = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
@@ -207,21 +209,27 @@ def test_head_has_the_headers_of_get() -> None:
 
 
 def test_scrapes_over_the_limit_are_refused_at_once() -> None:
-    """The limit holds for scrapes only, and is free again when one ends."""
+    """The limit holds for scrapes of parts, and is free again when one ends.
+
+    Those who ask for the same share a place, and whoever asks for everything needs none.
+    """
 
     async def run() -> None:
         service = FakeService()
         service.holds_scrapes = True
+        one, other = "/metrics?domain[]=a", "/metrics?domain[]=b"
         async with client(service, max_requests=1) as session:
-            running = asyncio.create_task(session.get("/metrics"))
-            await service.arrived.wait()
-            refused = await session.get("/metrics")
+            running = [asyncio.create_task(session.get(path)) for path in (one, one, "/metrics")]
+            while service.waiting < 3:
+                service.arrived.clear()
+                await service.arrived.wait()
+            refused = await session.get(other)
             assert refused.status_code == 503
             assert int(refused.headers["Retry-After"]) > 0
             assert (await session.get("/-/healthy")).status_code == 200
             service.release.set()
-            assert (await running).status_code == 200
-            assert (await session.get("/metrics")).status_code == 200
+            assert [(await each).status_code for each in running] == [200, 200, 200]
+            assert (await session.get(other)).status_code == 200
 
     asyncio.run(run())
 
@@ -233,7 +241,8 @@ def test_failed_scrapes_free_their_place() -> None:
         service = FakeService()
         service.failure = RequestError("no", "")
         async with client(service, max_requests=1) as session:
-            return [(await session.get("/metrics")).status_code for _ in range(2)]
+            paths = "/metrics?domain[]=a", "/metrics?domain[]=b"
+            return [(await session.get(path)).status_code for path in paths]
 
     assert asyncio.run(run()) == [400, 400]
 
@@ -247,6 +256,44 @@ def test_health_needs_no_sample() -> None:
     service.is_ready = True
     assert ask(service, "/-/ready").status_code == 200
     assert service.requests == []
+
+
+def test_reloads_that_come_together_are_one() -> None:
+    """A reload reads the files as they are after it was asked for, at most once a second."""
+
+    async def run() -> None:
+        service = FakeService()
+        async with client(service) as session:
+            for expected in (1, 2):
+                answers = await asyncio.gather(*(session.post("/-/reload") for _ in range(20)))
+                assert {answer.status_code for answer in answers} == {200}
+                assert service.reloads == expected
+
+    run_virtually(run(), 60)
+
+
+def test_a_page_is_made_once_for_each_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many look at it at the same time, or later."""
+    made = 0
+
+    def counting(sample: HostSample, telemetry_path: str, host: str) -> bytes:
+        nonlocal made
+        made += 1
+        return landing(sample, telemetry_path, host)
+
+    monkeypatch.setattr(pages, "landing", counting)
+
+    async def run() -> None:
+        service = FakeService()
+        async with client(service) as session:
+            await asyncio.gather(*(session.get("/") for _ in range(10)))
+            await session.get("/")
+            assert made == 1
+            service.sample = HostSample(timestamp=2.0, duration=0.01, up=True)
+            await session.get("/")
+            assert made == 2
+
+    asyncio.run(run())
 
 
 def test_reload_is_a_post() -> None:
@@ -369,10 +416,10 @@ def test_requests_under_way_and_refused_ones_are_seen_from_0_on() -> None:
         service.holds_scrapes = True
         async with client(service, max_requests=1, telemetry=telemetry) as session:
             assert (figure("in_flight"), figure("total", code="503")) == (0, 0)
-            running = asyncio.create_task(session.get("/metrics"))
+            running = asyncio.create_task(session.get("/metrics?domain[]=a"))
             await service.arrived.wait()
             assert figure("in_flight") == 1
-            await session.get("/metrics")
+            await session.get("/metrics?domain[]=b")
             assert (figure("in_flight"), figure("total", code="503")) == (1, 1)
             service.release.set()
             await running

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.fields.table import FIELDS
 from libvirt_exporter.service.queries import Queries
+from libvirt_exporter.service.workers import Workers
 from libvirt_exporter.web.openapi import document
 from tests.contract.cases import cases
 
@@ -80,9 +81,9 @@ def test_answers_about_recorded_hosts_are_as_described(case: str) -> None:
         async def take() -> None:
             raise AssertionError("the sample is fresh")
 
-        with ThreadPoolExecutor(1) as thread:
+        with closing(Workers()) as workers:
             terms = Terms(Api(sensitive_fields=SENSITIVE, max_age=1e9), lambda of: of.domains)
-            queries = Queries(terms, sample=take, thread=thread)
+            queries = Queries(terms, sample=take, workers=workers)
             queries.saw(sample)
             first = json.loads((await queries.answer(QueryRequest(explain=True))).body)
             queries.saw(later(sample))

@@ -1,0 +1,125 @@
+"""Bodies that are being written: in pieces, and no more of them than fit into the memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+PIECE: Final = 64 * 1024
+"""Bytes that are handed on at once; what a client does not take is copied by the transport."""
+LONGEST_WRITING: Final = 120.0
+"""Seconds in which a client must have taken a whole body."""
+_KEPT: Final = 64 * 1024 * 1024
+"""Bytes of bodies that may be kept for the clients that still read them."""
+_KEPT_LARGE: Final = 4
+"""Bodies that may be kept where a single one is large."""
+
+
+class _Writer:
+    def __init__(self, body: bytes, limit: asyncio.Timeout) -> None:
+        self.body = body
+        self.limit = limit
+        self.moved = asyncio.get_running_loop().time()
+        """When the client last took a piece."""
+
+
+class Bodies:
+    """The bodies that are being written; clients that are sent the same one share it.
+
+    When they become too many, the one goes whose clients have taken nothing for the longest time.
+    """
+
+    def __init__(self) -> None:
+        self._writers: set[_Writer] = set()
+
+    @contextlib.contextmanager
+    def writing(self, body: bytes, limit: asyncio.Timeout) -> Iterator[_Writer]:
+        """Keep `body` for a client; `limit` is ended when it has to give way."""
+        writer = _Writer(body, limit)
+        self._writers.add(writer)
+        try:
+            self._make_room(body)
+            yield writer
+        finally:
+            self._writers.discard(writer)
+
+    def _make_room(self, newest: bytes) -> None:
+        moved: dict[int, float] = {}
+        sizes: dict[int, int] = {}
+        for writer in self._writers:
+            key = id(writer.body)
+            sizes[key] = len(writer.body)
+            moved[key] = max(moved.get(key, 0.0), writer.moved)
+        size, room = sum(sizes.values()), max(_KEPT, _KEPT_LARGE * max(sizes.values()))
+        for key in sorted(moved, key=moved.__getitem__):
+            if size <= room:
+                return
+            if key != id(newest):
+                size -= sizes[key]
+                self._drop(key)
+
+    def _drop(self, key: int) -> None:
+        for writer in [writer for writer in self._writers if id(writer.body) == key]:
+            # Before the client's task has had its turn, so that nobody counts it twice.
+            self._writers.discard(writer)
+            writer.limit.reschedule(asyncio.get_running_loop().time())
+
+
+class PiecewiseResponse(Response):
+    """A response whose body is written in pieces, with what has to be given back afterwards."""
+
+    def __init__(
+        self,
+        body: bytes,
+        bodies: Bodies,
+        *,
+        headers: Mapping[str, str],
+        held: contextlib.ExitStack,
+    ) -> None:
+        """`held` is closed when the body has been written, or the client is gone."""
+        super().__init__(body, headers=headers)
+        self._bodies = bodies
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Write it; a client that takes too long loses its connection."""
+        with self._held:
+            if len(self.body) <= PIECE:
+                await super().__call__(scope, receive, send)
+                return
+            try:
+                async with asyncio.timeout(LONGEST_WRITING) as limit:
+                    await self._write(send, limit)
+                return
+            except TimeoutError:
+                self.body = b""
+        await _abort(scope, receive)
+
+    async def _write(self, send: Send, limit: asyncio.Timeout) -> None:
+        body = bytes(self.body)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
+        with self._bodies.writing(body, limit) as writer:
+            for start in range(0, len(body), PIECE):
+                piece, more = body[start : start + PIECE], start + PIECE < len(body)
+                await send({"type": "http.response.body", "body": piece, "more_body": more})
+                # Others have their turn, and a connection that is lost is noticed.
+                await asyncio.sleep(0)
+                writer.moved = asyncio.get_running_loop().time()
+
+
+async def _abort(scope: Scope, receive: Receive) -> None:
+    """End the connection without what is missing; the server offers that in the scope's state."""
+    scope["state"]["abort"]()
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,100 @@
+"""Bodies that are being written."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from starlette.types import Message
+
+from libvirt_exporter.web import bodies
+from libvirt_exporter.web.bodies import PIECE, Bodies, PiecewiseResponse
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+class Client:
+    """Takes as many pieces as it is let; its connection can be ended."""
+
+    def __init__(self, registry: Bodies, body: bytes) -> None:
+        self.received: list[bytes] = []
+        self.held = contextlib.ExitStack()
+        self.given_back = False
+        self.held.callback(self._give_back)
+        self.takes = asyncio.Semaphore(0)
+        self._gone = asyncio.Event()
+        response = PiecewiseResponse(body, registry, headers={}, held=self.held)
+        scope = {"type": "http", "state": {"abort": self._gone.set}}
+        self.served = asyncio.create_task(response(scope, self._receive, self._send))
+
+    def _give_back(self) -> None:
+        self.given_back = True
+
+    @property
+    def dropped(self) -> bool:
+        return self._gone.is_set()
+
+    async def _receive(self) -> Message:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await self.takes.acquire()
+            self.received.append(message["body"])
+
+    async def take(self, pieces: int) -> None:
+        """Take so many more."""
+        before = len(self.received)
+        for _ in range(pieces):
+            self.takes.release()
+        await eventually(lambda: len(self.received) >= before + pieces, "the pieces come")
+        await asyncio.sleep(0)
+
+
+async def test_a_body_comes_in_pieces_and_holds_its_place_until_the_last() -> None:
+    """Whatever the client has not taken is still to be written."""
+    body = bytes(range(256)) * 1000
+    client = Client(Bodies(), body)
+    await client.take(2)
+    assert [len(piece) for piece in client.received] == [PIECE, PIECE]
+    assert not client.given_back
+    await client.take(2)
+    await client.served
+    assert b"".join(client.received) == body
+    assert client.given_back
+    assert not client.dropped
+
+
+async def test_the_body_of_the_slowest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who are sent one body count once, and the newest one always fits."""
+    monkeypatch.setattr(bodies, "_KEPT", 0)
+    monkeypatch.setattr(bodies, "_KEPT_LARGE", 2)
+    registry = Bodies()
+    shared = b"a" * 10 * PIECE
+    stalled = [Client(registry, shared) for _ in range(5)]
+    await asyncio.sleep(0.001)
+    slow = Client(registry, b"b" * 10 * PIECE)
+    await asyncio.sleep(0.001)
+    await slow.take(1)
+    assert not any(client.dropped for client in (*stalled, slow))
+    newest = Client(registry, b"c" * 10 * PIECE)
+    await asyncio.gather(*(client.served for client in stalled))
+    assert all(client.dropped and client.given_back for client in stalled)
+    assert not slow.dropped
+    for client in (slow, newest):
+        await client.take(10 - len(client.received))
+        await client.served
+        assert b"".join(client.received) in {b"b" * 10 * PIECE, b"c" * 10 * PIECE}
+
+
+async def test_a_client_that_takes_for_ever_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that takes a little now and then."""
+    monkeypatch.setattr(bodies, "LONGEST_WRITING", 0.01)
+    client = Client(Bodies(), b"x" * 10 * PIECE)
+    await client.take(1)
+    await client.served
+    assert client.dropped
+    assert client.given_back
