@@ -192,6 +192,11 @@ class Interface(Struct, frozen=True, kw_only=True):
     transmit: Bandwidth = Bandwidth()
     """Limits of what the guest sends."""
 
+    @property
+    def link_up(self) -> bool:
+        """Whether the guest is shown a plugged cable, as it is unless the XML says `down`."""
+        return self.link_state != "down"
+
 
 class Watchdog(Struct, frozen=True):
     """One `<watchdog>` of the domain XML."""

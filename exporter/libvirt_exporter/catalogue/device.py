@@ -199,6 +199,15 @@ METRICS: tuple[Metric, ...] = (
         "interfaces",
         exists=True,
     ),
+    fact(
+        "interface_link_up",
+        "devices/interface/link@state",
+        "1 when libvirt shows the guest a plugged network cable, 0 when the link is set down; not "
+        "whether the host's side or the network works.",
+        _DEVICE,
+        "interfaces",
+        value="link_up",
+    ),
     *(
         fact(
             f"interface_bandwidth_{way}_{unit}",

@@ -316,9 +316,10 @@ class Scrape(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=86400,
-            description="How often a domain's XML is read again when no event says it changed.",
+            description="Longest time until a domain's XML is read again when neither an event nor "
+            "the statistics say that it changed.",
         ),
-    ] = 300.0
+    ] = 60.0
 
 
 class Api(Section, frozen=True, kw_only=True):

@@ -76,7 +76,9 @@ class Host:
         self._read_write = Connections(
             settings.uri, self._observer, connect_read_write, budget=self._budget, read_only=False
         )
-        self._inventory = Inventory(self._connections, settings)
+        self._inventory = Inventory(
+            self._connections, settings, stuck=lambda: self._sampler.stuck_domains
+        )
         processes = (
             QemuProcesses(settings.pid_directory)
             if settings.pid_directory is not None and settings.is_local

@@ -159,7 +159,7 @@ EFFECTS: Final[Mapping[str, Effect | Callable[..., None]]] = {
         LONGEST, lambda seen: max(map(len, seen.values("uuid"))), len(str(UUID(int=0))), LONGEST
     ),
     "scrape.timeout_offset": Effect("2s", lambda seen: seen.timeouts, [9.0, 9.5], [9.0, 8.0]),
-    "scrape.info_refresh": Effect("1h", lambda seen: seen.settings.info_refresh, 300.0, 3600.0),
+    "scrape.info_refresh": Effect("1h", lambda seen: seen.settings.info_refresh, 60.0, 3600.0),
     "api.max_age": test_queries.test_a_sample_that_is_fresh_enough_is_used_again,
     "api.tombstones": test_queries.test_a_vm_that_is_gone_is_remembered_as_long_as_configured,
     "api.longest_wait": test_queries.test_a_wait_without_a_change_ends_in_time,

@@ -40,7 +40,7 @@ class HostSettings:
     """The operator's alias, '' for the default host."""
     parallel_calls: int = 4
     stuck_calls: int = 12
-    info_refresh: float = 300.0
+    info_refresh: float = 60.0
     """Seconds after which a domain's XML is read again without any event."""
     labels: tuple[LabelPath, ...] = ()
     pid_directory: str | None = "/run/libvirt/qemu"

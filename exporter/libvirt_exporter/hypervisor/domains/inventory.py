@@ -12,7 +12,7 @@ import functools
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from typing import Any, Final
 
 import libvirt
@@ -43,6 +43,9 @@ RETRY: Final = 30.0
 """Seconds until a domain is read again whose XML could not be read."""
 MARKED: Final = 0.0
 """The time at which a domain is due whose XML may have changed: before any loop time."""
+SPREAD: Final = (0.75, 1.0)
+"""Shares of the refresh time after which a domain is read again: by and by each at its own time,
+although all are read at the start."""
 SHORTEST_PAUSE: Final = 1.0
 """Seconds between two rounds that only the timer asked for."""
 BREATH: Final = 0.05
@@ -56,9 +59,13 @@ class Inventory:
         self,
         connections: Connections,
         settings: HostSettings,
+        *,
+        stuck: Callable[[], Container[str]] = tuple,
     ) -> None:
+        """`stuck`: UUIDs of the domains whose monitor does not answer."""
         self._connections = connections
         self._settings = settings
+        self._stuck = stuck
         self._infos: dict[str, DomainInfo] = {}
         self._unparsable: set[str] = set()
         self._due: dict[str, float] = {}
@@ -130,6 +137,7 @@ class Inventory:
             self._changed.clear()
             now = loop.time()
             self._put_off_blocked(now)
+            self._put_off_stuck(now)
             due = [uuid for uuid, moment in self._due.items() if moment <= now]
             if due:
                 await self._read(due)
@@ -151,6 +159,16 @@ class Inventory:
             if self._due.get(uuid, now) <= now:
                 self._due[uuid] = now + RETRY
                 self._marked.discard(uuid)
+
+    def _put_off_stuck(self, now: float) -> None:
+        """Leave those alone that only the timer asks for, and that would hold the call.
+
+        Since libvirt 11.0 XMLDesc waits for the job, which whoever waits for the monitor holds.
+        """
+        stuck = self._stuck()
+        for uuid in self._infos:
+            if uuid in stuck and MARKED < self._due.get(uuid, MARKED) <= now:
+                self._due[uuid] = now + RETRY
 
     async def _read(self, uuids: list[str]) -> None:
         for uuid in uuids:
@@ -180,7 +198,7 @@ class Inventory:
             if settings.labels == self._settings.labels:
                 self._outdated.discard(uuid)
             self._unparsable.discard(uuid)
-            self._again(uuid, self._settings.info_refresh * random.uniform(0.75, 1.25))
+            self._again(uuid, self._settings.info_refresh * random.uniform(*SPREAD))
         for uuid, failure in result.failures.items():
             self._failed(uuid, failure)
         self._blocked.add(result.blocked)

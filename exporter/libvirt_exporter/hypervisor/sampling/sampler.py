@@ -23,6 +23,7 @@ from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.sampling.bulk import BulkMemory, BulkPhase
+from libvirt_exporter.hypervisor.sampling.definition_signs import DefinitionSigns
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
 from libvirt_exporter.hypervisor.sampling.fallback import FallbackMemory, FallbackPhase
 from libvirt_exporter.hypervisor.sampling.lane import Lane
@@ -103,6 +104,7 @@ class Sampler:
         self._bulk = BulkMemory()
         self._monitors = MonitorMemory()
         self._fallback = FallbackMemory(connections)
+        self._signs = DefinitionSigns()
         self._draft: HostDraft | None = None
         self._sharing: list[_Waiter] = []
         self._pending: list[_Waiter] = []
@@ -173,6 +175,8 @@ class Sampler:
         self._observer.sample_taken(draft.duration)
         for waiter in sharing:
             self._answer(waiter, frozen[waiter.request])
+        for uuid in self._signs.changed(draft):
+            self._inventory.mark(uuid)
         for domain in draft.domains.values():
             domain.let_go()
         self._reached(draft.error)

@@ -128,7 +128,7 @@ def _network(view: VmView) -> Any:
         definition = definitions.get(name)
         if definition is not None:
             speed = FAST if definition.model in FAST_MODELS else SLOW
-            nic["state"] = "down" if definition.link_state == "down" else "up"
+            nic["state"] = "up" if definition.link_up else "down"
             nic["speed"] = speed
             nic["macAddr"] = definition.mac or None
         if seconds is not None and name in earlier:

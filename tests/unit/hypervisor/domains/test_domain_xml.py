@@ -184,8 +184,9 @@ def test_reads_an_interface_in_full() -> None:
     """MAC, model, port, link state and MTU are found."""
     live, _ = parse_domain(LIVE).interfaces
     assert (live.mac, live.model, live.alias) == ("52:54:00:aa:00:01", "virtio", "net0")
-    assert (live.link_state, live.mtu) == ("down", 1400)
+    assert (live.link_state, live.link_up, live.mtu) == ("down", False, 1400)
     bridged = parse_domain(INACTIVE).interfaces[2]
+    assert (bridged.link_state, bridged.link_up) == ("", True)
     assert (bridged.port_id, bridged.bridge, bridged.mtu) == (
         "11111111-2222-4333-8444-555555555555",
         "br-int",

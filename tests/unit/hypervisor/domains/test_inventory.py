@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -34,10 +34,12 @@ SETTINGS = HostSettings(uri="qemu:///system")
 
 
 @asynccontextmanager
-async def inventory_of(fake: FakeHost, refresh: float = 300.0) -> AsyncIterator[Inventory]:
+async def inventory_of(
+    fake: FakeHost, refresh: float = 300.0, stuck: Callable[[], Container[str]] = tuple
+) -> AsyncIterator[Inventory]:
     """An inventory that reads a fake host, and has heard of all its domains."""
     connections = Connections("qemu:///system", Observer(), fake.connect)
-    inventory = Inventory(connections, replace(SETTINGS, info_refresh=refresh))
+    inventory = Inventory(connections, replace(SETTINGS, info_refresh=refresh), stuck=stuck)
     task = asyncio.create_task(inventory.run())
     inventory.reconcile(names(fake))
     await settle(inventory, fake)
@@ -353,6 +355,44 @@ async def test_the_slow_timer_reads_without_any_event() -> None:
     fake = FakeHost(1)
     async with inventory_of(fake, refresh=0.01):
         await eventually(lambda: fake[0].xml_reads >= 2, "the XML is read again")
+
+
+async def test_everything_is_read_again_within_the_refresh_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each domain at a time of its own."""
+    given: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        given.append((low, high))
+        return high
+
+    monkeypatch.setattr("random.uniform", uniform)
+    async with inventory_of(FakeHost(3)):
+        assert len(given) == 3
+    ((low, high),) = set(given)
+    assert low < high <= 1
+
+
+async def test_the_slow_timer_leaves_a_stuck_domain_alone() -> None:
+    """Its XML might hold the call (libvirt 11); what an event tells is read all the same."""
+    fake = FakeHost(2)
+    stuck: set[str] = set()
+    async with inventory_of(fake, refresh=0.01, stuck=lambda: stuck) as inventory:
+        stuck.add(fake[0].uuid)
+        before = fake[0].xml_reads
+        await eventually(lambda: fake[1].xml_reads >= 4, "the other is read again")
+        assert fake[0].xml_reads <= before + 1, "one reading may have been under way"
+        inventory.mark(fake[0].uuid)
+        await settle(inventory, fake)
+        assert fake[0].xml_reads > before
+
+
+async def test_a_stuck_domain_of_which_nothing_is_known_is_read() -> None:
+    """As after a start of the exporter: before libvirt 11 its XML can be had."""
+    fake = FakeHost(1)
+    async with inventory_of(fake, stuck=lambda: {fake[0].uuid}) as inventory:
+        assert inventory.get(fake[0].uuid) is not None
 
 
 @pytest.mark.parametrize(

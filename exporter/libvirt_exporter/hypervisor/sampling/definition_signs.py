@@ -1,0 +1,71 @@
+"""What the statistics show of a domain's XML, so that a change is seen that no event tells.
+
+An external snapshot, one more vCPU, I/O thread or perf event: libvirt (9.0) sends no event for
+them, but the next statistics differ. A first I/O thread or perf event does not show, as those
+groups are asked only where the XML has some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.draft import HostDraft
+from libvirt_exporter.model import Stats, StatValue
+
+_LISTED: Final[Mapping[str, tuple[str, ...]]] = {
+    "net": ("name",),
+    "block": ("name", "path", "backingIndex"),
+}
+"""What is looked at of each entry, by the first word of the keys."""
+_NUMBERS: Final = ("vcpu.current", "vcpu.maximum", "iothread.count", "balloon.maximum")
+
+_Signs = dict[str, tuple[StatValue | None, ...]]
+
+
+class DefinitionSigns:
+    """What the last samples showed of each domain; lives on the host's asyncio loop."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Signs] = {}
+
+    def changed(self, draft: HostDraft) -> list[str]:
+        """UUIDs of the domains that show something else than before. Once for each sample.
+
+        What a sample did not ask, or was not answered, changes nothing.
+        """
+        seen: dict[str, _Signs] = {}
+        changed = []
+        for domain in draft.active():
+            before = self._seen.get(domain.uuid, {})
+            found = dict(_signs(domain, draft))
+            if any(before.get(sign, values) != values for sign, values in found.items()):
+                changed.append(domain.uuid)
+            seen[domain.uuid] = before | found
+        if draft.up:
+            self._seen = seen
+        return changed
+
+
+def _signs(
+    domain: DomainDraft, draft: HostDraft
+) -> Iterator[tuple[str, tuple[StatValue | None, ...]]]:
+    for answer in (domain.no_monitor, domain.monitor):
+        for word in _LISTED:
+            count = answer.get(f"{word}.count")
+            if isinstance(count, int):
+                # With the images below the top ones the numbers are others.
+                sign = f"{word} backing" if draft.backing else word
+                yield sign, (count, *_entries(answer, word, count))
+        for key in _NUMBERS:
+            if key in answer:
+                yield key, (answer[key],)
+    if events := tuple(key for key in domain.no_monitor if key.startswith("perf.")):
+        yield "perf", events
+
+
+def _entries(answer: Stats, word: str, count: int) -> Iterator[StatValue | None]:
+    for number in range(count):
+        for what in _LISTED[word]:
+            yield answer.get(f"{word}.{number}.{what}")
