@@ -21,7 +21,7 @@ STACK: tuple[tuple[str, ...], ...] = (
     ("service", "reference"),
     ("render", "config", "hypervisor"),
     ("query", "patterns", "catalogue"),
-    ("contract", "model", "nearest", "files", "background", "uri", "shared"),
+    ("contract", "model", "nearest", "build", "files", "background", "uri", "shared"),
 )
 """The packages, from the top of the house down: each may import what is in a lower row."""
 

@@ -125,8 +125,11 @@ HIDDEN_DOMAINS = _row(
 
 BUILD_INFO = _row(
     "libvirt_exporter_build_info",
-    "Always 1; versions of the exporter, of Python and of libvirt-python.",
+    "Always 1; versions of the exporter, of Python and of libvirt-python; the exporter's commit "
+    "and its tag or branch, both empty where not known.",
     "version",
+    "revision",
+    "branch",
     "python",
     "libvirt_python",
 )

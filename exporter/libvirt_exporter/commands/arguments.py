@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from libvirt_exporter import __version__
+from libvirt_exporter.build import BRANCH, REVISION
+from libvirt_exporter.commands.shipped import FILES
 from libvirt_exporter.config import FLAGS, Config, ConfigError, override
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.reference.configuration import configuration_schema
@@ -73,6 +75,17 @@ report every mistake in a configuration file
 Each with file, line and the nearest valid name; the web configuration that it names is checked
 as well. Exit status 1 if there is any."""
 
+_CONFIG: Final = """\
+print the configuration file that holds every option with its default
+
+Redirected into a file it is a configuration that changes nothing, to be edited."""
+
+_FILES: Final = """\
+say where rules, dashboards, examples and units are
+
+With a NAME only that path, for other commands:
+  promtool check rules "$(libvirt-exporter files rules)"/*.yml"""
+
 _DOCTOR: Final = """\
 say what this host does not show, and how to fix it
 
@@ -87,6 +100,8 @@ _COMMANDS: Final[Mapping[str, tuple[str, Collection[str]]]] = {
     "metrics": (_METRICS, ()),
     "vms": (_VMS, _HOST_OPTIONS),
     "check-config": (_CHECK_CONFIG, ()),
+    "config": (_CONFIG, ()),
+    "files": (_FILES, ()),
     "doctor": (_DOCTOR, _HOST_OPTIONS),
 }
 """Subcommand → what it does, and the options that it has flags for."""
@@ -157,8 +172,7 @@ def _add_options(parser: _Parser, names: Collection[str]) -> None:
     parser.add_argument(
         "--version",
         action="version",
-        version=f"{PROGRAM} {__version__} (Python {platform.python_version()}, "
-        f"libvirt-python {metadata.version('libvirt-python')})",
+        version=_version(),
         help="show the version and exit",
     )
     parser.add_argument(
@@ -184,6 +198,17 @@ def _add_options(parser: _Parser, names: Collection[str]) -> None:
             metavar=name.upper(),
             help=f"{text}{'; repeatable' if repeatable else ''} (default: {default or 'none'})",
         )
+
+
+def _version() -> str:
+    facts = {
+        "Python": platform.python_version(),
+        "libvirt-python": metadata.version("libvirt-python"),
+        "revision": REVISION,
+        "branch": BRANCH,
+    }
+    known = ", ".join(f"{name} {fact}" for name, fact in facts.items() if fact)
+    return f"{PROGRAM} {__version__} ({known})"
 
 
 def _add_commands(parser: _Parser) -> Collection[_Parser]:
@@ -225,6 +250,9 @@ def _add_commands(parser: _Parser) -> Collection[_Parser]:
     )
     own["check-config"].add_argument(
         "file", type=Path, metavar="FILE", help="the configuration, as for --config.file"
+    )
+    own["files"].add_argument(
+        "name", nargs="?", choices=FILES, default=None, metavar="NAME", help=", ".join(FILES)
     )
     return own.values()
 

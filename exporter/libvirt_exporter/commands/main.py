@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 
 from msgspec.structs import replace
 
-from libvirt_exporter.commands import doctor, logs, vms_table
+from libvirt_exporter.commands import doctor, logs, shipped, vms_table
 from libvirt_exporter.commands import serve as serving
 from libvirt_exporter.commands.arguments import PROGRAM, options, parse
 from libvirt_exporter.config import (
@@ -35,6 +35,7 @@ from libvirt_exporter.config import (
 from libvirt_exporter.contract import QueryRequest, RequestError, ScrapeRequest, UnavailableError
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.reference import metrics as metric_list
+from libvirt_exporter.reference.configuration import configuration_file
 from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.target import Target
 from libvirt_exporter.service.telemetry import Telemetry
@@ -209,6 +210,20 @@ def _check_config(arguments: Namespace) -> int:
     return 0
 
 
+def _config(_arguments: Namespace) -> int:
+    _print(configuration_file())
+    return 0
+
+
+def _files(arguments: Namespace) -> int:
+    directory = shipped.find()
+    if directory is None:
+        return _failed("the files are not installed here; the wheel and the packages bring them")
+    name: str | None = arguments.name
+    _print(f"{directory / shipped.FILES[name][0]}\n" if name else shipped.table(directory))
+    return 0
+
+
 def _doctor(arguments: Namespace) -> int:
     config = _configuration(arguments)
     besides = [*doctor.state_directory_findings(config.events.state_directory)]
@@ -232,6 +247,8 @@ _COMMANDS: Final[Mapping[str, Callable[[Namespace], int]]] = {
     "metrics": _metrics,
     "vms": _vms,
     "check-config": _check_config,
+    "config": _config,
+    "files": _files,
     "doctor": _doctor,
 }
 

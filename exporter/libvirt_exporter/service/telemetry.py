@@ -16,6 +16,7 @@ from prometheus_client import (
 )
 
 from libvirt_exporter import __version__
+from libvirt_exporter.build import BRANCH, REVISION
 from libvirt_exporter.catalogue import exporter
 from libvirt_exporter.catalogue.metric import Metric
 from libvirt_exporter.hypervisor.connection.errors import ErrorClass
@@ -116,7 +117,11 @@ class Telemetry:
         self._counters, self._gauges = figures.counters, figures.gauges
         self._targets = {"": TargetTelemetry(figures)}
         self._gauges[exporter.BUILD_INFO].labels(
-            __version__, platform.python_version(), metadata.version("libvirt-python")
+            __version__,
+            REVISION,
+            BRANCH,
+            platform.python_version(),
+            metadata.version("libvirt-python"),
         ).set(1)
         self._gauges[exporter.WEB_CONFIG_SUCCESSFUL].set(1)
         self._gauges[exporter.WEB_CONFIG_TIMESTAMP].set_to_current_time()

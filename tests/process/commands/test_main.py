@@ -765,6 +765,34 @@ def test_check_config_accepts_the_shipped_file() -> None:
     assert outcome.stdout.endswith("config/exporter.yml: no mistakes\n")
 
 
+def test_config_prints_the_documented_file() -> None:
+    """What `config` prints is the file that documents every option."""
+    outcome = run("config")
+
+    assert outcome.returncode == 0
+    assert outcome.stdout == (ROOT / "config" / "exporter.yml").read_text()
+
+
+def test_files_names_paths_that_exist() -> None:
+    """Each line of `files` has a path that is there, and a name that gives that path alone."""
+    lines = [line.split(maxsplit=2) for line in run("files").stdout.splitlines()]
+
+    assert len(lines) > 5
+    for _, path, _ in lines:
+        assert Path(path).exists()
+    assert run("files", "rules").stdout.splitlines() == [
+        path for name, path, _ in lines if name == "rules"
+    ]
+
+
+def test_files_refuses_a_name_that_it_does_not_know() -> None:
+    """A name that means nothing is an error of the command line."""
+    outcome = run("files", "dashboard")
+
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+    assert "dashboards" in outcome.stderr
+
+
 def test_check_config_reports_every_mistake_with_its_line() -> None:
     """All mistakes of a file in one run."""
     file = ROOT / "tests/unit/fixtures/config/mistakes.yml"
@@ -942,7 +970,8 @@ def test_version_is_that_of_the_package() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "serve", "scrape", "metrics", "vms", "check-config", "doctor"]
+    "command",
+    ["", "serve", "scrape", "metrics", "vms", "check-config", "config", "files", "doctor"],
 )
 def test_each_help_says_what_the_command_does(
     command: str, capsys: pytest.CaptureFixture[str]

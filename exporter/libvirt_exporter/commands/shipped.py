@@ -1,0 +1,43 @@
+"""Where the files lie that come with the exporter: examples, rules, dashboards, the unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+FILES: Final[Mapping[str, tuple[str, str]]] = {
+    "config": ("config/exporter.yml", "every option with its default"),
+    "schema": ("config/exporter.schema.json", "JSON Schema of the configuration, for editors"),
+    "examples": ("config/examples", "configurations to start from"),
+    "web-config": ("config/web-config.yml", "TLS and users"),
+    "scrape": ("deploy/prometheus/scrape.yml", "Prometheus' configuration for the exporter"),
+    "rules": ("deploy/prometheus/rules", "alerting rules for Prometheus"),
+    "runbooks": ("docs/runbooks", "what each alert means, and what to do"),
+    "alertmanager": ("deploy/alertmanager/alertmanager.yml", "routes and inhibition for alerts"),
+    "dashboards": ("dashboards", "for Grafana"),
+    "systemd": ("deploy/systemd", "the units"),
+    "demo": ("deploy/demo/node.xml", "a host of libvirt's test driver, to try things with"),
+}
+"""Name → path below the directory of `find`, and what it is."""
+
+
+def find(module: Path = Path(__file__)) -> Path | None:
+    """Return the directory that holds the files: a checkout, or PREFIX/share/libvirt-exporter.
+
+    PREFIX is where `module`, a file of this package's `commands`, is installed: a virtual
+    environment, ~/.local, /usr. None where only the package itself was installed.
+    """
+    module = module.resolve()
+    checkout = module.parents[3]
+    if (checkout / "hatch_build.py").is_file():
+        return checkout
+    places = (parent / "share" / "libvirt-exporter" for parent in module.parents[2:])
+    return next((place for place in places if place.is_dir()), None)
+
+
+def table(directory: Path) -> str:
+    """Return a line for each name: the name, its path and what it is."""
+    rows = [(name, str(directory / path), what) for name, (path, what) in FILES.items()]
+    names, paths = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return "".join(f"{name:{names}}  {path:{paths}}  {what}\n" for name, path, what in rows)
