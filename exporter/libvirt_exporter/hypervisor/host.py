@@ -17,13 +17,12 @@ from libvirt_exporter.hypervisor.connection.facts import read_identity
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.read_write import open_read_write
-from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
+from libvirt_exporter.hypervisor.connection.session import Connect, backoff, open_read_only
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.events.history import EventHistory
 from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
 from libvirt_exporter.hypervisor.events.state_file import StateFile
-from libvirt_exporter.hypervisor.events.stream import PURPOSE as EVENTS
 from libvirt_exporter.hypervisor.events.stream import EventStream
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.sampling.sampler import Sampler, SampleRequest
@@ -40,6 +39,8 @@ from libvirt_exporter.uri import redacted
 
 log = logging.getLogger(__name__)
 
+IDENTITY: Final = "identity"
+"""The purpose of the connection that asks who the host is."""
 CLOSING_TIME: Final = 0.3
 """Seconds that close() waits for the host's own thread, which nothing in libvirt can block."""
 
@@ -256,10 +257,21 @@ class Host:
     async def _connected(self) -> None:
         """Events are subscribed to, for the first time or again."""
         self._jobs.look_again()
-        with contextlib.suppress(CallError):
-            self._sampler.identity = await self._connections.of(EVENTS).call(
-                "getCapabilities", lambda session: read_identity(session.conn)
-            )
+
+    async def _identify(self) -> None:
+        """Learn who the host is that has begun to answer.
+
+        On a connection of its own, for it may take seconds, and not every driver has events.
+        """
+        for delay in backoff():
+            with contextlib.suppress(CallError):
+                self._sampler.identity = await self._connections.of(IDENTITY).call(
+                    "getCapabilities", lambda session: read_identity(session.conn)
+                )
+                return
+            await asyncio.sleep(delay)
+            if not self._reachable:
+                return
 
     def _hand_over(self, what: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):
@@ -278,6 +290,7 @@ class Host:
             self._observer.connection_lost(error)
             return
         self._events.retry()
+        self._spawn(self._identify())
         if before is not None:
             log.info("libvirt at %s answers again", self._connections.name)
             self._observer.connection_regained()
