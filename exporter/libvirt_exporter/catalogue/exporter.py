@@ -199,6 +199,11 @@ STUCK_CALLS = _row(
     "Calls of libvirt's API that were given up and have not returned; each may hold a worker "
     "of the daemon.",
 )
+STUCK_CALLS_LIMIT = _row(
+    "libvirt_exporter_stuck_calls_limit",
+    "Calls of libvirt's API that may be stuck before only groups that cannot block are asked: the "
+    "option libvirt.stuck_calls.",
+)
 DISCONNECTS = _row("libvirt_exporter_disconnects_total", "Times that libvirt was lost.")
 RECONNECTS = _row("libvirt_exporter_reconnects_total", "Times that libvirt came back after a loss.")
 EVENT_STREAM_CONNECTED = _row(
@@ -254,6 +259,7 @@ OWN_METRICS: tuple[Metric, ...] = (
     ABANDONED,
     STUCK_DOMAINS,
     STUCK_CALLS,
+    STUCK_CALLS_LIMIT,
     DISCONNECTS,
     RECONNECTS,
     EVENT_STREAM_CONNECTED,

@@ -149,6 +149,11 @@ class Host:
         return self._budget.stuck
 
     @property
+    def stuck_calls_limit(self) -> int:
+        """Calls that may be stuck before nothing is asked that could add another."""
+        return self._budget.limit
+
+    @property
     def stuck_domains(self) -> dict[str, float]:
         """Domains whose monitor does not answer: UUID to seconds for which it has not."""
         return self._sampler.stuck_domains

@@ -63,6 +63,7 @@ class TargetTelemetry(Observer):
         """Ask this host for what is stuck and for its event stream when the metrics are read."""
         for row, figure in (
             (exporter.STUCK_CALLS, lambda: host.stuck_calls),
+            (exporter.STUCK_CALLS_LIMIT, lambda: host.stuck_calls_limit),
             (exporter.STUCK_DOMAINS, lambda: len(host.stuck_domains)),
             (exporter.EVENT_STREAM_CONNECTED, lambda: host.events_connected),
             (exporter.EVENT_STREAM_ALIVE_AGE, lambda: host.events_alive_age),

@@ -27,19 +27,30 @@ def host(**says: object) -> Host:
 def test_a_host_is_asked_whenever_the_metrics_are_read(alias: str) -> None:
     """What is stuck, whether its events arrive, and when their stream last proved to be alive."""
     figures = Telemetry(process=False).of(alias)
-    watched = host(stuck_calls=0, stuck_domains={}, events_connected=False, events_alive_age=1.5)
+    watched = host(
+        stuck_calls=0,
+        stuck_calls_limit=12,
+        stuck_domains={},
+        events_connected=False,
+        events_alive_age=1.5,
+    )
     figures.watch(watched)
     shown = (
         "stuck_calls",
+        "stuck_calls_limit",
         "stuck_domains",
         "event_stream_connected",
         "event_stream_alive_age_seconds",
     )
-    assert [value(figures.registry, name) for name in shown] == [0, 0, 0, 1.5]
+    assert [value(figures.registry, name) for name in shown] == [0, 12, 0, 0, 1.5]
     vars(watched).update(
-        stuck_calls=3, stuck_domains={"a": 1.0}, events_connected=True, events_alive_age=0.25
+        stuck_calls=3,
+        stuck_calls_limit=6,
+        stuck_domains={"a": 1.0},
+        events_connected=True,
+        events_alive_age=0.25,
     )
-    assert [value(figures.registry, name) for name in shown] == [3, 1, 1, 0.25]
+    assert [value(figures.registry, name) for name in shown] == [3, 6, 1, 1, 0.25]
 
 
 def test_events_are_counted_by_kind_and_dropped_ones_from_0_on() -> None:
