@@ -58,6 +58,8 @@ async def run(load: Callable[[], Config], sockets: Sequence[socket], security: S
             web_config=security,
             max_requests=web.max_requests,
             health_without_login=web.health_without_login,
+            reload=web.reload,
+            allowed_hosts=web.allowed_hosts,
             telemetry=telemetry,
         )
         await serve(app, sockets, stop=stop, security=security)

@@ -399,6 +399,21 @@ class Web(Section, frozen=True, kw_only=True):
             "without a password where `config_file` has users. A change needs a restart.",
         ),
     ] = False
+    reload: Annotated[
+        bool,
+        Meta(
+            description="Whether `POST /-/reload` reloads the configuration; SIGHUP always does. "
+            "A change needs a restart.",
+        ),
+    ] = True
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Names and addresses by which clients may call the exporter, as the Host "
+            "header has them, without port; others get 421. Empty: any. A change needs a restart.",
+            examples=[["node7.example.com", "127.0.0.1", "[::1]"]],
+        ),
+    ] = ()
 
 
 class Log(Section, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,6 +24,7 @@ from libvirt_exporter.web.scrape import Scrapes
 from libvirt_exporter.web.security.middleware import SecurityMiddleware
 from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.service import Service
+from libvirt_exporter.web.well_formed import OriginForm, WellFormed
 
 
 def create_app(
@@ -32,6 +34,8 @@ def create_app(
     web_config: Security | None = None,
     max_requests: int = 40,
     health_without_login: bool = False,
+    reload: bool = True,
+    allowed_hosts: Collection[str] = (),
     telemetry: Telemetry | None = None,
 ) -> Starlette:
     """The ASGI application in front of `service`.
@@ -39,7 +43,9 @@ def create_app(
     `max_requests` different scrapes of parts may run at once, 0 for any number, and as many
     queries and waiting clients of the API; what is over it gets 503.
     `web_config` decides who may ask (None: everybody); `health_without_login` lets everybody read
-    whether the exporter lives and is ready. `telemetry` counts who asked.
+    whether the exporter lives and is ready. `reload`: whether clients may have the configuration
+    read again. `allowed_hosts`: names by which clients may call the exporter, none: any.
+    `telemetry` counts who asked.
     """
     security = web_config or Security()
     most = max_requests or math.inf
@@ -47,7 +53,7 @@ def create_app(
     routes = [
         Route(telemetry_path, Scrapes(service, most, bodies).metrics),
         Route("/", Landing(service, telemetry_path, bodies).page),
-        *Management(service, security).routes(),
+        *Management(service, security, reload=reload).routes(),
         *api.Api(service, most, bodies).routes(),
     ]
     telemetry = telemetry or Telemetry(process=False)
@@ -76,8 +82,10 @@ def create_app(
     app = Starlette(
         routes=routes,
         middleware=[
+            Middleware(OriginForm),
             Middleware(Counting, routes=routes, telemetry=telemetry),
             Middleware(SizeLimits),
+            Middleware(WellFormed, allowed_hosts=allowed_hosts),
             Middleware(
                 SecurityMiddleware,
                 security=security,

@@ -22,8 +22,10 @@ _RELOAD_EVERY: Final = 1.0
 class Management:
     """Answers the requests below `/-/`."""
 
-    def __init__(self, service: Service, security: Security) -> None:
+    def __init__(self, service: Service, security: Security, *, reload: bool = True) -> None:
+        """`reload`: whether clients may have the configuration read again."""
         self._service = service
+        self._reload_allowed = reload
         self._security = security
         self._next: asyncio.Task[list[str]] | None = None
         """The reload that has not begun."""
@@ -52,6 +54,9 @@ class Management:
 
         Once a second at most, for all who ask before it begins.
         """
+        if not self._reload_allowed:
+            text = "Not by HTTP: web.reload is false; SIGHUP reloads.\n"
+            return PlainTextResponse(text, status_code=403)
         if self._next is None:
             self._next = asyncio.create_task(self._reload())
         # Shielded: others may wait for the same when this client goes away.

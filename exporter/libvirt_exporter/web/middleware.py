@@ -12,13 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web import api
 from libvirt_exporter.web.problems import problem
+from libvirt_exporter.web.well_formed import longest_body
 
 _MAX_TARGET: Final = 16 * 1024
 """Bytes of path and query; 300 times `domain[]=UUID` fit."""
 _MAX_HEADERS: Final = 32 * 1024
 _MAX_HEADER_COUNT: Final = 100
-_MAX_BODY: Final = 64 * 1024
-"""Bytes; only the API reads one, but small ones do no harm."""
 
 
 class Counting:
@@ -70,7 +69,7 @@ class SizeLimits:
             headers = scope["headers"]
             size = sum(len(name) + len(value) for name, value in headers)
             path = scope["path"]
-            longest = api.MAX_BODY if path == api.VMS else _MAX_BODY
+            longest = longest_body(path)
             if len(path) + len(scope["query_string"]) > _MAX_TARGET:
                 hint = "POST takes the same as JSON" if path == api.VMS else ""
                 text = f"The address is longer than {_MAX_TARGET} bytes."

@@ -27,6 +27,8 @@ _WRITE_TIMEOUT: Final = 30.0
 """Seconds in which a client must make room for what is being sent to it."""
 _STOP_TIMEOUT: Final = 1
 """Seconds that running requests have left when the server stops."""
+_LINGER: Final = 1.0
+"""Seconds in which a client may end sending what is refused already."""
 _MAX_INCOMPLETE: Final = 64 * 1024
 """Bytes of an unfinished request head; more is answered with 431."""
 _WRITE_BUFFER: Final = 64 * 1024
@@ -184,6 +186,8 @@ class _Connection(H11Protocol):
         # As they are before the handshake, which may take a while.
         security.follow()
         self._rights = security.client_rights
+        self._lingers = False
+        """Whether what the client sends is of no interest any more."""
         self._request = _Deadline(self, _REQUEST_TIMEOUT)
         self._answer = _Deadline(self, _WRITE_TIMEOUT)
 
@@ -202,7 +206,10 @@ class _Connection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        if not self._lingers:
+            super().data_received(data)
+        if self._lingers:
+            return
         # uvicorn (0.54) reads no more when the next request comes before the answer to the last
         # one, and would not notice that the client goes away meanwhile.
         early, _ = self.conn.trailing_data
@@ -257,7 +264,17 @@ class _Connection(H11Protocol):
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event))
-        self.transport.close()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close once the client has the answer.
+
+        Closing while it still sends would reset the connection, and it might never see it.
+        """
+        self._lingers = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER, self.transport.close)
 
 
 class _Deadline:

@@ -242,6 +242,22 @@ def test_health_needs_no_password_where_the_file_says_so(
     assert server.get("/metrics").status_code == 401
 
 
+def test_who_may_reload_and_by_which_name_the_file_says(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    """Nobody over HTTP, and by these names only."""
+    file = tmp_path / "exporter.yml"
+    file.write_text("web: {reload: false, allowed_hosts: [127.0.0.1]}\n")
+
+    server = start("--config.file", file, "--libvirt.uri=test:///default")
+
+    assert httpx.post(f"{server.address}/-/reload", trust_env=False).status_code == 403
+    assert server.get("/-/healthy").status_code == 200
+    evil = {"Host": "evil.example"}
+    url = f"{server.address}/-/healthy"
+    assert httpx.get(url, headers=evil, trust_env=False).status_code == 421
+
+
 def answers(host: str, port: int) -> bool:
     """Whether somebody listens there."""
     with socket.socket() as client:
@@ -249,10 +265,10 @@ def answers(host: str, port: int) -> bool:
 
 
 def first_answer_of_two(address: tuple[str, int], path: str) -> bytes:
-    """How the answer begins that comes first to two requests at once."""
+    """How the answer begins that comes first to two different scrapes at once."""
     with socket.create_connection(address) as one, socket.create_connection(address) as other:
-        for client in (one, other):
-            client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        for name, client in (("a", one), ("b", other)):
+            client.sendall(f"GET {path}?domain[]={name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         answered, _, _ = select.select([one, other], [], [], PATIENCE)
         first: socket.socket = answered[0]
         return first.recv(64)

@@ -149,6 +149,11 @@ def test_forbidden_port_names_the_capability(monkeypatch: pytest.MonkeyPatch) ->
 
 # Requests
 
+TWO_LENGTHS = (
+    b"POST /api/v1/vms HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+)
+
 
 async def test_answer_has_a_date_and_no_banner() -> None:
     """The server does not tell what it is made of."""
@@ -179,6 +184,8 @@ async def test_connection_is_kept_for_the_next_scrape() -> None:
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", 431),
         (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n", 413),
         (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: odd\r\n\r\n", 501),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (TWO_LENGTHS, 400),
     ],
 )
 async def test_unreadable_request_gets_its_status(
@@ -190,6 +197,56 @@ async def test_unreadable_request_gets_its_status(
         answer = await one.talk(request_bytes)
         assert answer.startswith(b"HTTP/1.1 %d " % status)
         assert await scrape(one.base) == 200
+
+
+async def test_refusal_of_a_long_header_is_seen_by_a_client_that_goes_on_sending() -> None:
+    """It is not reset before it has read the answer."""
+    async with running() as one:
+        reader, writer = await one.connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
+        for _ in range(70):
+            writer.write(b"x" * 1000)
+            await writer.drain()
+            await asyncio.sleep(0.001)
+        writer.write(b"x" * 100_000)
+        await asyncio.sleep(0.2)
+        async with asyncio.timeout(5):
+            assert (await reader.read()).startswith(b"HTTP/1.1 431 ")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET http://x/-/healthy HTTP/1.1\r\nHost: x\r\n", 200),
+        (b"GET http://x HTTP/1.1\r\nHost: x\r\n", 200),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n", 204),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x/y\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: user@x\r\n", 400),
+        (b"GET http://a@x/ HTTP/1.1\r\nHost: x\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: [::1]:9177\r\n", 200),
+        (b"GET / HTTP/1.1\r\nHost:\r\n", 200),
+        (b"GET / HTTP/1.0\r\n", 200),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nExpect: foo\r\n", 417),
+    ],
+)
+async def test_request_is_read_to_the_letter(request_bytes: bytes, status: int) -> None:
+    """As RFC 9110 and RFC 9112 have it."""
+    async with running() as one:
+        answer = await one.talk(request_bytes + b"Connection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize("path", [b"/metrics", b"/-/reload", b"/api/v1/vms"])
+async def test_chunked_body_has_the_limit_of_any_other(path: bytes) -> None:
+    """413, also where nobody reads the body; the connection goes on with the next request."""
+    head = b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n"
+    last = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with running() as one:
+        answer = await one.talk(head + 20 * chunks + b"0\r\n\r\n" + last)
+        assert answer.startswith(b"HTTP/1.1 413 ")
 
 
 async def test_unexpected_error_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

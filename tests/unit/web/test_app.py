@@ -258,6 +258,59 @@ def test_health_needs_no_sample() -> None:
     assert service.requests == []
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://exporter"}, 200),
+        ({"Origin": "http://exporter"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://exporter:8080"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/-/reload", "/api/v1/vms"])
+def test_no_foreign_page_has_a_browser_post(
+    path: str, headers: dict[str, str], status: int
+) -> None:
+    """What a browser says of where a request comes from is believed; others say nothing."""
+    service = FakeService()
+
+    async def run() -> int:
+        async with client(service) as session:
+            return (await session.post(path, headers=headers, content=b"{}")).status_code
+
+    assert asyncio.run(run()) == status
+    assert service.reloads + len(service.queries) == (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("node7.example", 200),
+        ("NODE7.example:9177", 200),
+        ("[::1]:9177", 200),
+        ("evil.example", 421),
+        ("127.0.0.1", 421),
+        ("", 421),
+    ],
+)
+def test_only_allowed_hosts_are_answered_where_some_are_named(host: str, status: int) -> None:
+    """So no name that somebody else points here makes a browser read the exporter."""
+    app = create_app(FakeService(), allowed_hosts=("node7.example", "[::1]"))
+
+    async def run() -> int:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://exporter"
+        ) as session:
+            return (await session.get("/metrics", headers={"Host": host})).status_code
+
+    assert asyncio.run(run()) == status
+
+
 def test_reloads_that_come_together_are_one() -> None:
     """A reload reads the files as they are after it was asked for, at most once a second."""
 
