@@ -3,7 +3,7 @@
 
 bin := .venv/bin
 
-.PHONY: help fmt lint type test golden docs dashboards bench faults newest soak check lab-up lab-down
+.PHONY: help fmt lint type test golden docs dashboards rules bench faults newest soak check lab-up lab-down
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -29,6 +29,9 @@ docs: ## write the generated documentation anew
 
 dashboards: ## write the Grafana dashboards anew
 	$(bin)/python -m dashboards.build
+
+rules: ## write the Prometheus rules anew
+	$(bin)/python deploy/prometheus/build.py
 
 bench: ## cost of a scrape, beside a raw bulk call
 	$(bin)/python -m tests.bench

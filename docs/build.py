@@ -29,8 +29,9 @@ _RUNBOOKS: Final = """\
 # Runbooks
 
 What each alert of `deploy/prometheus/rules/` means, what it does to whom, how to look closer, and
-what to do. Alerts carry the path of theirs in the annotation `runbook`; who serves these pages
-somewhere puts that address before it, in Alertmanager's templates or in the rules.
+what to do. Alerts carry the path of theirs in the annotation `runbook`, and in `runbook_url` the
+address at which it is served: the setting `runbook_base` of `deploy/prometheus/source/settings.yml`
+and that path.
 
 In the commands, `web-1` stands for the alert's label `domain`, `kvm1:9177` for its `instance`. They
 are for a shell on the host, as a user who may manage libvirt.

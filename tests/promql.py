@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import promql_parser
+import yaml
 
 from libvirt_exporter.catalogue import DOMAIN_METRICS, METRICS
 from libvirt_exporter.catalogue.metric import Metric, StatEnum
@@ -14,6 +18,16 @@ SCRAPED: Final = frozenset({"job", "instance"})
 """Labels that Prometheus adds."""
 IDENTITY: Final = frozenset({"domain", "uuid"})
 """Labels of every series of a domain, by default."""
+
+
+RULES: Final = Path(__file__).parents[1] / "deploy" / "prometheus" / "rules"
+FROM_PROMETHEUS: Final[Mapping[str, frozenset[str]]] = {
+    "up": SCRAPED,
+    "scrape_duration_seconds": SCRAPED,
+    "process_start_time_seconds": SCRAPED,
+    "ALERTS": SCRAPED | IDENTITY | {"alertname", "alertstate", "severity"},
+}
+"""Labels of what Prometheus says of targets and alerts, and its client libraries of processes."""
 
 
 def series_names() -> dict[str, Metric]:
@@ -46,6 +60,32 @@ def labels_of(metric: Metric) -> set[str]:
     return labels | IDENTITY if metric.name in _OF_DOMAINS else labels
 
 
+@functools.cache
+def recorded_rules() -> dict[str, str]:
+    """The expressions of the recording rules, by the names of what they record, in their order."""
+    return {
+        rule["record"]: rule["expr"]
+        for path in sorted(RULES.glob("*.yml"))
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+        if "record" in rule
+    }
+
+
+@functools.cache
+def selected_labels(name: str) -> set[str]:
+    """The labels of a metric's series: of the catalogue, recorded, or Prometheus' own.
+
+    AssertionError where there is no such metric.
+    """
+    if name in FROM_PROMETHEUS:
+        return {*FROM_PROMETHEUS[name]}
+    if name in recorded_rules():
+        return {*(result_labels(promql_parser.parse(recorded_rules()[name])) or ())}
+    assert name in SERIES, f"{name} is no metric: docs/metrics.md lists them"
+    return labels_of(SERIES[name])
+
+
 def nodes(expression: promql_parser.Expr) -> list[Any]:
     """Every node of an expression, from the outside in."""
     found: list[promql_parser.Expr] = []
@@ -67,10 +107,8 @@ def result_labels(node: Any) -> set[str] | None:
     match node:
         case promql_parser.NumberLiteral():
             return None
-        case promql_parser.VectorSelector(name="up"):
-            return {*SCRAPED}
         case promql_parser.VectorSelector():
-            return labels_of(SERIES[node.name or ""])
+            return selected_labels(node.name or "")
         case promql_parser.MatrixSelector():
             return result_labels(node.vector_selector)
         case promql_parser.ParenExpr():
@@ -110,7 +148,9 @@ def _operated(node: Any) -> set[str] | None:
     if matching:
         on = set(matching[1].split(", "))
         assert on <= left & right, f"{on - (left & right)} are not on both sides of {node}"
-        if str(node.op).strip() not in ("and", "unless"):
+        if str(node.op).strip() == "or":
+            assert left == right, f"sides have other labels: {node}"
+        elif str(node.op).strip() not in ("and", "unless"):
             card, added = node.modifier.card, {*(node.modifier.group_labels or ())}
             if card == promql_parser.VectorMatchCardinality.ManyToOne:
                 assert added <= right, f"{added - right} are no labels of {node.rhs}"

@@ -28,9 +28,10 @@ def contents(root: Path) -> dict[str, bytes]:
     [
         ("docs", ["docs/build.py"]),
         ("dashboards", ["-m", "dashboards.build"]),
+        ("rules", ["deploy/prometheus/build.py"]),
         ("golden", ["-m", "tests.contract.golden"]),
     ],
-    ids=["docs", "dashboards", "golden"],
+    ids=["docs", "dashboards", "rules", "golden"],
 )
 def test_generator_changes_nothing(target: str, generator: list[str], tmp_path: Path) -> None:
     """In a copy of the tree, running the generator leaves every file as it was."""

@@ -17,16 +17,31 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.prometheus import build
 from libvirt_exporter.catalogue import DOMAIN_METRICS
 from libvirt_exporter.catalogue.metric import StatEnum
-from libvirt_exporter.model import REASONS, STATES
-from tests.promql import IDENTITY, SCRAPED, SERIES, labels_of, result_labels, selectors
+from libvirt_exporter.model import JOB_OPERATIONS, REASONS, STATES
+from tests.promql import (
+    IDENTITY,
+    SCRAPED,
+    SERIES,
+    recorded_rules,
+    result_labels,
+    selected_labels,
+    selectors,
+)
 
 ROOT: Final = Path(__file__).parents[2]
 FILES: Final = sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
 ALERTMANAGER: Final = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
 RUNBOOKS: Final = ROOT / "docs" / "runbooks"
 GOLDENS: Final = ROOT / "tests" / "contract" / "goldens"
+
+POOL_TYPES: Final = {
+    *("dir", "fs", "netfs", "logical", "disk", "iscsi", "iscsi-direct", "scsi", "mpath"),
+    *("rbd", "sheepdog", "gluster", "zfs", "vstorage"),
+}
+"""Types of storage pools by libvirt's schema (storagepool.rng)."""
 
 Rule = dict[str, Any]
 
@@ -35,7 +50,16 @@ RULES: Final[tuple[Rule, ...]] = tuple(
     for file in FILES
     for group in yaml.safe_load(file.read_text())["groups"]
     for rule in group["rules"]
+    if "alert" in rule
 )
+SETTINGS: Final = build.settings()
+LEVELS: Final = {
+    "device": {"job", "instance", "domain", "uuid", "device"},
+    "domain": {"job", "instance", "domain", "uuid"},
+    "instance": {"job", "instance"},
+    "project": {"job", "project_id", "project_name"},
+}
+"""Labels of recorded metrics by their level."""
 NAMES: Final = sorted({rule["alert"] for rule in RULES})
 EACH = pytest.mark.parametrize(
     "rule", RULES, ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}"
@@ -64,6 +88,10 @@ def known_values() -> dict[tuple[str, str], set[str]]:
                 for label, value in sample.labels.items():
                     values.setdefault((sample.name, label), set()).add(value)
     return values | {
+        ("libvirt_storage_pool_info", "pool_type"): POOL_TYPES,
+        ("libvirt_domain_job_info", "operation"): set(JOB_OPERATIONS),
+        ("libvirt_domain_last_job_success", "operation"): set(JOB_OPERATIONS),
+        ("libvirt_domain_last_job_completed_timestamp_seconds", "operation"): set(JOB_OPERATIONS),
         ("libvirt_domain_state_reason", "state"): set(STATES),
         ("libvirt_domain_state_reason", "reason"): {
             reason for reasons in REASONS.values() for reason in reasons.values()
@@ -103,14 +131,11 @@ def assert_selects_what_exists(expression: promql_parser.Expr) -> None:
     """Every metric and label is the catalogue's, and every value is one that the label takes."""
     for selector in selectors(expression):
         name = selector.name or ""
-        if name == "up":
-            continue
-        assert name in SERIES, f"{name} is no metric: docs/metrics.md lists them"
         for matcher in selector.matchers.matchers:
-            assert matcher.name in labels_of(SERIES[name]), (
+            assert matcher.name in selected_labels(name), (
                 f"{name} has no label {matcher.name}: docs/metrics.md lists them"
             )
-            if matcher.name not in SCRAPED | IDENTITY:
+            if name in SERIES and matcher.name not in SCRAPED | IDENTITY and matcher.value:
                 known = VALUES.get((name, matcher.name), set())
                 unknown = set(matcher.value.split("|")) - known
                 assert not unknown, (
@@ -118,6 +143,96 @@ def assert_selects_what_exists(expression: promql_parser.Expr) -> None:
                     f"{sorted(known)}: correct it, or let a host of tests/contract say it and "
                     "`make golden`"
                 )
+
+
+def test_files_are_as_their_source_says() -> None:
+    """The directory holds what the generator writes, and no other rules."""
+    wanted = build.files(SETTINGS)
+    found = {
+        str(path.relative_to(build.DIRECTORY)): path.read_text("utf-8")
+        for path in (*FILES, build.DIRECTORY / "prometheus-rule.yml")
+    }
+    assert found.keys() == wanted.keys()
+    differing = sorted(name for name, text in wanted.items() if found[name] != text)
+    assert not differing, f"{differing} are not as generated: run `make rules`"
+
+
+def test_operator_gets_the_same_rules() -> None:
+    """The resource for the Prometheus operator holds every group, unchanged."""
+    resource = yaml.safe_load((build.DIRECTORY / "prometheus-rule.yml").read_text())
+    groups = [group for file in FILES for group in yaml.safe_load(file.read_text())["groups"]]
+
+    assert (resource["apiVersion"], resource["kind"]) == (
+        "monitoring.coreos.com/v1",
+        "PrometheusRule",
+    )
+    assert resource["spec"] == {"groups": groups}
+
+
+def test_every_setting_is_used_and_can_be_set(tmp_path: Path) -> None:
+    """Another job name, base and threshold reach the rules, and promtool takes them."""
+    source = "".join(path.read_text() for path in build.SOURCE.glob("libvirt-*.yml"))
+    assert {*re.findall(r"@{(\w+)}", source), "runbook_base"} == SETTINGS.keys()
+
+    arguments = ["--output", str(tmp_path), "--runbook-base", "https://wiki.example.org/kvm/"]
+    assert build.main([*arguments, "--set", "job=kvm", "--set", "guest_severity=critical"]) == 0
+
+    written = sorted(tmp_path.glob("rules/*.yml"))
+    text = "".join(path.read_text() for path in written)
+    assert 'up{job="kvm"}' in text
+    assert 'job="libvirt"' not in text
+    assert "runbook_url: https://wiki.example.org/kvm/docs/runbooks/LibvirtDown.md" in text
+    assert run("promtool", "check", "rules", *written).returncode == 0
+
+
+def test_unknown_setting_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A slip in a name is named, and nothing is written."""
+    with pytest.raises(SystemExit):
+        build.main(["--set", "jobs=kvm"])
+
+    assert "no setting is called 'jobs'" in capsys.readouterr().err
+
+
+def test_check_tells_a_file_that_differs(tmp_path: Path) -> None:
+    """`--check` is 1 and writes nothing until the files are written, then 0."""
+    assert build.main(["--check", "--output", str(tmp_path)]) == 1
+    assert not list(tmp_path.iterdir())
+
+    assert build.main(["--output", str(tmp_path)]) == 0
+    assert build.main(["--check", "--output", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize(("name", "expression"), recorded_rules().items())
+def test_recorded_metric_is_named_by_level_metric_and_operation(name: str, expression: str) -> None:
+    """The level is what its labels tell apart, and all it selects exists."""
+    parsed = promql_parser.parse(expression)
+    level, metric, operation = name.split(":")
+    assert re.fullmatch(r"libvirt_[a-z_]+", metric)
+    assert re.fullmatch(
+        r"info|bytes|sum|count|ratio|rate5m|(ratio|seconds)_rate5m|bytes_sum", operation
+    )
+    assert_selects_what_exists(parsed)
+    assert result_labels(parsed) == LEVELS[level] | (
+        {"display_name"} if "display_name" in metric else set()
+    )
+
+
+def test_few_alerts_page() -> None:
+    """Critical is what takes VMs away or will soon, and nothing that a guest does to itself."""
+    paging = {rule["alert"] for rule in RULES if rule["labels"]["severity"] == "critical"}
+
+    assert paging == {
+        "LibvirtDomainCrashed",
+        "LibvirtDomainDuplicateActive",
+        "LibvirtDomainPausedIOError",
+        "LibvirtDomainPausedNoSpace",
+        "LibvirtDomainPostcopyFailed",
+        "LibvirtDomainThinDiskNearFull",
+        "LibvirtDown",
+        "LibvirtExporterDown",
+        "LibvirtMonitorsUnresponsive",
+        "LibvirtStoragePoolFillingUp",
+    }
 
 
 def test_promtool_has_nothing_to_say_of_the_rules() -> None:
@@ -134,8 +249,11 @@ def test_alert_says_what_it_has_to(rule: Rule) -> None:
     assert re.fullmatch(r"Libvirt([A-Z][a-z]+|IO)+", rule["alert"])
     assert rule["labels"].keys() == {"severity"}
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
-    assert rule["annotations"].keys() == {"summary", "description", "runbook"}
+    assert rule["annotations"].keys() == {"summary", "description", "runbook", "runbook_url"}
     assert rule["annotations"]["runbook"] == f"docs/runbooks/{rule['alert']}.md"
+    assert rule["annotations"]["runbook_url"] == (
+        f"{SETTINGS['runbook_base']}/docs/runbooks/{rule['alert']}.md"
+    )
     assert not rule["annotations"]["summary"].endswith(".")
     assert rule["annotations"]["description"].endswith(".")
 
@@ -177,7 +295,7 @@ def test_alert_of_a_domain_names_it(rule: Rule) -> None:
         )
     assert labels <= {
         *("job", "instance", "domain", "uuid", "severity"),
-        *("device", "group", "job_type", "pool", "reason"),
+        *("device", "group", "job_type", "operation", "pool", "reason"),
     }
 
 
