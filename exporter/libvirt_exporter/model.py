@@ -97,6 +97,10 @@ JOB_OPERATIONS: Final = (
 """Names of virDomainJobOperation by number."""
 
 
+SHORTEST_REPORT_LIFE: Final = 60.0
+"""Seconds for which a guest's memory report counts, however often the guest is asked."""
+
+
 class Disk(Struct, frozen=True, kw_only=True):
     """One `<disk>` of the domain XML; '' and None where the XML does not say."""
 
@@ -517,6 +521,11 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
     or too many, too long or too deep; None when all are well."""
     custom_labels: tuple[tuple[str, str], ...] = ()
     """Operator-chosen labels in the order of the configuration."""
+
+    @property
+    def memory_report_life(self) -> float:
+        """Seconds after which the guest's memory report is too old to tell how it is now."""
+        return max(3.0 * (self.balloon_period or 0), SHORTEST_REPORT_LIFE)
 
     @property
     def agent_connected(self) -> bool | None:

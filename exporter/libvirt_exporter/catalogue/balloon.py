@@ -13,6 +13,9 @@ GROUPS: tuple[Group, ...] = (
 )
 
 
+_WHILE_REPORTED = " Absent once the guest's last report is older than 3 periods, at least 60 s."
+
+
 def _memory(what: str, key: str, text: str, since: str = "2.1.0") -> Stat:
     return Stat(
         name=f"libvirt_domain_balloon_{what}_bytes",
@@ -27,7 +30,7 @@ def _memory(what: str, key: str, text: str, since: str = "2.1.0") -> Stat:
 def _events(what: str, key: str, text: str, since: str = "2.1.0") -> Stat:
     return Stat(
         name=f"libvirt_domain_balloon_{what}_total",
-        text=text,
+        text=text + _WHILE_REPORTED,
         group="balloon",
         source=f"balloon.{key}",
         scale=Scale.KIBIBYTES if what.endswith("_bytes") else Scale.ONE,
@@ -47,21 +50,24 @@ METRICS: tuple[Metric, ...] = (
     _memory(
         "unused",
         "unused",
-        "Guest memory that nothing uses, not even caches (MemFree); low is normal.",
+        "Guest memory that nothing uses, not even caches (MemFree); low is normal."
+        + _WHILE_REPORTED,
     ),
     _memory(
         "available",
         "available",
         "Memory that the guest's system sees in total (MemTotal, despite libvirt's name). Not of "
-        "Xen and bhyve, where the word means the domain's maximum.",
+        "Xen and bhyve, where the word means the domain's maximum." + _WHILE_REPORTED,
     ),
     _memory(
-        "usable", "usable", "Guest memory that could be reclaimed without swapping (MemAvailable)."
+        "usable",
+        "usable",
+        "Guest memory that could be reclaimed without swapping (MemAvailable)." + _WHILE_REPORTED,
     ),
     _memory(
         "disk_caches",
         "disk_caches",
-        "Guest memory in caches that can be reclaimed without further I/O.",
+        "Guest memory in caches that can be reclaimed without further I/O." + _WHILE_REPORTED,
         "4.6.0",
     ),
     _memory(
@@ -88,7 +94,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_balloon_last_update_timestamp_seconds",
-        text="Host's Unix time of the guest's last memory report; absent before the first.",
+        text="Host's Unix time of the guest's last memory report, however old; absent before the "
+        "first.",
         group="balloon",
         source="balloon.last-update",
         zero_is_absent=True,

@@ -279,6 +279,14 @@ def _guest_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
             "its balloon driver is not loaded: `modprobe virtio_balloon` in a Linux guest, "
             "virtio-win's balloon driver in a Windows guest; a guest that boots needs a moment",
         )
+    if balloon and (found := having(_reports_no_more)):
+        oldest = max(map(_report_age, found))
+        yield _hint(
+            f"{_named(found)} reporting no memory figures any more, for up to {oldest:.0f} s: the "
+            "last ones are not shown",
+            f"look at the guest, as by `{_looking(uri)} domdisplay {_name(found[0])}`: its kernel "
+            "may have panicked, or its balloon driver was unloaded",
+        )
 
 
 def _is_qemu(sample: HostSample) -> bool:
@@ -300,6 +308,16 @@ def _is_not_reported(domain: DomainSample, info: DomainInfo) -> bool:
         and "balloon" not in domain.missing_groups
         and not domain.stats.get("balloon.last-update")
     )
+
+
+def _reports_no_more(domain: DomainSample, info: DomainInfo) -> bool:
+    reported = domain.stats.get("balloon.last-update")
+    running = domain.state == "running" and bool(info.balloon_period)
+    return running and bool(reported) and _report_age(domain) > info.memory_report_life
+
+
+def _report_age(domain: DomainSample) -> float:
+    return domain.timestamp - float(domain.stats["balloon.last-update"])
 
 
 def _named(domains: Iterable[DomainSample]) -> str:

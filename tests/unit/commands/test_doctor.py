@@ -281,6 +281,17 @@ def test_guest_that_does_not_report_lacks_its_driver() -> None:
     assert "virtio_balloon" in finding.remedy
 
 
+def test_guest_that_stopped_reporting_is_named() -> None:
+    """Its last figures are not shown, and nothing else would say why."""
+    reported = float(STATS["balloon.last-update"])
+    silent = structs.replace(vm("silent"), timestamp=reported + 61)
+    fresh = structs.replace(vm("fresh"), timestamp=reported + 59)
+
+    finding = only(host(silent, fresh))
+
+    assert "1 VM (silent) reporting no memory figures any more, for up to 61 s" in finding.what
+
+
 @pytest.mark.parametrize("model", ["", "none"])
 def test_vm_without_balloon_gets_one(model: str) -> None:
     """Without the device there is nothing to set a period on."""

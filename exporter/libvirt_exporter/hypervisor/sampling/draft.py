@@ -13,6 +13,7 @@ from libvirt_exporter.hypervisor.connection.facts import DriverFacts
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING, DomainDraft
 from libvirt_exporter.hypervisor.sampling.job_targets import without_job_targets
+from libvirt_exporter.hypervisor.sampling.memory_report import drop_old_report
 from libvirt_exporter.hypervisor.sampling.sources import DomainSource, SourceFailures
 from libvirt_exporter.hypervisor.sampling.stats_groups import job_marks
 from libvirt_exporter.model import (
@@ -140,6 +141,7 @@ class HostDraft:
             info = inventory.get(domain.uuid)
             for answer in (domain.no_monitor, domain.monitor, domain.fallback):
                 stats.update(without_job_targets(answer, info) if self.backing else answer)
+            drop_old_report(stats, info, domain.timestamp)
             domains.append(
                 DomainSample(
                     uuid=domain.uuid,

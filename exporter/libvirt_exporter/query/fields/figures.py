@@ -157,7 +157,8 @@ def _stats_age(view: VmView) -> Any:
 _RATES: Final = "Needs two samples of one run, some seconds apart, of a domain that is active."
 _GUEST_MEMORY: Final = (
     "The domain does not answer, or its guest does not report its memory: that needs a balloon "
-    "driver, and <stats period=…/> in the domain XML's <memballoon>."
+    "driver, and <stats period=…/> in the domain XML's <memballoon>. Or its last report is older "
+    "than 3 periods, at least 60 s: the guest has panicked, is paused, or is not asked any more."
 )
 
 FIELDS: Final = (
