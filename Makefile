@@ -2,8 +2,10 @@
 # Every target expects the virtual environment that ./test makes.
 
 bin := .venv/bin
+locked := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 .PHONY: help fmt lint type test golden docs dashboards rules bench faults newest soak check lab-up lab-down
+.PHONY: help fmt lint type test golden docs dashboards bench faults newest soak check lab-up lab-down lock release
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -53,3 +55,10 @@ lab-up: ## start a private libvirtd with guests, to look at
 
 lab-down: ## stop it
 	$(bin)/python -m tests.lab down
+
+lock: ## pin the newest libraries that pyproject.toml allows
+	$(bin)/uv pip compile $(locked) --output-file requirements.lock pyproject.toml
+	$(bin)/uv pip compile $(locked) --group dev --output-file requirements-dev.lock pyproject.toml
+
+release: ## build what is published of a tag, TAG=v1.2.3, in dist/
+	deploy/release.sh $(TAG)
