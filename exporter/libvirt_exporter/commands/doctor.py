@@ -168,10 +168,10 @@ def _problems(sample: HostSample, uri: str) -> Iterator[Finding]:
     if stuck := [domain for domain in sample.domains if _is_stuck(domain)]:
         longest = max(float(domain.stats.get("monitor.stuck.time", 0)) for domain in stuck)
         yield _problem(
-            f"{_named(stuck)} stuck, for up to {longest / 1e9:.0f} s: QEMU's monitor does not "
+            f"{named(stuck)} stuck, for up to {longest / 1e9:.0f} s: QEMU's monitor does not "
             "answer, and only what needs no monitor is shown",
-            f"`{_looking(uri)} domcontrol {_name(stuck[0])}` tells for how long its monitor has "
-            "been occupied; look at the storage first, a QEMU in state D waits for it",
+            f"`{_looking(uri)} domcontrol {quoted_name(stuck[0])}` tells for how long its monitor "
+            "has been occupied; look at the storage first, a QEMU in state D waits for it",
         )
     if silent := [
         domain
@@ -180,10 +180,10 @@ def _problems(sample: HostSample, uri: str) -> Iterator[Finding]:
     ]:
         groups = sorted({group for domain in silent for group in domain.missing_groups})
         yield _problem(
-            f"{_named(silent)} did not answer {', '.join(groups)}: another program may keep the "
+            f"{named(silent)} did not answer {', '.join(groups)}: another program may keep the "
             "VM busy",
-            f"look again in a moment; `{_looking(uri)} domcontrol {_name(silent[0])}` and "
-            f"`{_looking(uri)} domjobinfo {_name(silent[0])}` tell what it is busy with",
+            f"look again in a moment; `{_looking(uri)} domcontrol {quoted_name(silent[0])}` and "
+            f"`{_looking(uri)} domjobinfo {quoted_name(silent[0])}` tell what it is busy with",
         )
     if sample.unparsable:
         yield _problem(
@@ -261,31 +261,31 @@ def _guest_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
     balloon = any(outcome.group == "balloon" for outcome in sample.groups)
     if balloon and (found := having(lambda _, info: info.balloon_model in ("", "none"))):
         yield _hint(
-            f"{_named(found)} without a memory balloon: no memory figures from the guest",
-            f"`{_changing(uri)} edit {_name(found[0])}`: put <memballoon model='virtio'>"
+            f"{named(found)} without a memory balloon: no memory figures from the guest",
+            f"`{changing(uri)} edit {quoted_name(found[0])}`: put <memballoon model='virtio'>"
             "<stats period='10'/></memballoon> among the devices, then restart the VM",
         )
     if balloon and (found := having(_has_no_period)):
         info = found[0].info
         config = "" if info and info.persistent is False else " --config"
         yield _hint(
-            f"{_named(found)} without a period for balloon statistics: the guest is never asked "
+            f"{named(found)} without a period for balloon statistics: the guest is never asked "
             "for its memory figures",
-            f"`{_changing(uri)} dommemstat {_name(found[0])} --period 10 --live{config}`",
+            f"`{changing(uri)} dommemstat {quoted_name(found[0])} --period 10 --live{config}`",
         )
     if balloon and (found := having(_is_not_reported)):
         yield _hint(
-            f"{_named(found)} asked for memory figures that the guest does not report",
+            f"{named(found)} asked for memory figures that the guest does not report",
             "its balloon driver is not loaded: `modprobe virtio_balloon` in a Linux guest, "
             "virtio-win's balloon driver in a Windows guest; a guest that boots needs a moment",
         )
     if balloon and (found := having(_reports_no_more)):
         oldest = max(map(_report_age, found))
         yield _hint(
-            f"{_named(found)} reporting no memory figures any more, for up to {oldest:.0f} s: the "
+            f"{named(found)} reporting no memory figures any more, for up to {oldest:.0f} s: the "
             "last ones are not shown",
-            f"look at the guest, as by `{_looking(uri)} domdisplay {_name(found[0])}`: its kernel "
-            "may have panicked, or its balloon driver was unloaded",
+            f"look at the guest, as by `{_looking(uri)} domdisplay {quoted_name(found[0])}`: its "
+            "kernel may have panicked, or its balloon driver was unloaded",
         )
 
 
@@ -320,14 +320,15 @@ def _report_age(domain: DomainSample) -> float:
     return domain.timestamp - float(domain.stats["balloon.last-update"])
 
 
-def _named(domains: Iterable[DomainSample]) -> str:
-    names = sorted(_name(domain) for domain in domains)
+def named(domains: Iterable[DomainSample]) -> str:
+    """How many VMs, and the names of the first."""
+    names = sorted(quoted_name(domain) for domain in domains)
     rest = len(names) - _NAMED
     listed = ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
     return f"{_vms(len(names))} ({listed})"
 
 
-def _name(domain: DomainSample) -> str:
+def quoted_name(domain: DomainSample) -> str:
     """What names the domain to virsh: its UUID where its name would not survive a shell."""
     name = domain.name
     return shlex.quote(name) if name.isprintable() and not name.startswith("-") else domain.uuid
@@ -341,6 +342,6 @@ def _looking(uri: str) -> str:
     return f"virsh -c {shlex.quote(uri)} -r"
 
 
-def _changing(uri: str) -> str:
+def changing(uri: str) -> str:
     """How virsh is called to change something, which the read-only socket refuses."""
     return f"virsh -c {shlex.quote(re.sub('-sock-ro(?=&|$)', '-sock', uri))}"

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from libvirt_exporter.commands import doctor, logs, shipped, vms_table
 from libvirt_exporter.commands import serve as serving
 from libvirt_exporter.commands.arguments import PROGRAM, options, parse
+from libvirt_exporter.commands.doctor_agents import LANE, agent_findings
 from libvirt_exporter.config import (
     FLAGS,
     Config,
@@ -64,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 class _OutputError(Exception):
     """What was asked for cannot be written."""
 
+
+_AGENTS_WITHIN: Final = 15.0
+"""Seconds that the doctor waits for guest agents."""
 
 _FAILURES: Final = (ConfigError, ListenError, _OutputError)
 """What a command may fail with, in words for a person."""
@@ -234,11 +238,24 @@ def _doctor(arguments: Namespace) -> int:
 async def _print_findings(target: Target, besides: Sequence[doctor.Finding]) -> int:
     uri = redacted(target.config.libvirt.uri)
     sample = await target.sample()
+    if target.config.guest_agent.enabled:
+        sample = await _with_agents(target, sample)
+        besides = [*besides, *agent_findings(target.shown(sample), uri)]
     schedstats = doctor.schedstats_of(uri)
     found = doctor.findings(sample, uri=uri, schedstats=schedstats, besides=besides)
     for line in doctor.report(sample, found, uri=uri):
         _print(f"{vms_table.printable(line)}\n")
     return int(any(finding.severity == "problem" for finding in found))
+
+
+async def _with_agents(target: Target, sample: HostSample) -> HostSample:
+    """A sample after a reading of the guest agents, if one ends in time."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _AGENTS_WITHIN
+    while sample.up and LANE not in sample.lanes and loop.time() < until:
+        await asyncio.sleep(0.5)
+        sample = await target.sample()
+    return sample
 
 
 _COMMANDS: Final[Mapping[str, Callable[[Namespace], int]]] = {

@@ -103,6 +103,17 @@ def notes(config: Config) -> Iterator[tuple[str, str, str]]:
     """Yield what is no mistake and may still not be meant: option, what it does, what to do."""
     yield from _narrowing(config)
     yield from _cancelled(config)
+    yield from _read_write(config)
+
+
+def _read_write(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Say what guest agents take."""
+    if config.guest_agent.enabled:
+        yield (
+            "guest_agent.enabled",
+            "guest agents are asked on a read-write connection: it can end VMs, and run programs",
+            "docs/guest-agent.md says which calls it is for, and how to narrow it",
+        )
 
 
 def _narrowing(config: Config) -> Iterator[tuple[str, str, str]]:

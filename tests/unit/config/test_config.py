@@ -413,6 +413,15 @@ def test_groups_that_take_the_place_of_the_default_are_told() -> None:
     ]
 
 
+def test_what_guest_agents_take_is_told() -> None:
+    """The read-write connection can do more than it is used for."""
+    (found,) = notes(load("guest_agent: {enabled: true}"))
+
+    assert found[0] == "guest_agent.enabled"
+    assert "read-write connection" in found[1]
+    assert not [*notes(load("guest_agent: {enabled: false}"))]
+
+
 def test_a_group_that_goes_with_an_excluded_one_is_told() -> None:
     """Where it is included by name; whoever includes all does not miss it."""
     found = [*notes(load("groups: {include: [default, block-limits, kvm], exclude: [block]}"))]
