@@ -1,9 +1,9 @@
 #!/bin/sh
 # Runs tests/lab and tests/faults with the newest libvirt and QEMU: those of Debian's unstable
-# suite, in a root of their own below the cache directory. Arguments go to pytest in place of the two.
+# suite, in a root of its own below the cache directory. Arguments go to pytest in place of the two.
 #
-# Needs root, debootstrap, git, and 4 GB. The first run takes some minutes more to make the root, each
-# later one brings it up to date. All mounts and processes end with the run.
+# Needs root, debootstrap, git, and 2 GB. The first run takes some minutes more to make the root,
+# each later one brings it up to date. All mounts and processes end with the run.
 set -eu
 checkout=$(cd "$(dirname "$0")/.." && pwd)
 cache=${XDG_CACHE_HOME:-/var/tmp}/libvirt-exporter-$(id -u)

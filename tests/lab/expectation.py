@@ -389,6 +389,8 @@ def of_xml(domain: libvirt.virDomain, identity: Mapping[str, str]) -> Values:
             bridge="",
             port_id="",
         )
+        up = at(interface, "link", "state") != "down"
+        add("domain_interface_link_up", up, device=device)
         if mac := at(interface, "mac", "address"):
             add("domain_interface_address_info", device=device, mac=mac)
     for graphics in root.iterfind("devices/graphics"):
