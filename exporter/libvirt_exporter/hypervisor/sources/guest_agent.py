@@ -100,6 +100,7 @@ class _Guest:
 
     def __init__(self) -> None:
         self.run: int | None = None
+        """libvirt's number of the run of the domain whose agent is connected; None: none is."""
         self.up: bool | None = None
         """Whether it answered the last time; None: it has not been asked since it connected."""
         self.answered: float | None = None
@@ -129,8 +130,12 @@ class _Guest:
         """When it is to be asked next."""
         return max(self.not_before, min(self.due.get(row.kind, 0.0) for row in QUESTIONS))
 
-    def disconnected(self) -> None:
-        """Its agent has gone: whoever answers next may know other things."""
+    def follow(self, info: DomainInfo | None) -> None:
+        """Forget what an agent said that has gone: who answers next may know other things."""
+        run = info.id if info is not None and info.agent_connected else None
+        if run == self.run:
+            return
+        self.run, self.knows_timeout = run, False
         self.up = None
         self.failures, self.not_before = 0, 0.0
         self.due.clear()
@@ -258,7 +263,11 @@ class GuestAgentLane(Lane):
     def domain_stats(self, domain: DomainDraft) -> Stats:
         """What the guest said, as far as it is not too old."""
         guest = self._guests.get(domain.uuid) if domain.active else None
-        return guest.stats(monotonic()) if guest is not None else _NOTHING
+        if guest is None:
+            return _NOTHING
+        # A reading may take long, and the agent have gone since it began.
+        guest.follow(self._info(domain.uuid))
+        return guest.stats(monotonic())
 
     async def read(self, domains: Iterable[DomainDraft], deadline: Deadline) -> None:
         """Ask the guests that are due, those first that have waited longest."""
@@ -298,7 +307,7 @@ class GuestAgentLane(Lane):
             guest = self._guests.get(uuid)
             if not (domain.active and info is not None and info.agent_connected):
                 if guest is not None:
-                    guest.disconnected()
+                    guest.follow(info if domain.active else None)
                 continue
             state = _state(domain)
             if not self._shown(domain.name, uuid, state, info):
@@ -306,9 +315,7 @@ class GuestAgentLane(Lane):
                 continue
             if guest is None:
                 guest = self._guests[uuid] = _Guest()
-            if guest.run != info.id:
-                guest.disconnected()
-                guest.run, guest.knows_timeout = info.id, False
+            guest.follow(info)
             # A guest that is paused cannot answer; a monitor that hangs may hold up its agent.
             hangs = uuid in stuck or uuid in self._stuck
             if state in _RUNNING and not hangs and guest.questions(now):
@@ -334,6 +341,11 @@ class GuestAgentLane(Lane):
             except CallError as error:
                 queue.clear()
                 self._unreachable(error)
+            except Exception as error:  # noqa: BLE001 - it must cost this guest only
+                self.failures.failed(self, uuid, f"the guest agent of domain {uuid}", error)
+                guest.failed(monotonic())
+            else:
+                self.failures.works(self, (uuid,))
             finally:
                 self._under_way -= 1
 

@@ -353,7 +353,32 @@ async def test_an_agent_that_comes_back_is_asked_anew(clock: Clock) -> None:
         lane.infos["a"] = replace(lane.infos["a"], id=2)
         daemon.guests["a"].used = 3
         assert (await lane.read())["a"]["guest.fs.0.used-bytes"] == 3
-    assert daemon.guests["a"].timeouts == [2, 2]
+    assert daemon.guests["a"].timeouts == [2, 2, 2]
+
+
+async def test_what_an_agent_said_is_gone_with_it_at_once() -> None:
+    """A reading that goes on for long does not keep it."""
+    daemon = Daemon("a")
+    with asked(daemon) as lane:
+        await lane.read()
+        (draft,) = lane.drafts()
+        assert "guest.fs.0.used-bytes" in lane.lane.domain_stats(draft)
+        lane.infos["a"] = replace(lane.infos["a"], agent_channel="disconnected")
+        shown = lane.lane.domain_stats(draft)
+    assert {key for key in shown if ".errors." not in key} == {"guest.agent.answered"}
+
+
+async def test_a_mistake_of_ours_costs_the_guest_that_brings_it_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is logged once, and the others are asked."""
+    daemon = Daemon("a", "b")
+    daemon.guests["a"].failures["filesystems"] = ZeroDivisionError()
+    with asked(daemon) as lane:
+        stats = await lane.read()
+    assert stats["a"]["guest.agent.up"] is False
+    assert stats["b"]["guest.agent.up"] is True
+    assert "the guest agent of domain a" in caplog.text
 
 
 async def test_a_call_that_does_not_come_back_is_given_up_and_its_guest_left_alone(
