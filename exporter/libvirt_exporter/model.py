@@ -566,6 +566,12 @@ class DomainInfo(Struct, frozen=True, kw_only=True):
         return tuple(device for device in self.devices if device.kind == "panic")
 
 
+def state_name(stats: Stats) -> str:
+    """libvirt's name of a domain's state; `unknown_<n>` for a number newer than this exporter."""
+    number = int(stats.get("state.state", 0))
+    return STATES[number] if 0 <= number < len(STATES) else f"unknown_{number}"
+
+
 class DomainSample(Struct, frozen=True, kw_only=True):
     """One domain's share of a sample."""
 
@@ -586,11 +592,14 @@ class DomainSample(Struct, frozen=True, kw_only=True):
     missing_groups: tuple[str, ...] = ()
     """Groups asked of libvirt for this domain that were not (fully) answered."""
 
+    asked: tuple[str, ...] | None = None
+    """libvirt's statistics groups that were asked for this domain, sorted; none of them for one
+    that nobody is shown. None: all that there are."""
+
     @property
     def state(self) -> str:
-        """libvirt's name of the state; `unknown_<n>` for a number newer than this exporter."""
-        number = int(self.stats.get("state.state", 0))
-        return STATES[number] if 0 <= number < len(STATES) else f"unknown_{number}"
+        """As `state_name`."""
+        return state_name(self.stats)
 
     @property
     def reason(self) -> str:

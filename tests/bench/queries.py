@@ -18,10 +18,12 @@ from libvirt_exporter.contract import QueryRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.query.fields.table import FIELDS
+from libvirt_exporter.query.need import Scope
 from libvirt_exporter.service.queries import Queries
 from libvirt_exporter.service.workers import Workers
 from tests.bench.figures import Column, Spread, Table
 from tests.bench.synthetic import samples
+from tests.support.needs import ALL, WHOLE
 
 POLL_INTERVAL: Final = 3.0
 MINUTE: Final = 20
@@ -139,15 +141,15 @@ class _Client:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._workers = Workers()
-        terms = Terms(Api(max_age=1e9), lambda sample: sample.domains)
+        terms = Terms(Api(max_age=1e9), lambda sample: sample.domains, ALL)
         self._queries = Queries(terms, sample=self._no_sample, workers=self._workers)
 
-    async def _no_sample(self) -> None:
+    async def _no_sample(self, _scope: Scope) -> None:
         raise AssertionError("there is one")
 
     def see(self, sample: HostSample) -> None:
         async def see() -> None:
-            self._queries.saw(sample)
+            self._queries.saw(sample, WHOLE)
 
         self._loop.run_until_complete(see())
 

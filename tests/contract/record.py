@@ -16,7 +16,7 @@ import msgspec
 from libvirt_exporter.catalogue import GROUPS
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.host import Host
-from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.model import HostSample
 from tests.contract.anonymise import anonymised
 

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.host import Host
-from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.render.collector import SampleCollector
 from libvirt_exporter.render.selection import Selection, groups_named

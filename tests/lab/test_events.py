@@ -15,7 +15,7 @@ import pytest
 from libvirt_exporter.hypervisor.connection.session import start_event_loop
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.host import Host
-from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.model import DomainSample, HostSample, StatValue
 from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import MIB, paused_domain, shutoff_domain

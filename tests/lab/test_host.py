@@ -16,7 +16,7 @@ import pytest
 
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.host import Host
-from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.model import Stats
 from tests.lab.daemon import PrivateLibvirtd, can_run_privileged
 from tests.lab.domains import MIB, Machine, create, kvm_works, paused_domain, state

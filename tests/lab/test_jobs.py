@@ -18,16 +18,18 @@ from libvirt_exporter.config.schema import Api
 from libvirt_exporter.contract import QueryRequest
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.host import Host
-from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.hypervisor.sources.pause_code import PauseCode
 from libvirt_exporter.model import DomainSample
 from libvirt_exporter.query.answers import Terms
+from libvirt_exporter.query.need import Scope
 from libvirt_exporter.service.queries import Queries
 from libvirt_exporter.service.workers import Workers
 from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import MIB, begin_backup, paused_domain, state
 from tests.lab.guests import BOOTS_WITHIN, running_guest, start_guest
 from tests.lab.migration import Migration, destination
+from tests.support.needs import ALL, WHOLE
 from tests.support.waiting import wait_until
 
 __all__ = ["destination"]
@@ -71,11 +73,11 @@ def fields(host: Host, name: str) -> dict[str, Any]:
     """What a query says of a VM's jobs, from a sample that is taken for it."""
 
     async def ask() -> bytes:
-        async def take() -> None:
-            queries.saw(await asyncio.wrap_future(host.sample(REQUEST, 9.0)))
+        async def take(_scope: Scope) -> None:
+            queries.saw(await asyncio.wrap_future(host.sample(REQUEST, 9.0)), WHOLE)
 
         with closing(Workers()) as workers:
-            terms = Terms(Api(), lambda sample: sample.domains)
+            terms = Terms(Api(), lambda sample: sample.domains, ALL)
             queries = Queries(terms, sample=take, workers=workers)
             names = ("vmName", "status", "migrationProgress", "vmJobs")
             return (await queries.answer(QueryRequest(fields=names))).body

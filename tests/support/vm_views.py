@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -23,8 +24,8 @@ from libvirt_exporter.model import (
     StatValue,
     VanishedDomain,
 )
-from libvirt_exporter.query.fields.field import VmView
-from libvirt_exporter.query.fields.table import values
+from libvirt_exporter.query.fields.field import ABSENT, VmView
+from libvirt_exporter.query.fields.table import BY_NAME, reason, values
 from tests.support.samples import TYPICAL_INFO, TYPICAL_STATS, UUID, domain, typical
 
 NOW: Final = 1_700_000_000.0
@@ -59,6 +60,12 @@ def described(**facts: Any) -> VmView:
 def value_of(view: VmView, name: str) -> Any:
     """A field's value, None when it has none."""
     return values(view, [name]).get(name)
+
+
+def explain(view: VmView, names: Iterable[str]) -> dict[str, str]:
+    """Why each of the named fields that has no value has none."""
+    fields = [BY_NAME[name] for name in names]
+    return {field.name: reason(view, field) for field in fields if field.value(view) is ABSENT}
 
 
 def value_with(stats: Stats, name: str, **more: Any) -> Any:

@@ -9,6 +9,7 @@ GROUPS: tuple[Group, ...] = (
     Group(
         name="process",
         text="The domain's QEMU process, and since when the domain runs.",
+        lanes=("processes",),
         left_out=10,
     ),
 )

@@ -143,11 +143,11 @@ def _vms(arguments: Namespace) -> int:
 
 
 async def _print_vms(target: Target, watch: float | None) -> int:
-    before = target.shown(await target.sample())
+    before = target.shown(await target.sample(vms_table.ASKS))
     # The first table follows soon, for whoever watches too.
     await asyncio.sleep(1.0 if before.up else 0.0)
     while True:
-        now = target.shown(await target.sample())
+        now = target.shown(await target.sample(vms_table.ASKS))
         if watch is None:
             if not now.up:
                 return _failed(now.error)
@@ -164,9 +164,8 @@ async def _print_vms(target: Target, watch: float | None) -> int:
 async def _print_fields(target: Target, request: QueryRequest, watch: float | None) -> int:
     while True:
         status = 0
-        await target.sample()
         try:
-            answer = json.loads((await target.query(request)).body)
+            answer = json.loads((await target.query(request, anew=True)).body)
         except UnavailableError as error:
             latest = target.latest
             status = _failed((latest.error if latest is not None else "") or error.message)
@@ -237,10 +236,10 @@ def _doctor(arguments: Namespace) -> int:
 
 async def _print_findings(target: Target, besides: Sequence[doctor.Finding]) -> int:
     uri = redacted(target.config.libvirt.uri)
-    sample = await target.sample()
+    sample = target.shown(await target.sample())
     if target.config.guest_agent.enabled:
-        sample = await _with_agents(target, sample)
-        besides = [*besides, *agent_findings(target.shown(sample), uri)]
+        sample = target.shown(await _with_agents(target, sample))
+        besides = [*besides, *agent_findings(sample, uri)]
     schedstats = doctor.schedstats_of(uri)
     found = doctor.findings(sample, uri=uri, schedstats=schedstats, besides=besides)
     for line in doctor.report(sample, found, uri=uri):

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 
 from libvirt_exporter.model import DomainSample, HostSample, Stats
 
+ASKS: Final = frozenset({"balloon", "block", "cpu-total", "interface", "vcpu"})
+"""libvirt's statistics groups that the table shows."""
 _TITLES: Final = (
     *("NAME", "STATE", "REASON", "VCPUS", "CPU"),
     *("RSS", "MEM", "MAX", "DISK/s", "NET/s"),

@@ -25,7 +25,8 @@ from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
 from libvirt_exporter.hypervisor.events.state_file import StateFile
 from libvirt_exporter.hypervisor.events.stream import EventStream
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
-from libvirt_exporter.hypervisor.sampling.sampler import Sampler, SampleRequest
+from libvirt_exporter.hypervisor.sampling.request import SampleRequest
+from libvirt_exporter.hypervisor.sampling.sampler import Sampler
 from libvirt_exporter.hypervisor.sources.disk_errors import DiskErrorsLane
 from libvirt_exporter.hypervisor.sources.guest_agent import GuestAgentLane, Shown
 from libvirt_exporter.hypervisor.sources.jobs import JobsLane

@@ -19,9 +19,10 @@ from libvirt_exporter.contract import (
 from libvirt_exporter.model import DomainSample, HostSample
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.query.changes import Changes, Filter, Row
-from libvirt_exporter.query.diagnostics import diagnostics
+from libvirt_exporter.query.diagnostics import ASKS, LANES, diagnostics
 from libvirt_exporter.query.fields.field import VmField, encoded
-from libvirt_exporter.query.fields.table import FIELDS, explain
+from libvirt_exporter.query.fields.table import FIELDS, reason
+from libvirt_exporter.query.need import Need, Scope, covers
 
 _GZIP_LEVEL: Final = 1
 _SMALL: Final = 500
@@ -59,11 +60,15 @@ class Terms:
     """What the configuration lets clients see."""
 
     def __init__(
-        self, api: QueryOptions, shown: Callable[[HostSample], Sequence[DomainSample]]
+        self,
+        api: QueryOptions,
+        shown: Callable[[HostSample], Sequence[DomainSample]],
+        enabled: Need,
     ) -> None:
-        """`shown`: the domains of a sample that exist for clients."""
+        """`shown`: the domains of a sample that exist for clients. `enabled`: what may be asked."""
         self.api = api
         self.shown = shown
+        self.enabled = enabled
         self.fields = {
             field.name: field
             for field in FIELDS
@@ -83,6 +88,29 @@ class Terms:
             if (name in named if named else not field.on_request) and name not in excluded
         ]
 
+    def need(self, request: QueryRequest) -> Need:
+        """What it takes to answer a request."""
+        fields = self.chosen(request)
+        vm_ids = frozenset(map(normalised_uuid, request.vm_ids)) or None
+        return self._may_need(
+            frozenset(group for field in fields for group in field.asks),
+            frozenset(lane for field in fields for lane in field.lanes),
+            vm_ids,
+        )
+
+    def diagnostics_need(self, vm_id: str) -> Need:
+        """What it takes to tell a VM's diagnostics."""
+        return self._may_need(ASKS, LANES, frozenset({normalised_uuid(vm_id)}))
+
+    def _may_need(
+        self, groups: frozenset[str], lanes: frozenset[str], vm_ids: frozenset[str] | None
+    ) -> Need:
+        return Need(
+            groups=groups & self.enabled.groups,
+            lanes=lanes & self.enabled.lanes,
+            vm_ids=vm_ids,
+        )
+
     def refuse_unknown(self, request: QueryRequest) -> None:
         """Raise RequestError for the first name that is unknown."""
         for name in self.unknown((*request.fields, *request.exclude)):
@@ -97,10 +125,13 @@ class Taken(NamedTuple):
     """A sample, when it was taken, and what its rates are taken against."""
 
     sample: HostSample
-    earlier: HostSample | None
+    earlier: Sequence[HostSample]
+    """The youngest first."""
     began: float
     """Time of the event loop."""
     number: int
+    scope: Scope
+    """What it was taken for."""
 
 
 class Reply(NamedTuple):
@@ -127,6 +158,7 @@ class Clerk:
         self._pause = pause
         self._changes = Changes(terms.api.tombstones, pause)
         self._committed = 0
+        self._scope: Scope = frozenset()
         self._terms: Terms | None = None
 
     def _commit(self, terms: Terms, taken: Taken) -> None:
@@ -135,12 +167,18 @@ class Clerk:
             sample, shown = taken.sample, terms.shown(taken.sample)
             self._changes.commit(sample, shown, taken.earlier, time.time())
             self._committed, self._terms = taken.number, terms
+            self._scope = taken.scope
 
-    def reply(self, terms: Terms, taken: Taken, request: QueryRequest) -> Reply:
-        """What a request learns from this sample, or from a newer one that is known already."""
+    def reply(self, terms: Terms, taken: Taken, request: QueryRequest) -> Reply | None:
+        """What a request learns from this sample, or from a newer one that is known already.
+
+        None when the latter was not taken for this too, so that another one has to be taken.
+        """
         if request.strict:
             terms.refuse_unknown(request)
         self._commit(terms, taken)
+        if not covers(self._scope, terms.need(request)):
+            return None
         ids = {text: normalised_uuid(text) for text in request.vm_ids}
         chosen = Filter(terms.chosen(request), ids.values(), request.exclude)
         changed = self._changes.since(request.changed_since.strip(), chosen)
@@ -154,19 +192,21 @@ class Clerk:
             unknown_vm_ids=[text for text, uuid in ids.items() if uuid not in there],
         )
         if request.explain:
-            names = [field.name for field in chosen.fields]
-            views = self._changes.views(chosen)
             body.explanations = {}
-            for uuid, view in views.items():
-                body.explanations[uuid] = explain(view, names)
+            for uuid, absent in self._changes.absent(chosen).items():
+                body.explanations[uuid] = {
+                    field.name: reason(view, field) for field, view in absent
+                }
                 self._pause()
         return Reply(changed.nothing, _answer(body, compress=request.gzip))
 
-    def diagnostics(self, terms: Terms, taken: Taken, vm_id: str) -> QueryAnswer:
-        """Nova's diagnostics of a VM."""
+    def diagnostics(self, terms: Terms, taken: Taken, vm_id: str) -> QueryAnswer | None:
+        """Nova's diagnostics of a VM; None as from `reply`."""
         self._commit(terms, taken)
+        if not covers(self._scope, terms.diagnostics_need(vm_id)):
+            return None
         uuid = normalised_uuid(vm_id)
-        view = self._changes.views(Filter((), [uuid])).get(uuid)
+        view = self._changes.views(Filter((), [uuid]), ASKS).get(uuid)
         if view is None:
             raise NotFoundError("there is no such VM", "vmId is its UUID; /api/v1/vms lists them")
         return _answer(diagnostics(view))

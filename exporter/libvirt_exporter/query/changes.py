@@ -38,6 +38,8 @@ _NOTED: Final[tuple[Change, ...]] = ("event", "agent", "time")
 _FUTURE: Final = 10**15
 """A generation in which nothing has changed yet."""
 
+Earlier = tuple[DomainSample, ...]
+"""A domain in samples from some seconds before, the youngest first."""
 Row = dict[str, Any]
 """`vmId` and fields of a VM, ready to be encoded as JSON."""
 
@@ -114,15 +116,20 @@ class Changes:
         self,
         host: HostSample,
         shown: Sequence[DomainSample],
-        earlier: HostSample | None,
+        earlier: Sequence[HostSample],
         now: float,
     ) -> None:
-        """Take over a sample of a host that answered.
+        """Take over a sample of a host that answered; samples come in the order of time.
 
-        `shown`: those of its domains that exist for clients. `earlier`: a sample from some seconds
-        before, for rates. `now`: Unix time.
+        `shown`: those of its domains that exist for clients. `earlier`: samples from some seconds
+        before, for rates, the youngest first. `now`: Unix time. The sample may have been taken for
+        some groups and VMs only: a filter that needs others is not to be asked for before the
+        next one. So nothing is ever said to be unavailable that was not asked for.
         """
-        then = {domain.uuid: domain for domain in earlier.domains} if earlier is not None else {}
+        then: dict[str, Earlier] = {}
+        for sample in earlier:
+            for domain in sample.domains:
+                then[domain.uuid] = (*then.get(domain.uuid, ()), domain)
         self._generation += 1
         self._host, self._now = host, now
         before, self._vms = self._vms, {}
@@ -130,11 +137,11 @@ class Changes:
             uuid = domain.uuid
             vm = before.pop(uuid, None)
             if vm is not None:
-                vm.take(domain, then.get(uuid), self._generation)
+                vm.take(domain, then.get(uuid, ()), self._generation)
             else:
                 # What clients may have known of it before it vanished is what it is compared with.
                 vm = self._gone.pop(uuid, None) or _Vm()
-                vm.appear(domain, then.get(uuid), self._generation)
+                vm.appear(domain, then.get(uuid, ()), self._generation)
             self._vms[uuid] = vm
             self._pause()
         if before:
@@ -150,7 +157,7 @@ class Changes:
         rows = []
         for vm in self._chosen(chosen):
             if seen is None or vm.changed > seen:
-                view = VmView(self._host, vm.domain, vm.earlier)
+                view = VmView(self._host, vm.domain)
                 if row := vm.row(chosen, seen, view):
                     rows.append(row)
         removed = []
@@ -173,10 +180,21 @@ class Changes:
         """Those of all VMs."""
         return self._vms.keys()
 
-    def views(self, chosen: Filter) -> dict[str, VmView]:
-        """The VMs of a filter as they are now, by UUID."""
+    def views(self, chosen: Filter, asks: Collection[str]) -> dict[str, VmView]:
+        """The VMs of a filter as they are now, by UUID; `asks`: groups that rates take."""
         return {
-            vm.domain.uuid: VmView(self._host, vm.domain, vm.earlier, self._now)
+            vm.domain.uuid: VmView(self._host, vm.domain, vm.before(asks), self._now)
+            for vm in self._chosen(chosen)
+        }
+
+    def absent(self, chosen: Filter) -> dict[str, list[tuple[VmField, VmView]]]:
+        """The fields that the VMs of a filter do not have now, and what they are computed from."""
+        return {
+            vm.domain.uuid: [
+                (field, VmView(self._host, vm.domain, vm.before(field.asks), self._now))
+                for field in chosen.fields
+                if vm.cells[field.name].encoded is None
+            ]
             for vm in self._chosen(chosen)
         }
 
@@ -257,7 +275,7 @@ class _Vm:
         """Unix time."""
         self.obituary: Row | None = None
 
-    def appear(self, domain: DomainSample, earlier: DomainSample | None, generation: int) -> None:
+    def appear(self, domain: DomainSample, earlier: Earlier, generation: int) -> None:
         """Begin anew with the first sample of it."""
         self.domain, self.earlier = domain, earlier
         self.appeared = self.changed = generation
@@ -265,7 +283,7 @@ class _Vm:
         self.info_changed = self.noted_changed = self.sampled_changed = generation
         self.steady_since = domain.timestamp
         """Unix time of the first sample with the statistics of now, of a VM that ran or not."""
-        self.rates = self._has_rates()
+        self.rates = self._rates_now()
         self.reads: tuple[str, ...] | None = ()
         """Keys of the statistics that noted fields were made from; None: perhaps all."""
         self.read: list[StatValue | None] = []
@@ -273,7 +291,7 @@ class _Vm:
         self.ticking: set[str] = set()
         """Fields whose values will become others with the time alone."""
 
-    def take(self, domain: DomainSample, earlier: DomainSample | None, generation: int) -> None:
+    def take(self, domain: DomainSample, earlier: Earlier, generation: int) -> None:
         """Go on to a new sample, and note what in it is different."""
         before, self.domain, self.earlier = self.domain, domain, earlier
         if (
@@ -289,15 +307,28 @@ class _Vm:
             if read is None or read != self.read:
                 self.noted_changed = generation
                 self.read = read or []
-        rates = self._has_rates()
-        if rates or rates != self.rates:
+        rates = self._rates_now()
+        if rates[0] or rates != self.rates:
             self.rates, self.sampled_changed = rates, generation
 
-    def _has_rates(self) -> bool | None:
-        """Whether there may be rates other than 0; None when there are none at all."""
-        if self.earlier is None or self.domain.timestamp < self.earlier.timestamp + SHORTEST:
-            return None
-        return self.earlier.timestamp < self.steady_since
+    def _rates_now(self) -> tuple[bool, tuple[object, ...]]:
+        """Whether there may be rates other than 0; and of which groups there are any."""
+        usable = [
+            earlier
+            for earlier in self.earlier
+            if self.domain.timestamp >= earlier.timestamp + SHORTEST
+        ]
+        moving = any(earlier.timestamp < self.steady_since for earlier in usable)
+        return moving, tuple(earlier.asked for earlier in usable)
+
+    def before(self, asks: Collection[str]) -> DomainSample | None:
+        """The youngest of the earlier samples in which these groups were asked for, as in this."""
+        asked = self.domain.asked
+        needed = {*asks} if asked is None else {*asks}.intersection(asked)
+        for earlier in self.earlier:
+            if earlier.asked is None or needed.issubset(earlier.asked):
+                return earlier
+        return None
 
     def in_doubt(self, chosen: Filter, since: int) -> Sequence[VmField]:
         """The fields that may have other values than in the generation `since`."""
@@ -314,7 +345,9 @@ class _Vm:
         self, fields: Iterable[VmField], host: HostSample, now: float, generation: int
     ) -> None:
         """Note which of the fields have other values than before."""
-        plain = VmView(host, self.domain, self.earlier, now)
+        youngest = self.earlier[0] if self.earlier else None
+        plain = VmView(host, self.domain, youngest, now)
+        alike = youngest is None or youngest.asked == self.domain.asked
         notes = _Notes(self.domain.stats)
         noted: VmView | None = None
         for field in fields:
@@ -325,7 +358,8 @@ class _Vm:
                 continue
             cell.evaluated = generation
             if field.change not in _NOTED:
-                value = field.value(plain)
+                view = plain if alike else replace(plain, earlier=self.before(field.asks))
+                value = field.value(view)
             else:
                 noted = noted or replace(plain, domain=replace(self.domain, stats=notes))
                 value = field.value(noted)

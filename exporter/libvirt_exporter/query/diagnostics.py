@@ -21,6 +21,11 @@ MEBIBYTE: Final = 1024 * 1024
 NANOSECONDS_IN_PERCENT: Final = 10_000_000
 """Of a second."""
 
+ASKS: Final = frozenset({"balloon", "block", "interface", "vcpu"})
+"""libvirt's statistics groups that it takes."""
+LANES: Final = frozenset({"processes"})
+"""Its other needs, as of a field."""
+
 _STATES: Final = (
     "pending",
     "running",

@@ -2,33 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from libvirt_exporter.model import HostSample
+from libvirt_exporter.query.need import Scope, covers_all
 
 RATE_TIME: Final = 5.0
 """Seconds that a rate covers at least."""
+_MOST: Final = 8
+"""Samples that are kept, however different they are."""
+
+
+class _Kept(NamedTuple):
+    sample: HostSample
+    scope: Scope
+
+    @property
+    def at(self) -> float:
+        return self.sample.timestamp
 
 
 class History:
-    """Two samples, which is enough to have one of the right age whenever one is taken."""
+    """A few samples: enough to have one of the right age whenever another one is taken.
+
+    Of samples that were taken for the same these are two.
+    """
 
     def __init__(self) -> None:
-        self._older: HostSample | None = None
-        self._newer: HostSample | None = None
+        self._kept: list[_Kept] = []
+        """The youngest last."""
 
-    def add(self, sample: HostSample) -> None:
+    def add(self, sample: HostSample, scope: Scope) -> None:
         """Keep a sample if it will be of use; they come in the order of time."""
-        newest = self._newer
-        if newest is None or sample.timestamp < newest.timestamp:
-            # The first one, or the clock was set back.
-            self._older, self._newer = None, sample
-        elif sample.timestamp >= newest.timestamp + RATE_TIME:
-            self._older, self._newer = newest, sample
+        new = _Kept(sample, scope)
+        if self._kept and new.at < self._kept[-1].at:
+            # The clock was set back.
+            self._kept.clear()
+        if any(new.at < old.at + RATE_TIME and covers_all(old.scope, scope) for old in self._kept):
+            return
+        self._kept.append(new)
+        old_enough = [kept for kept in self._kept if kept.at <= new.at - RATE_TIME]
+        useless = {
+            id(old)
+            for number, old in enumerate(old_enough)
+            if any(covers_all(younger.scope, old.scope) for younger in old_enough[number + 1 :])
+        }
+        self._kept = [kept for kept in self._kept if id(kept) not in useless][-_MOST:]
 
-    def before(self, sample: HostSample) -> HostSample | None:
-        """The youngest sample kept that is at least RATE_TIME older."""
-        for kept in (self._newer, self._older):
-            if kept is not None and kept.timestamp <= sample.timestamp - RATE_TIME:
-                return kept
-        return None
+    def before(self, sample: HostSample) -> tuple[HostSample, ...]:
+        """The samples kept that are at least RATE_TIME older, the youngest first.
+
+        Without those that have nothing that a younger one has not.
+        """
+        found: list[_Kept] = []
+        for kept in reversed(self._kept):
+            if kept.at <= sample.timestamp - RATE_TIME and not any(
+                covers_all(younger.scope, kept.scope) for younger in found
+            ):
+                found.append(kept)
+        return tuple(kept.sample for kept in found)

@@ -11,10 +11,12 @@ from prometheus_client import CollectorRegistry
 from libvirt_exporter.catalogue import GROUPS
 from libvirt_exporter.config import Config, metrics_of
 from libvirt_exporter.contract import Exposition, RequestError, ScrapeRequest, normalised_uuid
+from libvirt_exporter.hypervisor.sampling.request import PROCESSES
 from libvirt_exporter.model import DomainInfo, DomainSample, HostSample
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.patterns.domains import DomainFilter
 from libvirt_exporter.query.answers import Terms
+from libvirt_exporter.query.need import Need
 from libvirt_exporter.render.exposition import expose
 from libvirt_exporter.render.selection import (
     Selection,
@@ -43,6 +45,11 @@ class Shown(NamedTuple):
     hidden: int
 
 
+def named(domains: Iterable[str]) -> frozenset[str]:
+    """What a client may have meant by these names and UUIDs."""
+    return frozenset(name for text in domains for name in (text, normalised_uuid(text)))
+
+
 class Display:
     """What one configuration shows of one host, and how."""
 
@@ -57,13 +64,19 @@ class Display:
             config.domains.exclude,
             [label.name for label in config.labels.custom],
         )
+        chooses = config.domains.include or config.domains.exclude
+        self.only = self._filter if chooses else None
+        """Decides which domains exist; None: all."""
         self._identity = Identity(config.labels.identity, config.limits.label_value_length)
         self._choices: dict[frozenset[str], Choice] = {}
         """The one that was asked for last comes last."""
         self.everything = self._choice(
             self._groups, fields_from=groups_named(["all"], config.groups.exclude)
         )
-        self.terms = Terms(config.api, lambda sample: self.shown(sample).domains)
+        selection = self.everything.selection
+        self.need = Need(groups=selection.asks, lanes=selection.lanes | {PROCESSES})
+        """What is asked for all that is configured, and for all fields of VMs."""
+        self.terms = Terms(config.api, lambda sample: self.shown(sample).domains, self.need)
 
     def choice(self, request: ScrapeRequest) -> Choice:
         """The groups that a request asks for; RequestError when it asks for what is not."""
@@ -159,14 +172,16 @@ class Display:
         What cannot be decided without a domain's XML is decided against it: nothing may come out
         that is excluded, and no series may change its identity with the next scrape.
         """
-        names = {*wanted, *map(normalised_uuid, wanted)}
+        names = named(wanted)
         domains, hidden = [], 0
         for domain in sample.domains:
             if names and not (domain.name in names or domain.uuid in names):
                 continue
             matches = self._filter.matches(domain.name, domain.uuid, domain.state, domain.info)
             waits = domain.info is None and domain.uuid not in sample.unparsable
-            if matches is None or (matches and self._labelled_by_xml and waits):
+            # It was decided against it when it was sampled, by other XML or none.
+            unasked = domain.asked == ()
+            if matches is None or (matches and (unasked or (self._labelled_by_xml and waits))):
                 hidden += 1
             elif matches:
                 domains.append(domain)

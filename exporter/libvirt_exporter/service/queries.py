@@ -19,6 +19,7 @@ from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.answers import Clerk, Reply, Taken, Terms
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.history import History
+from libvirt_exporter.query.need import Need, Scope, covers, covers_all, merged
 from libvirt_exporter.service.workers import Workers
 from libvirt_exporter.shared import Shared
 
@@ -34,17 +35,19 @@ class Queries:
     """The queries of one host; lives on one event loop."""
 
     def __init__(
-        self, terms: Terms, *, sample: Callable[[], Awaitable[object]], workers: Workers
+        self, terms: Terms, *, sample: Callable[[Scope], Awaitable[object]], workers: Workers
     ) -> None:
-        """`sample` takes a sample of all groups, of which `saw` is told before it returns."""
+        """`sample` takes a sample of that scope, of which `saw` is told before it returns."""
         self._terms = terms
         self._take = sample
         self._workers = workers
         self._clerk = Clerk(terms, workers.pause)
-        self._replies = Shared[Reply]()
+        self._replies = Shared[Reply | None]()
         self._history: History | None = None
         """None until somebody asks: two samples are much to keep for nobody."""
         self._latest: Taken | None = None
+        self._number = 0
+        """Of the latest sample."""
         self._news = asyncio.Event()
         """Set, and replaced, when there is another latest sample."""
         self._happened = asyncio.Event()
@@ -52,9 +55,11 @@ class Queries:
         """Loop time of the last event."""
         self._taking: set[asyncio.Future[object]] = set()
         """Samples that are being taken for those who asked."""
-        self._left: asyncio.Future[object] | None = None
+        self._left: tuple[Scope, asyncio.Future[object]] | None = None
         """The latest of them that somebody went on without."""
-        self._waiting = 0
+        self._asked: dict[Need, float] = {}
+        """What was asked for of late, and when (loop time)."""
+        self._waiting: list[QueryRequest] = []
         self._watcher: asyncio.Task[None] | None = None
         self._ended = False
 
@@ -66,20 +71,30 @@ class Queries:
     def apply(self, terms: Terms) -> None:
         """Take over another configuration."""
         self._terms = terms
+        self._asked.clear()
+        if self._latest is not None:
+            # By this one other domains may be asked for other things.
+            self._latest = self._latest._replace(scope=frozenset())
 
     def forget(self) -> None:
         """Forget what is known: the host is another one."""
         self._clerk = Clerk(self._terms, self._workers.pause)
         self._history, self._latest = None, None
 
-    def saw(self, sample: HostSample) -> None:
-        """Take note of a sample of all groups, whoever had it taken."""
-        before, number = None, self._latest.number + 1 if self._latest is not None else 1
+    def saw(self, sample: HostSample, scope: Scope) -> None:
+        """Take note of a sample that was taken for this scope, whoever had it taken."""
+        latest = self._latest
+        shared = latest is not None and latest.sample.timestamp == sample.timestamp
+        if latest is not None and shared and covers_all(latest.scope, scope):
+            # The same was told already, as of somebody for whom more was asked.
+            return
+        self._number += 1
+        before: Sequence[HostSample] = ()
         if self._history is not None and sample.up:
             before = self._history.before(sample)
-            self._history.add(sample)
+            self._history.add(sample, scope)
         began = asyncio.get_running_loop().time() - sample.duration
-        self._latest = Taken(sample, before, began, number)
+        self._latest = Taken(sample, before, began, self._number, scope)
         self._tell()
 
     def happened(self) -> None:
@@ -94,30 +109,35 @@ class Queries:
         if self._watcher is not None:
             self._watcher.cancel()
 
-    async def answer(self, request: QueryRequest) -> QueryAnswer:
-        """Fields of VMs; RequestError, UnavailableError."""
-        taken = await self._recent(request.timeout)
-        reply = await self._reply(taken, request)
+    async def answer(self, request: QueryRequest, *, anew: bool = False) -> QueryAnswer:
+        """Fields of VMs; RequestError, UnavailableError. `anew`: from a new sample."""
+        reply = None
+        while reply is None:
+            taken = await self._recent(self._terms.need(request), request.timeout, anew=anew)
+            reply = await self._reply(taken, request)
         if not (reply.nothing and request.wait > 0):
             return reply.answer
         longest = min(request.wait, self._terms.api.longest_wait)
         until = asyncio.get_running_loop().time() + longest
-        with self._watching():
-            while (newer := await self._newer(taken, until)) is not None:
+        with self._watching(request):
+            while (newer := await self._newer(taken, request, until)) is not None:
                 taken = newer
-                reply = await self._reply(taken, request)
+                reply = await self._reply(taken, request) or reply
                 if not reply.nothing:
                     break
         return reply.answer
 
     async def diagnostics(self, vm_id: str) -> QueryAnswer:
         """Nova's diagnostics of a VM; NotFoundError, UnavailableError."""
-        taken = await self._recent()
-        return await self._in_turn(
-            self._workers.other(self._clerk.diagnostics, self._terms, taken, vm_id)
-        )
+        answer = None
+        while answer is None:
+            taken = await self._recent(self._terms.diagnostics_need(vm_id))
+            answer = await self._in_turn(
+                self._workers.other(self._clerk.diagnostics, self._terms, taken, vm_id)
+            )
+        return answer
 
-    async def _reply(self, taken: Taken, request: QueryRequest) -> Reply:
+    async def _reply(self, taken: Taken, request: QueryRequest) -> Reply | None:
         clerk, terms = self._clerk, self._terms
         # The work keeps all three, whose ids are in the key.
         key = (id(clerk), id(terms), id(taken), replace(request, wait=0.0, timeout=0.0))
@@ -132,38 +152,54 @@ class Queries:
         except TimeoutError:
             raise UnavailableError("too many others ask", "try again later") from None
 
-    async def _recent(self, within: float = 0.0) -> Taken:
-        """A sample that is no older than it may be; UnavailableError, as `_sampled`."""
+    async def _recent(self, need: Need, within: float = 0.0, *, anew: bool = False) -> Taken:
+        """A sample that is no older than it may be; UnavailableError, as `_sampled`.
+
+        `anew`: one that is taken now. It may be short of the need when the configuration, or what
+        others need, is another one by then.
+        """
+        self._asked[need] = asyncio.get_running_loop().time()
         latest = self._latest
         if self._history is None:
             self._history = History()
             if latest is not None and latest.sample.up:
-                self._history.add(latest.sample)
-        if latest is None or not latest.sample.up or self._rest(latest) < 0:
-            await self._sampled(within)
+                self._history.add(latest.sample, latest.scope)
+        usable = latest is not None and latest.sample.up and covers(latest.scope, need)
+        if anew or latest is None or not usable or self._rest(latest) < 0:
+            await self._sampled(need, within)
             latest = self._latest
         if latest is None:
             # What was asked has been exchanged for another host meanwhile.
-            await self._sampled(within)
+            await self._sampled(need, within)
             latest = self._latest
         if latest is None or not latest.sample.up:
             outage = latest.sample.outage if latest is not None else "libvirt was not asked"
             raise UnavailableError(outage, "try again later")
         return latest
 
-    async def _sampled(self, within: float) -> None:
+    async def _sampled(self, need: Need, within: float) -> None:
         """Have a sample taken; UnavailableError when that takes longer, in seconds, unless 0."""
-        taking = self._left
+        scope, taking = self._left or (frozenset(), None)
         # However many go on without one, those who ask after them share one.
-        if taking is None or taking.done():
-            taking = asyncio.ensure_future(self._take())
+        if taking is None or taking.done() or not covers(scope, need):
+            scope = self._scope()
+            taking = asyncio.ensure_future(self._take(scope))
             self._taking.add(taking)
             taking.add_done_callback(self._taking.discard)
         await asyncio.wait({taking}, timeout=within or None)
         if not taking.done():
-            self._left = taking
+            self._left = scope, taking
             raise UnavailableError(f"libvirt has not answered in {within:g} s", "try again later")
         taking.result()
+
+    def _scope(self) -> Scope:
+        """What a sample is to be taken for: who waits, and whoever asked of late.
+
+        So those who ask for different things again and again share one sample in a while too.
+        """
+        since = asyncio.get_running_loop().time() - self._terms.api.max_age
+        self._asked = {need: at for need, at in self._asked.items() if at >= since}
+        return merged([*self._asked, *map(self._terms.need, self._waiting)])
 
     def _rest(self, taken: Taken) -> float:
         """Seconds for which a sample may still be used, negative when it is too old.
@@ -175,11 +211,17 @@ class Queries:
             usable = min(usable, _SHORTEST_PAUSE)
         return taken.began + usable - asyncio.get_running_loop().time()
 
-    async def _newer(self, than: Taken, until: float) -> Taken | None:
-        """The next sample of a host that answers; None when there is none until then."""
+    async def _newer(self, than: Taken, request: QueryRequest, until: float) -> Taken | None:
+        """The next sample for this request of a host that answers; None without one until then."""
         while not self._ended:
-            if self._latest is not None and self._latest is not than and self._latest.sample.up:
-                return self._latest
+            latest = self._latest
+            if (
+                latest is not None
+                and latest.number != than.number
+                and latest.sample.up
+                and covers(latest.scope, self._terms.need(request))
+            ):
+                return latest
             try:
                 async with asyncio.timeout_at(until):
                     await self._news.wait()
@@ -192,15 +234,15 @@ class Queries:
         news.set()
 
     @contextlib.contextmanager
-    def _watching(self) -> Iterator[None]:
+    def _watching(self, request: QueryRequest) -> Iterator[None]:
         """Have samples taken for all who wait."""
-        self._waiting += 1
+        self._waiting.append(request)
         if self._watcher is None or self._watcher.done():
             self._watcher = asyncio.create_task(self._watch())
         try:
             yield
         finally:
-            self._waiting -= 1
+            self._waiting.remove(request)
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -212,6 +254,6 @@ class Queries:
                 continue
             self._happened.clear()
             started = loop.time()
-            await self._take()
+            await self._take(self._scope())
             # However much happens, libvirt has as much time without a sample as with one.
             await asyncio.sleep(max(_SHORTEST_PAUSE, loop.time() - started))

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec.structs import asdict, replace
 
@@ -21,18 +21,20 @@ from libvirt_exporter.contract import (
 from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
 from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings, HostSettings
 from libvirt_exporter.hypervisor.host import Host
-from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.request import STATE, SampleRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.patterns.labels import compile_label
 from libvirt_exporter.query.fields.field import VmField
-from libvirt_exporter.render.selection import Selection
-from libvirt_exporter.service.display import Choice, Display
+from libvirt_exporter.query.need import Need, Scope
+from libvirt_exporter.service.display import Choice, Display, named
 from libvirt_exporter.service.queries import Queries
 from libvirt_exporter.service.telemetry import TargetTelemetry
 from libvirt_exporter.service.workers import Workers
 from libvirt_exporter.shared import Shared
 
 _OVERVIEW_AGE = 2.0
+_OVERVIEW_ASKS = frozenset({"balloon", "vcpu"})
+"""What the page for people shows, and whether monitors answer."""
 
 
 class Target:
@@ -54,15 +56,19 @@ class Target:
         self._workers = workers
         self._connect = connect
         self._display = Display(config, telemetry.registry)
-        self._queries = Queries(self._display.terms, sample=self.sample, workers=workers)
+        self._queries = Queries(
+            self._display.terms, sample=self._sample_for_queries, workers=workers
+        )
         self._host = self._start_host()
         self._bodies = Shared[Exposition]()
         """By sample and what decides how it is shown."""
         self._overview: tuple[HostSample, Display, HostSample] | None = None
         """The last overview, after what it was made of."""
         self.latest: HostSample | None = None
-        """The last sample that was taken, of all domains."""
+        """The last sample with all that is configured, of all domains."""
         self._latest_at = 0.0
+        self._page: tuple[HostSample, float] | None = None
+        """The last sample for the page for people, and when it was taken (time.monotonic)."""
 
     def _start_host(self) -> Host:
         loop = asyncio.get_running_loop()
@@ -72,7 +78,7 @@ class Target:
                 loop.call_soon_threadsafe(self._queries.happened)
 
         host = Host(
-            _host_settings(self.config),
+            _host_settings(self._display),
             observer=self._telemetry,
             connect=self._connect,
             on_event=happened,
@@ -96,13 +102,17 @@ class Target:
         """Whether a first sample has been taken, libvirt answering or not."""
         return self.latest is not None
 
-    async def sample(self) -> HostSample:
+    async def sample(self, asks: Collection[str] | None = None) -> HostSample:
         """Take a sample of all domains now, with the groups and the time that are configured.
 
-        The first one makes the target ready, and waits for what the domains' XML says.
+        `asks`: take those only of libvirt's groups, and nothing slow. The first one waits for what
+        the domains' XML says.
         """
-        everything = self._display.everything.selection
-        return await self._sample(everything, self.config.libvirt.timeout)
+        everything = self._display.need
+        need = everything
+        if asks is not None:
+            need = Need(groups=everything.groups.intersection(asks))
+        return await self._sample(frozenset({need}), self.config.libvirt.timeout)
 
     def shown(self, sample: HostSample) -> HostSample:
         """The sample with those domains only that the configuration lets through."""
@@ -113,9 +123,15 @@ class Target:
 
         As long as nothing is sampled anew it is the same object.
         """
-        sample, display = self.latest, self._display
-        if sample is None or time.monotonic() - self._latest_at > _OVERVIEW_AGE:
-            sample = await self.sample()
+        oldest = time.monotonic() - _OVERVIEW_AGE
+        if self.latest is not None and self._latest_at >= oldest:
+            sample = self.latest
+        elif self._page is not None and self._page[1] >= oldest:
+            sample, _ = self._page
+        else:
+            sample = await self.sample(_OVERVIEW_ASKS)
+            self._page = sample, time.monotonic()
+        display = self._display
         if self._overview is None or self._overview[:2] != (sample, display):
             self._overview = sample, display, self.shown(sample)
         return self._overview[2]
@@ -147,7 +163,17 @@ class Target:
     async def _exposition(
         self, display: Display, choice: Choice, request: ScrapeRequest
     ) -> Exposition:
-        sample = await self._sample(choice.selection, display.timeout(request))
+        selection = choice.selection
+        need = Need(
+            groups=selection.asks,
+            lanes=selection.lanes,
+            vm_ids=named(request.domains) or None,
+        )
+        if choice is display.everything and not request.domains:
+            need = display.need
+        sample = await self._sample(
+            frozenset({need}), display.timeout(request), backing=selection.backing
+        )
         # Those who share a sample get it at the same moment, and share its rendering too. The work
         # keeps the sample, whose id is in the key.
         key = (id(sample), choice, request.domains, request.openmetrics, request.gzip)
@@ -161,17 +187,38 @@ class Target:
             return await workers.first(display.expose, sample, choice, request)
         return await workers.other(display.expose, sample, choice, request, pause=workers.pause)
 
-    async def _sample(self, selection: Selection, seconds: float) -> HostSample:
-        request = SampleRequest(selection.asks, selection.backing, selection.lanes)
+    async def _sample(
+        self,
+        scope: Scope,
+        seconds: float,
+        *,
+        backing: bool | None = None,
+        for_queries: bool = False,
+    ) -> HostSample:
+        """Take a sample; `backing`: of whole chains of images, by default if that is configured."""
+        display = self._display
+        if backing is None:
+            backing = display.everything.selection.backing
+        parts = [SampleRequest(need.groups, backing, need.lanes, need.vm_ids) for need in scope]
+        request = parts[0] if len(parts) == 1 else SampleRequest(STATE, beside=frozenset(parts))
         sample = await asyncio.wrap_future(self._host.sample(request, timeout=seconds))
-        if selection is self._display.everything.selection:
+        whole = scope == {display.need} and backing == display.everything.selection.backing
+        if whole:
             self.latest, self._latest_at = sample, time.monotonic()
-            self._queries.saw(sample)
+        if whole or for_queries:
+            # By another configuration other domains were asked for other things.
+            self._queries.saw(sample, scope if display is self._display else frozenset())
         return sample
 
-    async def query(self, request: QueryRequest) -> QueryAnswer:
-        """Fields of VMs, of which `api.sensitive_fields` and `domains` decide what exists."""
-        return await self._queries.answer(request)
+    async def _sample_for_queries(self, scope: Scope) -> HostSample:
+        return await self._sample(scope, self.config.libvirt.timeout, for_queries=True)
+
+    async def query(self, request: QueryRequest, *, anew: bool = False) -> QueryAnswer:
+        """Fields of VMs, of which `api.sensitive_fields` and `domains` decide what exists.
+
+        `anew`: from a sample that is taken for this.
+        """
+        return await self._queries.answer(request, anew=anew)
 
     async def diagnostics(self, vm_id: str) -> QueryAnswer:
         """Nova's diagnostics of one of the visible domains."""
@@ -189,7 +236,8 @@ class Target:
         """
         if config == self.config:
             return
-        display, settings = Display(config, self._telemetry.registry), _host_settings(config)
+        display = Display(config, self._telemetry.registry)
+        settings = _host_settings(display)
         self._display = display
         if self._host.takes(settings):
             self._host.apply(settings)
@@ -205,9 +253,10 @@ class Target:
         self._host.close()
 
 
-def _host_settings(config: Config) -> HostSettings:
+def _host_settings(display: Display) -> HostSettings:
     """What a host needs of the configuration: the options that HostSettings names alike."""
     names = {field.name for field in dataclasses.fields(HostSettings)}
+    config = display.config
     agent = asdict(config.guest_agent)
     enabled = agent.pop("enabled")
     return HostSettings(
@@ -216,6 +265,7 @@ def _host_settings(config: Config) -> HostSettings:
             compile_label(label.name, label.xpath, label.namespaces)
             for label in config.labels.custom
         ),
+        shown=display.only,
         **{
             name: value
             for section in (config.libvirt, config.scrape, config.events)

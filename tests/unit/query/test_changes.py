@@ -31,7 +31,10 @@ from libvirt_exporter.query.fields.field import ABSENT, Change, VmField, VmView
 from libvirt_exporter.query.fields.rates import increase, interval
 from libvirt_exporter.query.fields.table import FIELDS, values
 from libvirt_exporter.query.history import History
+from libvirt_exporter.query.need import Need, Scope, covers
+from libvirt_exporter.query.need import merged as merged_needs
 from tests.support import vm_views
+from tests.support.needs import ALL, WHOLE
 
 TOMBSTONES = 100.0
 BOOT = 60.0
@@ -95,10 +98,10 @@ TABLE = (
     field("vmName", "static", lambda view: view.domain.name),
     field("title", "static", title),
     field("reason", "event", reason),
-    field("jobs", "event", jobs),
+    field("jobs", "event", jobs, lanes=("jobs",)),
     field("booting", "event", booting, by_clock=True),
     field("users", "agent", lambda view: view.domain.stats.get("users", ABSENT)),
-    field("disk", "sampled", disk),
+    field("disk", "sampled", disk, asks=("block",)),
     field("elapsed", "time", elapsed),
 )
 BY_NAME = {each.name: each for each in TABLE}
@@ -145,7 +148,7 @@ class Watched:
     def commit(self, sample: HostSample, shown: Sequence[DomainSample] | None = None) -> None:
         domains = sample.domains if shown is None else shown
         self.changes.commit(sample, domains, self.history.before(sample), sample.timestamp)
-        self.history.add(sample)
+        self.history.add(sample, WHOLE)
 
     def full(self, of: Filter) -> Changed:
         return self.changes.since("", of)
@@ -627,8 +630,8 @@ def test_views_are_those_of_the_filter() -> None:
     """The VMs as they are now, without those that nobody asked for."""
     watched = Watched()
     watched.commit(host(0, domain("a", 0), domain("b", 0)))
-    assert watched.changes.views(chosen()).keys() == {"a", "b"}
-    assert watched.changes.views(chosen(vm_ids=["b", "c"])).keys() == {"b"}
+    assert watched.changes.views(chosen(), ()).keys() == {"a", "b"}
+    assert watched.changes.views(chosen(vm_ids=["b", "c"]), ()).keys() == {"b"}
 
 
 # History
@@ -640,22 +643,19 @@ def test_rates_are_taken_against_the_youngest_sample_that_is_old_enough() -> Non
     ages = []
     for time in range(40):
         sample = host(time)
-        before = history.before(sample)
-        ages.append(time - before.timestamp if before is not None else None)
-        history.add(sample)
-    assert ages[:5] == [None] * 5
-    assert all(age is not None and 5 <= age < 10 for age in ages[5:])
+        ages.append([time - before.timestamp for before in history.before(sample)])
+        history.add(sample, WHOLE)
+    assert ages[:5] == [[]] * 5
+    assert all(len(age) == 1 and 5 <= age[0] < 10 for age in ages[5:])
 
 
 def test_samples_from_before_the_clock_was_set_back_are_forgotten() -> None:
     """No rate is taken against the future."""
     history = History()
-    history.add(host(1000))
-    history.add(host(0))
-    assert history.before(host(4)) is None
-    before = history.before(host(6))
-    assert before is not None
-    assert before.timestamp == 0
+    history.add(host(1000), WHOLE)
+    history.add(host(0), WHOLE)
+    assert not history.before(host(4))
+    assert [before.timestamp for before in history.before(host(6))] == [0]
 
 
 # All things at once
@@ -673,6 +673,23 @@ FILTERS = (
     chosen("vmId"),
 )
 KEYS = ("state.reason", "detail", "users", "bytes", "start", "job.0", "job.1", "unread")
+
+
+OWNERS = {"bytes": "block", "job": "jobs"}
+"""What must be asked for, by the first word of the keys; all others are in every sample."""
+
+
+def need_of(chosen: Filter) -> Need:
+    """What it takes to evaluate a filter."""
+    return Need(
+        groups=frozenset(name for each in chosen.fields for name in each.asks),
+        lanes=frozenset(name for each in chosen.fields for name in each.lanes),
+        vm_ids=chosen.vm_ids or None,
+    )
+
+
+SCOPES = st.sets(st.sampled_from([*map(need_of, FILTERS)]), min_size=1).map(merged_needs)
+"""What samples are taken for: any of the filters together."""
 
 
 class Client:
@@ -695,12 +712,22 @@ class LostUpdates(RuleBasedStateMachine):
         self.clients = [Client(each) for each in FILTERS]
         self.restart()
 
-    def sampled(self) -> HostSample:
-        """A sample in which every object is a new one, as those of libvirt are."""
-        domains = (
-            replace(each, timestamp=self.now, stats=dict(each.stats))
-            for each in self.domains.values()
-        )
+    def sampled(self, scope: Scope) -> HostSample:
+        """A sample in which every object is a new one, as those of libvirt are.
+
+        It has what the scope asks for of each domain, and nothing else.
+        """
+        domains = []
+        for each in self.domains.values():
+            wanted = [need for need in scope if need.vm_ids is None or each.uuid in need.vm_ids]
+            asked = frozenset(name for need in wanted for name in need.groups | need.lanes)
+            stats = {
+                key: value
+                for key, value in each.stats.items()
+                if OWNERS.get(key.partition(".")[0]) in (None, *asked)
+            }
+            asks = tuple(sorted(asked - {"jobs"}))
+            domains.append(replace(each, timestamp=self.now, stats=stats, asked=asks))
         return host(self.now, *domains)
 
     @rule()
@@ -711,23 +738,27 @@ class LostUpdates(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 6.0, 6.0, 61.0, TOMBSTONES + 1]))
     def sample(self, seconds: float) -> None:
-        """A query has a sample taken, after some time."""
+        """A query has a sample of everything taken, after some time."""
+        self.sample_for(seconds, WHOLE)
+
+    @rule(seconds=st.sampled_from([0.5, 6.0, 6.0]), scope=SCOPES)
+    def sample_for(self, seconds: float, scope: Scope) -> None:
+        """A query has one taken for what it needs."""
         self.now += seconds
-        sample = self.sampled()
+        self.scope = scope
+        sample = self.sampled(scope)
         shown = [each for each in sample.domains if each.uuid not in self.hidden]
         earlier = self.history.before(sample)
         self.changes.commit(sample, shown, earlier, self.now)
-        self.history.add(sample)
-        before = {each.uuid: each for each in earlier.domains} if earlier is not None else {}
-        self.views = {
-            each.uuid: VmView(sample, each, before.get(each.uuid), self.now) for each in shown
-        }
+        self.history.add(sample, scope)
+        self.views = {each.uuid: VmView(sample, each, None, self.now) for each in shown}
+        self.earlier = [{each.uuid: each for each in old.domains} for old in earlier]
 
-    @rule(seconds=st.sampled_from([0.5, 6.0]))
-    def scrape(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([0.5, 6.0]), scope=SCOPES)
+    def scrape(self, seconds: float, scope: Scope) -> None:
         """A scrape has one taken, which no query sees."""
         self.now += seconds
-        self.history.add(self.sampled())
+        self.history.add(self.sampled(scope), scope)
 
     @rule(uuid=st.sampled_from(IDS), title=st.sampled_from(["", "one"]))
     def appear(self, uuid: str, title: str) -> None:
@@ -802,6 +833,9 @@ class LostUpdates(RuleBasedStateMachine):
             self.ask(asking, f"{match[1]}-{int(match[2]) + 1000}-{match[3]}")
 
     def ask(self, client: Client, stamp: str) -> None:
+        need = need_of(client.chosen)
+        if not covers(self.scope, need):
+            self.sample_for(0.5, merged_needs([*self.scope, need]))
         answer = self.changes.since(stamp, client.chosen)
         client.known = merged(client.known, answer)
         client.stamps.append(answer.stamp)
@@ -817,10 +851,18 @@ class LostUpdates(RuleBasedStateMachine):
             uuid: {
                 each.name: value
                 for each in chosen.fields
-                if (value := each.value(view)) is not ABSENT
+                if (value := each.value(self.with_earlier(view, each))) is not ABSENT
             }
             for uuid, view in views.items()
         }
+
+    def with_earlier(self, view: VmView, field: VmField) -> VmView:
+        """The view with the youngest of the earlier samples that has what the field takes."""
+        for old in self.earlier:
+            found = old.get(view.domain.uuid)
+            if found is not None and {*field.asks} <= {*(found.asked or ())}:
+                return replace(view, earlier=found)
+        return view
 
     @staticmethod
     def comparable(vms: Vms) -> Vms:
@@ -879,7 +921,7 @@ def test_no_field_of_the_table_is_lost(stats: Stats, steps: list[dict[str, Any]]
         now += step.pop("seconds")
         vm = replace(vm, timestamp=now, **step)
         watched.commit(host(now, vm))
-        (view,) = watched.changes.views(everything).values()
+        (view,) = watched.changes.views(everything, ALL.groups).values()
         # The second one asks at the beginning and at the end only.
         for client in clients if number in (0, len(steps)) else (clients[0], *clients[2:]):
             answer = watched.changes.since(client.stamps[-1], client.chosen)
@@ -889,3 +931,52 @@ def test_no_field_of_the_table_is_lost(stats: Stats, steps: list[dict[str, Any]]
             truth = json.loads(msgspec.json.encode(values(view, names)))
             known = {name: client.known["a"].get(name) for name in names}
             assert {name: value for name, value in known.items() if value is not None} == truth
+
+
+# Samples that were taken for less
+
+
+BLOCK: Scope = frozenset({Need(groups=frozenset({"block"}))})
+LITTLE: Scope = frozenset({Need()})
+
+
+class Narrowed(LostUpdates):
+    """The host of the model, without chance."""
+
+    def known_rate(self, client: Client) -> Any:
+        self.ask(client, client.stamps[-1])
+        return client.known["a"]["disk"].get("rate")
+
+
+def test_a_sample_that_lacks_a_field_does_not_take_it_away() -> None:
+    """Whoever asks for the field learns nothing by what was sampled for others."""
+    model = Narrowed()
+    disks, reasons = Client(chosen("disk")), Client(chosen("reason"))
+    model.ask(disks, "")
+    for _ in range(3):
+        model.sample_for(0.5, LITTLE)
+        model.ask(reasons, reasons.stamps[-1])
+    model.sample_for(0.5, BLOCK)
+    assert model.changes.since(disks.stamps[-1], disks.chosen).nothing
+
+
+def test_rates_go_on_when_what_is_sampled_becomes_more_or_less() -> None:
+    """They are taken against the youngest sample that has the figures of the field."""
+    model = Narrowed()
+    disks = Client(chosen("disk"))
+    rates = []
+    for scope in (BLOCK, BLOCK, LITTLE, WHOLE, LITTLE, BLOCK, WHOLE, BLOCK):
+        model.change("a", "bytes", 6)
+        model.sample_for(6.0, scope)
+        if scope != LITTLE:
+            rates.append(model.known_rate(disks))
+    assert rates == [1.0] * 6
+
+
+def test_what_was_kept_for_rates_does_not_grow_with_what_is_asked() -> None:
+    """However different the samples are."""
+    history = History()
+    for time in range(100):
+        scope = frozenset({Need(groups=frozenset({f"group {time}"}))})
+        history.add(host(10 * time), scope)
+    assert len(history.before(host(10_000))) == 8

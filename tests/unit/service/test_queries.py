@@ -23,13 +23,17 @@ from libvirt_exporter.contract import (
 from libvirt_exporter.model import Disk, DomainInfo, DomainSample, HostSample, Stats
 from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.query.fields.table import FIELDS
+from libvirt_exporter.query.need import Need, Scope, covers
 from libvirt_exporter.service.queries import Queries
 from libvirt_exporter.service.workers import Workers
+from tests.support.needs import ALL, WHOLE
 from tests.support.virtual_time import run_virtually
 
 ONE = "11111111-1111-4111-8111-111111111111"
 TWO = "22222222-2222-4222-8222-222222222222"
 NOBODY = "99999999-9999-4999-8999-999999999999"
+NEED_OF_MEMORY = Need(groups=frozenset({"balloon"}), vm_ids=frozenset({ONE}))
+MEMORY: Stats = {"balloon.available": 100, "balloon.usable": 50}
 SOON = 20.0
 """Seconds of the loop, which pass at once, in which everything happens."""
 
@@ -52,6 +56,8 @@ class Desk:
         self.domains = domains
         self.up = True
         self.samples = 0
+        self.scopes: list[Scope] = []
+        """What each of them was taken for."""
         self._sampled = asyncio.Condition()
         self.hidden: set[str] = set()
         self.workers = Workers()
@@ -63,10 +69,11 @@ class Desk:
         def shown(sample: HostSample) -> Sequence[DomainSample]:
             return [each for each in sample.domains if each.uuid not in hidden]
 
-        return Terms(Api(**api), shown)
+        return Terms(Api(**api), shown, ALL)
 
-    async def sample(self, at: float | None = None) -> None:
+    async def sample(self, scope: Scope = WHOLE, at: float | None = None) -> None:
         self.samples += 1
+        self.scopes.append(scope)
         async with self._sampled:
             self._sampled.notify_all()
         now = time.time() if at is None else at
@@ -78,7 +85,8 @@ class Desk:
                 domains=tuple(replace(each, timestamp=now) for each in self.domains),
                 error="" if self.up else "the socket is not there",
                 error_code=0 if self.up else 38,
-            )
+            ),
+            scope,
         )
 
     async def sampled(self, times: int) -> None:
@@ -200,6 +208,7 @@ def test_sensitive_fields_do_not_exist_until_they_are_configured() -> None:
             named = await desk.ask(fields=("serial", "status"), explain=True)
             assert named["unknownFields"] == ["serial"]
             assert names(named) == {"status"}
+            assert named["explanations"] == {ONE: {}}
             with pytest.raises(RequestError) as refused:
                 await desk.ask(fields=("seria",), strict=True)
             assert not any(name in refused.value.hint for name in secret)
@@ -391,9 +400,9 @@ def test_who_has_little_time_is_told_that_libvirt_takes_longer() -> None:
     async def work() -> None:
         answering = asyncio.Event()
 
-        async def slow() -> None:
+        async def slow(scope: Scope) -> None:
             await answering.wait()
-            await desk.sample()
+            await desk.sample(scope)
 
         async with Desk(domain(ONE), max_age=60.0) as desk:
             patient = desk.queries
@@ -432,13 +441,13 @@ def test_a_query_outlives_the_exchange_of_the_host() -> None:
         async with Desk(domain(ONE)) as desk:
             taken = 0
 
-            async def sample() -> None:
+            async def sample(scope: Scope) -> None:
                 nonlocal taken
                 taken += 1
                 if taken == 1:
                     desk.queries.forget()
                 else:
-                    await desk.sample()
+                    await desk.sample(scope)
 
             desk.queries = Queries(desk.terms(), sample=sample, workers=desk.workers)
             assert (await desk.ask())["dataList"]
@@ -640,5 +649,71 @@ def test_a_new_configuration_ends_a_wait_with_what_it_shows() -> None:
             answer = await waiting
             assert answer["full"]
             assert answer["dataList"][0]["serial"] == "7"
+
+    run(work)
+
+
+# What a sample is taken for
+
+
+def test_a_sample_is_taken_for_what_was_asked_of_late_and_for_those_who_wait() -> None:
+    """So that all of them are answered from one, and nobody from one that lacks something."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=60.0) as desk:
+            await desk.ask(fields=("vmName",))
+            stamp = (await desk.ask(fields=("memUsage",), vm_ids=(ONE,)))["queryStamp"]
+            assert desk.scopes == [
+                {Need()},
+                {Need(), Need(groups=frozenset({"balloon"}), vm_ids=frozenset({ONE}))},
+            ]
+            await desk.ask(fields=("vmName",))
+            await desk.ask(fields=("memUsage",), vm_ids=(ONE,))
+            assert desk.samples == 2
+
+            desk.queries.apply(desk.terms(max_age=60.0))
+            since = {"fields": ("memUsage",), "vm_ids": (ONE,), "changed_since": stamp}
+            waiting = asyncio.create_task(desk.ask(**since, wait=SOON))
+            await desk.sampled(3)
+            await asyncio.sleep(0)
+            desk.queries.happened()
+            await desk.sampled(4)
+            assert all(covers(scope, NEED_OF_MEMORY) for scope in desk.scopes[2:])
+            # For others something else may be sampled, which is no news.
+            await desk.sample(frozenset({Need()}))
+            desk.domains = (domain(ONE),)
+            desk.domains = (replace(desk.domains[0], stats=MEMORY),)
+            desk.queries.happened()
+            assert (await waiting)["dataList"][0]["memUsage"] == 50
+
+    run(work)
+
+
+def test_a_sample_that_was_shared_with_others_answers_both() -> None:
+    """Whoever is told first that it was taken."""
+
+    async def work() -> None:
+        for scopes in ((WHOLE, frozenset({Need()})), (frozenset({Need()}), WHOLE)):
+            async with Desk(domain(ONE), max_age=60.0) as desk:
+                for scope in scopes:
+                    await desk.sample(scope, at=1000.0)
+                await desk.ask()
+                await desk.ask(fields=("vmName",))
+                assert desk.samples == 2
+
+    run(work)
+
+
+def test_fields_whose_groups_are_not_enabled_are_not_asked_for() -> None:
+    """What the configuration excludes is absent, and says why."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE)) as desk:
+            shown: Callable[[HostSample], Sequence[DomainSample]] = lambda sample: sample.domains  # noqa: E731
+            desk.queries.apply(Terms(Api(), shown, Need(groups=frozenset({"state"}))))
+            answer = await desk.ask(fields=("memUsage", "status"), explain=True)
+            assert names(answer) == {"status"}
+            assert answer["explanations"][ONE].keys() == {"memUsage"}
+            assert desk.scopes == [{Need()}]
 
     run(work)

@@ -20,10 +20,12 @@ from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.fields.table import FIELDS
+from libvirt_exporter.query.need import Scope
 from libvirt_exporter.service.queries import Queries
 from libvirt_exporter.service.workers import Workers
 from libvirt_exporter.web.openapi import document
 from tests.contract.cases import cases
+from tests.support.needs import ALL, WHOLE
 
 SENSITIVE = tuple(field.name for field in FIELDS if field.sensitive)
 
@@ -62,7 +64,7 @@ def test_every_field_is_described_with_its_unit() -> None:
 
 def test_what_clients_may_not_see_is_not_described() -> None:
     """Nowhere in the document, by any of its names."""
-    terms = Terms(Config().api, lambda sample: sample.domains)
+    terms = Terms(Config().api, lambda sample: sample.domains, ALL)
     whole = described(tuple(terms.fields.values()))
     assert not {*SENSITIVE} & whole["components"]["schemas"]["Vm"]["properties"].keys()
     # Those that are no ordinary words appear nowhere at all.
@@ -78,21 +80,21 @@ def test_answers_about_recorded_hosts_are_as_described(case: str) -> None:
     async def work() -> list[Any]:
         queries: Queries
 
-        async def take() -> None:
+        async def take(_scope: Scope) -> None:
             raise AssertionError("the sample is fresh")
 
         with closing(Workers()) as workers:
-            terms = Terms(Api(sensitive_fields=SENSITIVE, max_age=1e9), lambda of: of.domains)
+            terms = Terms(Api(sensitive_fields=SENSITIVE, max_age=1e9), lambda of: of.domains, ALL)
             queries = Queries(terms, sample=take, workers=workers)
-            queries.saw(sample)
+            queries.saw(sample, WHOLE)
             first = json.loads((await queries.answer(QueryRequest(explain=True))).body)
-            queries.saw(later(sample))
+            queries.saw(later(sample), WHOLE)
             since = QueryRequest(changed_since=first["queryStamp"])
             second = json.loads((await queries.answer(since)).body)
             for row in first["dataList"]:
                 found = json.loads((await queries.diagnostics(row["vmId"])).body)
                 validator("Diagnostics").validate(found)
-            queries.saw(msgspec.structs.replace(later(sample), domains=()))
+            queries.saw(msgspec.structs.replace(later(sample), domains=()), WHOLE)
             third = json.loads((await queries.answer(since)).body)
         return [first, second, third]
 

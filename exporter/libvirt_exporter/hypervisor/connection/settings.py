@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
+from libvirt_exporter.model import DomainInfo
 from libvirt_exporter.patterns.labels import LabelPath
 
 _LOCAL: Final = re.compile(r"qemu(\+unix)?:///")
+
+
+class ShownDomains(Protocol):
+    """Decides which domains are shown."""
+
+    def matches(self, name: str, uuid: str, state: str, info: DomainInfo | None) -> bool | None:
+        """Whether a domain is shown; None where that takes its `info`, which is None.
+
+        `state`: as `model.state_name`.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +55,8 @@ class HostSettings:
     info_refresh: float = 60.0
     """Seconds after which a domain's XML is read again without any event."""
     labels: tuple[LabelPath, ...] = ()
+    shown: ShownDomains | None = None
+    """The others are asked for their state only; None: there are no others."""
     pid_directory: str | None = "/run/libvirt/qemu"
     """Where a libvirt of this machine keeps `<name>.pid` of each QEMU; None: do not look at
     processes. Only a new Host takes another one."""

@@ -73,6 +73,7 @@ class Inventory:
         self._outdated: set[str] = set()
         self._blocked = Blocked(connections)
         self._names: Mapping[str, str] = {}
+        self._hidden: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
         self._round_over = asyncio.Event()
 
@@ -97,9 +98,13 @@ class Inventory:
             self._outdated.update(self._infos)
             self.mark_all()
 
-    def reconcile(self, names: Mapping[str, str]) -> None:
-        """Take over a listing, UUID to name: read the new and the renamed, forget the gone."""
+    def reconcile(self, names: Mapping[str, str], hidden: Collection[str] = ()) -> None:
+        """Take over a listing, UUID to name: read the new and the renamed, forget the gone.
+
+        `hidden`: domains that are there too and of which nothing is to be read.
+        """
         before, self._names = self._names, names
+        self._hidden = frozenset(hidden)
         if before == names:
             return
         for uuid in before.keys() - names.keys():
@@ -110,7 +115,9 @@ class Inventory:
                 self.mark(uuid)
 
     def mark(self, uuid: str) -> None:
-        """Have a domain's XML read again soon."""
+        """Have a domain's XML read again soon, unless it is hidden."""
+        if uuid in self._hidden:
+            return
         self._due[uuid] = MARKED
         self._marked.add(uuid)
         self._changed.set()

@@ -37,8 +37,8 @@ ones lose more to a hang."""
 class BulkMemory:
     """What one sample's calls leave for the next one."""
 
-    seconds: dict[frozenset[str], float] = field(default_factory=dict)
-    """How long the last call for these groups took."""
+    pace: dict[frozenset[str], float] = field(default_factory=dict)
+    """Seconds that one domain took in the last call for these groups."""
     late: Connection | None = None
     """The connection of the last call that was late although no domain held it."""
 
@@ -115,7 +115,7 @@ class BulkPhase(Phase):
                 raise NoAnswerError(CALL)
             return await self._rows(uuids, groups, at_the_limit=not full)
 
-        usual = min(3 * self.memory.seconds.get(groups, 0.0), self.draft.budget / 4)
+        usual = min(3 * self.memory.pace.get(groups, 0.0) * len(uuids), self.draft.budget / 4)
         started = monotonic()
         rows = await self.ask_around(
             self.purpose,
@@ -130,7 +130,7 @@ class BulkPhase(Phase):
             others=others,
         )
         if not any(uuid in self.locked for uuid in uuids):
-            self.memory.seconds[groups] = monotonic() - started
+            self.memory.pace[groups] = (monotonic() - started) / len(uuids)
         return rows
 
     def _narrowed(

@@ -23,9 +23,12 @@ class DomainDraft:
         "active",
         "excused",
         "fallback",
+        "groups",
+        "lanes",
         "missing",
         "monitor",
         "name",
+        "named",
         "no_monitor",
         "state",
         "timestamp",
@@ -42,8 +45,18 @@ class DomainDraft:
         self.monitor = NOTHING
         self.fallback = NOTHING
         self.missing: frozenset[str] = frozenset()
+        self.groups: frozenset[str] = frozenset()
+        """libvirt's groups that are wanted of it; none of a domain that is not shown."""
+        self.lanes: frozenset[str] | None = None
+        """Slow lanes that are to tell of it; None: all."""
+        self.named = True
+        """Whether anybody wants more of it than its state."""
         self.excused = False
         """What is missing is the domain's own doing: it hangs, is busy for long, or is gone."""
+
+    def wants(self, lane: str) -> bool:
+        """Whether a slow lane is to tell of it."""
+        return self.lanes is None or lane in self.lanes
 
     def let_go(self) -> None:
         """Drop the answers, which a sample has; lanes remember the draft until they read again."""

@@ -14,6 +14,7 @@ from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING, DomainDraft
 from libvirt_exporter.hypervisor.sampling.job_targets import without_job_targets
 from libvirt_exporter.hypervisor.sampling.memory_report import drop_old_report
+from libvirt_exporter.hypervisor.sampling.request import Wishes
 from libvirt_exporter.hypervisor.sampling.sources import DomainSource, SourceFailures
 from libvirt_exporter.hypervisor.sampling.stats_groups import job_marks
 from libvirt_exporter.model import (
@@ -35,17 +36,15 @@ class HostDraft:
 
     def __init__(
         self,
-        groups: frozenset[str],
-        *,
-        backing: bool,
+        wishes: Wishes,
         deadline: Deadline,
-        lanes: frozenset[str] = frozenset(),
     ) -> None:
         """`deadline`: when the sample is handed over as it is; put off by who joins later."""
-        self.groups = groups
-        self.lanes = lanes
+        self.wishes = wishes
+        self.groups = groups = wishes.groups
+        self.lanes = wishes.lanes
         self._marks = job_marks(groups)
-        self.backing = backing
+        self.backing = wishes.backing
         self.deadline = deadline
         self.up = False
         self.error = ""
@@ -127,6 +126,7 @@ class HostDraft:
         order = sorted(groups | self.groups)
         failed = self.failed | (groups - self.groups)
         domains = []
+        asked: dict[frozenset[str], tuple[str, ...]] = {}
         began = time.monotonic()
         for domain in self.domains.values():
             if domain.missing and not domain.excused:
@@ -150,6 +150,7 @@ class HostDraft:
                     stats=stats,
                     timestamp=domain.timestamp,
                     info=info,
+                    asked=asked.setdefault(domain.groups, tuple(sorted(domain.groups))),
                     missing_groups=tuple(sorted(domain.missing)) if domain.missing else (),
                 )
             )

@@ -15,6 +15,7 @@ from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import walk
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.sampling.phase import Phase
+from libvirt_exporter.hypervisor.sampling.request import STATE
 from libvirt_exporter.hypervisor.sampling.sources import SourceFailures
 from libvirt_exporter.model import Stats
 
@@ -56,14 +57,21 @@ class FallbackPhase(Phase):
             (
                 domain.uuid
                 for domain in draft.active()
-                if domain.uuid not in self.locked and domain.uuid not in memory.blocked
+                if domain.uuid not in self.locked
+                and domain.uuid not in memory.blocked
+                and (groups & domain.groups) - STATE
             ),
             key=lambda uuid: memory.answered_at.get(uuid, 0.0),
         )
 
         def visit(session: Session, uuid: str) -> Stats:
-            domain, info = session.domain(uuid), self.inventory.get(uuid)
-            return self.fallback.stats(domain, groups, info, draft.domains[uuid].state)
+            wanted = draft.domains[uuid]
+            return self.fallback.stats(
+                session.domain(uuid),
+                groups & wanted.groups,
+                self.inventory.get(uuid),
+                wanted.state,
+            )
 
         try:
             result = await walk(

@@ -53,6 +53,8 @@ class Lane(ABC):
         self.read_at: float | None = None
         """Unix time just before the last reading that succeeded."""
         self._reading: asyncio.Task[None] | None = None
+        self._about: frozenset[str] = frozenset()
+        """The domains that it is about."""
 
     @property
     def age(self) -> float | None:
@@ -63,7 +65,7 @@ class Lane(ABC):
     async def read(self, domains: Iterable[DomainDraft], deadline: Deadline) -> None:
         """Ask libvirt and keep the answers; raises CallError and NoAnswerError.
 
-        `domains`: those of the sample that asks.
+        `domains`: those of the sample that asks; only who `wants` this lane is asked about.
         """
 
     def domain_stats(self, domain: DomainDraft) -> Stats:
@@ -76,10 +78,17 @@ class Lane(ABC):
 
     async def refresh(self, draft: HostDraft) -> None:
         """Have a reading made, and wait for it for a part of the sample's time."""
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._read(list(draft.domains.values())))
+        domains = list(draft.domains.values())
+        about = frozenset(domain.uuid for domain in domains if domain.wants(self.name))
+        loop = asyncio.get_running_loop()
         patience = min(PATIENCE * draft.deadline.rest, self.longest_wait)
-        await asyncio.wait({self._reading}, timeout=max(patience, 0))
+        until = loop.time() + max(patience, 0)
+        if self._reading is not None and self.knows_domains and not about <= self._about:
+            # It was begun for a sample of other domains.
+            await asyncio.wait({self._reading}, timeout=max(patience, 0))
+        if self._reading is None or self._reading.done():
+            self._reading, self._about = asyncio.create_task(self._read(domains)), about
+        await asyncio.wait({self._reading}, timeout=max(until - loop.time(), 0))
 
     async def _read(self, domains: list[DomainDraft]) -> None:
         started = time()

@@ -25,6 +25,7 @@ from libvirt_exporter.hypervisor.sampling.control import Control, visit_control
 from libvirt_exporter.hypervisor.sampling.draft import STUCK_AFTER
 from libvirt_exporter.hypervisor.sampling.phase import Phase
 from libvirt_exporter.hypervisor.sampling.qemu_process import APART, QemuProcesses
+from libvirt_exporter.hypervisor.sampling.request import PROCESSES
 from libvirt_exporter.hypervisor.sampling.retries import RETRIES, Again, Retries
 from libvirt_exporter.hypervisor.sampling.shards import Call, CallMemory, Shard, Shards
 from libvirt_exporter.hypervisor.sampling.standing import Standing, StandingMemory
@@ -87,11 +88,15 @@ class MonitorPhase(Phase):
 
     async def run(self) -> None:
         """Ask until everything is answered, or nothing more can be expected in time."""
-        if not self.groups:
+        standing = self._standing
+        concerned = [uuid for uuid in standing.domains if standing.unanswered(uuid)]
+        if not concerned:
             return
-        await self._find_halted(self._standing.domains)
+        looked_at = {uuid for uuid, domain in standing.domains.items() if domain.wants(PROCESSES)}
+        await self._find_halted(looked_at.union(concerned))
+        standing.unsure.intersection_update(concerned)
         await self._find_stuck()
-        await self._ask(self._standing.domains)
+        await self._ask(concerned)
         if healed := await self._find_healed():
             await self._ask(healed)
         await self._ask_without_job()

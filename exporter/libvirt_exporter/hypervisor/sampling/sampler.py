@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
@@ -29,6 +29,7 @@ from libvirt_exporter.hypervisor.sampling.fallback import FallbackMemory, Fallba
 from libvirt_exporter.hypervisor.sampling.lane import Lane
 from libvirt_exporter.hypervisor.sampling.monitor import MonitorMemory, MonitorPhase
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
+from libvirt_exporter.hypervisor.sampling.request import PROCESSES, SampleRequest, Wishes
 from libvirt_exporter.hypervisor.sampling.sources import DomainRecords, DomainSource, SourceFailures
 from libvirt_exporter.hypervisor.sampling.state import StateMemory, StatePhase
 from libvirt_exporter.hypervisor.sampling.stats_groups import (
@@ -42,18 +43,6 @@ log = logging.getLogger(__name__)
 
 USABLE_SHARE: Final = 0.9
 """Share of a request's time after which it gets what there is; the rest is for the answer."""
-
-
-@dataclass(frozen=True)
-class SampleRequest:
-    """What somebody wants to know."""
-
-    groups: frozenset[str]
-    """libvirt's statistics groups by name; `state` is always sampled."""
-    backing: bool = False
-    """Whether block statistics cover the lower layers of backing chains."""
-    lanes: frozenset[str] = frozenset()
-    """Slow lanes by name."""
 
 
 @dataclass(eq=False)
@@ -121,9 +110,8 @@ class Sampler:
     def request(self, request: SampleRequest, timeout: float, future: Future[HostSample]) -> None:
         """Have `future` completed with a sample within `timeout` seconds, whatever happens."""
         loop = asyncio.get_running_loop()
-        request = replace(request, groups=request.groups | {"state"})
         waiter = _Waiter(request, loop.time() + USABLE_SHARE * timeout, future)
-        if self._draft is not None and _covers(self._draft, request):
+        if self._draft is not None and self._covers(self._draft, request):
             self._draft.deadline.put_off(waiter.until)
             self._sharing.append(waiter)
             self._observer.sample_shared()
@@ -145,17 +133,22 @@ class Sampler:
         """Take the next sample, for all pending requests that it can answer."""
         if self._draft is not None or not self._pending:
             return
-        backing = self._pending[0].request.backing
-        sharing = [waiter for waiter in self._pending if waiter.request.backing == backing]
-        self._pending = [waiter for waiter in self._pending if waiter.request.backing != backing]
+        backing = Wishes([self._pending[0].request]).backing
+
+        def share(waiter: _Waiter) -> bool:
+            return all(
+                part.backing == backing or "block" not in part.groups
+                for part in waiter.request.parts
+            )
+
+        sharing = [waiter for waiter in self._pending if share(waiter)]
+        self._pending = [waiter for waiter in self._pending if not share(waiter)]
         for _ in sharing[1:]:
             self._observer.sample_shared()
         self._sharing = sharing
         self._draft = HostDraft(
-            frozenset().union(*(waiter.request.groups for waiter in sharing)),
-            backing=backing,
-            deadline=Deadline(max(waiter.until for waiter in sharing)),
-            lanes=frozenset().union(*(waiter.request.lanes for waiter in sharing)),
+            Wishes((waiter.request for waiter in sharing), self._settings.shown),
+            Deadline(max(waiter.until for waiter in sharing)),
         )
         task = asyncio.get_running_loop().create_task(self._take(self._draft))
         task.add_done_callback(self._finished)
@@ -200,7 +193,8 @@ class Sampler:
             waiter.future.set_result(sample)
 
     def _freeze(self, draft: HostDraft, request: SampleRequest) -> HostSample:
-        lanes = [lane for lane in self._lanes if lane.name in draft.lanes & request.lanes]
+        wishes = Wishes([request])
+        lanes = [lane for lane in self._lanes if lane.name in draft.lanes & wishes.lanes]
         host_stats: dict[str, StatValue] = {}
         for lane in lanes:
             if draft.up:
@@ -209,7 +203,7 @@ class Sampler:
             self._records.take()
         return draft.freeze(
             self._inventory,
-            request.groups,
+            wishes.groups,
             self._host(),
             self.stuck_domains,
             (*self._sources, *(lane for lane in lanes if lane.knows_domains)),
@@ -220,7 +214,7 @@ class Sampler:
         )
 
     def _no_sample(self, error: str, waiter: _Waiter) -> HostSample:
-        draft = HostDraft(waiter.request.groups, backing=False, deadline=Deadline(waiter.until))
+        draft = HostDraft(Wishes([waiter.request]), Deadline(waiter.until))
         draft.error = error
         return self._freeze(draft, waiter.request)
 
@@ -245,14 +239,18 @@ class Sampler:
             return
         self._facts = facts = draft.facts
         self._note_domains(draft)
+        await self._choose(draft)
         fallback = facts.fallback
         wanted = draft.groups - fallback.groups - {"state"} - facts.unsupported
         if "state" in fallback.groups:  # the driver has no bulk call at all
             wanted = frozenset()
         expected = wanted | (draft.groups & fallback.groups) - {"state"}
         for domain in draft.active():
-            domain.missing = expected - idle_groups(self._inventory.get(domain.uuid))
-        draft.asks_monitors = facts.has_monitors and bool(wanted & WITH_MONITOR)
+            idle = idle_groups(self._inventory.get(domain.uuid))
+            domain.missing = expected.intersection(domain.groups) - idle
+        draft.asks_monitors = facts.has_monitors and any(
+            not domain.missing.isdisjoint(WITH_MONITOR) for domain in draft.active()
+        )
         async with asyncio.TaskGroup() as tasks:
             if facts.has_monitors:
                 each = [frozenset({group}) for group in sorted(wanted & WITHOUT_MONITOR)]
@@ -268,8 +266,14 @@ class Sampler:
             if self._processes is not None and not draft.asks_monitors:
                 # Otherwise they are looked at before the monitors are asked.
                 names = {domain.uuid: domain.name for domain in draft.active()}
-                tasks.create_task(self._processes.look(names, draft.look))
-            if unread := self._inventory.unread:
+                looked_at = [domain.uuid for domain in draft.active() if domain.wants(PROCESSES)]
+                if looked_at:
+                    tasks.create_task(self._processes.look(names, draft.look, looked_at))
+            unread = self._inventory.unread
+            if (
+                unread := {domain.uuid for domain in draft.domains.values() if domain.named}
+                & unread
+            ):
                 tasks.create_task(self._read_info(draft, unread))
             self._refresh_lanes(draft, tasks, asking_monitors=False)
         # Only now is known which domains would cost one more call each.
@@ -287,7 +291,35 @@ class Sampler:
         if gone := before.keys() - names.keys():
             self._connections.forget(gone)
             self._fallback.forget(gone)
-        self._inventory.reconcile(names)
+        # Of whom nobody will ever be shown anything, nothing is read either.
+        shown = {
+            domain.uuid: domain.name
+            for domain in draft.domains.values()
+            if draft.wishes.may_exist(domain.uuid, domain.name, domain.state) is not False
+        }
+        self._inventory.reconcile(shown, hidden=names.keys() - shown.keys())
+
+    async def _choose(self, draft: HostDraft) -> None:
+        """Decide what is asked of each domain, once the XML is read of those where it decides."""
+        wishes = draft.wishes
+        undecided = {
+            uuid
+            for uuid in self._inventory.unread & draft.domains.keys()
+            if wishes.may_exist(uuid, draft.domains[uuid].name, draft.domains[uuid].state) is None
+        }
+        if undecided:
+            await self._read_info(draft, undecided)
+        for uuid, domain in draft.domains.items():
+            wanted = wishes.of(uuid, domain.name, domain.state, self._inventory.get(uuid))
+            domain.groups, domain.lanes = wanted.groups, wanted.lanes
+            domain.named = wanted.named
+
+    def _covers(self, draft: HostDraft, request: SampleRequest) -> bool:
+        return (
+            draft.deadline.rest > 0
+            and draft.wishes.shown is self._settings.shown
+            and draft.wishes.covers(request)
+        )
 
     def _refresh_lanes(
         self, draft: HostDraft, tasks: asyncio.TaskGroup, *, asking_monitors: bool
@@ -301,11 +333,3 @@ class Sampler:
         with draft.phase("info"):
             until = asyncio.get_running_loop().time() + draft.deadline.rest / 2
             await self._inventory.settled(uuids, until)
-
-
-def _covers(draft: HostDraft, request: SampleRequest) -> bool:
-    if draft.deadline.rest <= 0:
-        return False
-    if not (draft.groups >= request.groups and draft.lanes >= request.lanes):
-        return False
-    return draft.backing == request.backing or "block" not in request.groups

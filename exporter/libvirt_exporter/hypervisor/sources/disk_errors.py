@@ -51,10 +51,12 @@ class DiskErrorsLane(WalkingLane):
 
     async def read(self, domains: Iterable[DomainDraft], deadline: Deadline) -> None:
         """Ask the domains that are paused by an I/O error and not stuck."""
-        paused = {domain.uuid for domain in domains if is_io_error(*_state(domain))}
+        found = [domain for domain in domains if is_io_error(*_state(domain))]
+        paused = {domain.uuid for domain in found}
+        wanted = {domain.uuid for domain in found if domain.wants(self.name)}
         self._errors = {uuid: known for uuid, known in self._errors.items() if uuid in paused}
         stuck = self._stuck_domains()
-        askable = sorted(uuid for uuid in paused if uuid not in stuck)
+        askable = sorted(uuid for uuid in paused & wanted if uuid not in stuck)
         if askable:
             result = await self.visit("diskErrors", askable, _visit, deadline)
             self._errors.update(result.answers)

@@ -318,6 +318,8 @@ class GuestAgentLane(Lane):
             guest.follow(info)
             # A guest that is paused cannot answer; a monitor that hangs may hold up its agent.
             hangs = uuid in stuck or uuid in self._stuck
+            if not domain.wants(self.name):
+                continue
             if state in _RUNNING and not hangs and guest.questions(now):
                 waiting.append(uuid)
         return waiting

@@ -161,6 +161,8 @@ class JobsLane(WalkingLane):
         chosen: dict[str, Signs] = {}
         others: list[tuple[float, str]] = []
         for uuid, domain in domains.items():
+            if not domain.wants(self.name):
+                continue
             before = self._before.get(uuid)
             if domain.excused or uuid in stuck or (before is not None and before.excused):
                 continue

@@ -57,15 +57,17 @@ class NumaLane(WalkingLane):
     async def read(self, domains: Iterable[DomainDraft], deadline: Deadline) -> None:
         """Ask those with NUMA cells that have not been asked lately."""
         now = monotonic()
+        present = {domain.uuid: domain for domain in domains if domain.active}
         cells = {
-            domain.uuid: info.numa_cells
-            for domain in domains
-            if domain.active and (info := self._info(domain.uuid)) is not None and info.numa_cells
+            uuid: info.numa_cells
+            for uuid in present
+            if (info := self._info(uuid)) is not None and info.numa_cells
         }
         self._readings = {uuid: old for uuid, old in self._readings.items() if uuid in cells}
         due = [
             uuid
             for uuid in cells
+            if present[uuid].wants(self.name)
             if (old := self._readings.get(uuid)) is None or now - old.at >= LOOK_AGAIN
         ]
         if not due:

@@ -189,6 +189,8 @@ FIELDS: Final = (
         ),
         source="block.<num>.*",
         change="sampled",
+        asks=("block",),
+        lanes=("processes",),
         metric="libvirt_domain_block_read_bytes_total",
         more_metrics=(
             "libvirt_domain_block_written_bytes_total",
@@ -209,6 +211,8 @@ FIELDS: Final = (
         text="Statistics by interface, as the guest sees them; rates take two samples.",
         source="net.<num>.*; domain XML, devices/interface",
         change="sampled",
+        asks=("interface",),
+        lanes=("processes",),
         metric="libvirt_domain_interface_receive_bytes_total",
         more_metrics=(
             "libvirt_domain_interface_transmit_bytes_total",

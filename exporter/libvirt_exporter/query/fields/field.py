@@ -77,6 +77,10 @@ class VmField:
     source: str
     """Where it comes from: libvirt's statistics by their key, the domain XML, …"""
     change: Change
+    asks: tuple[str, ...] = ()
+    """libvirt's statistics groups that it takes, beside `state`."""
+    lanes: tuple[str, ...] = ()
+    """Slow lanes that it takes, and `processes` for a fresh look at QEMU's process."""
     sensitive: bool = False
     """Names a person, an address, a serial number, a path, or holds free text."""
     on_request: bool = False

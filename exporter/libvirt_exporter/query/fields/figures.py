@@ -175,6 +175,7 @@ FIELDS: Final = (
         text="State of the memory balloon.",
         source="balloon.maximum, balloon.current; oVirt's metadata",
         change="sampled",
+        asks=("balloon",),
         metric="libvirt_domain_balloon_current_bytes",
         more_metrics=(
             "libvirt_domain_balloon_maximum_bytes",
@@ -191,6 +192,8 @@ FIELDS: Final = (
         text="CPU time that QEMU spent beside guest code, to 0.1 %.",
         source="cpu.time less what cpuUser says",
         change="sampled",
+        asks=("cpu-total", "vcpu"),
+        lanes=("processes",),
         metric="libvirt_domain_cpu_seconds_total",
         more_metrics=("libvirt_domain_vcpu_seconds_total",),
         value=_cpu_sys,
@@ -203,6 +206,8 @@ FIELDS: Final = (
         text="CPU time spent in guest code, to 0.1 %; more than 100 with several vCPUs.",
         source="guest time of /proc/PID/stat with KVM, else the sum of vcpu.<num>.time",
         change="sampled",
+        asks=("vcpu",),
+        lanes=("processes",),
         metric="libvirt_domain_vcpu_seconds_total",
         value=_cpu_user,
         why_absent=_RATES,
@@ -217,6 +222,7 @@ FIELDS: Final = (
             "balloon.maximum"
         ),
         change="sampled",
+        asks=("balloon",),
         metric="libvirt_domain_balloon_usable_bytes",
         more_metrics=(
             "libvirt_domain_balloon_available_bytes",
@@ -243,6 +249,8 @@ FIELDS: Final = (
         text="Memory as the guest sees it; rates take two samples and have 3 significant digits.",
         source="balloon.*",
         change="sampled",
+        asks=("balloon",),
+        lanes=("processes",),
         metric="libvirt_domain_balloon_available_bytes",
         more_metrics=(
             "libvirt_domain_balloon_unused_bytes",
@@ -275,6 +283,7 @@ FIELDS: Final = (
         ),
         source="virDomainGetVcpus; domain XML, cpu/numa; capabilities, host/topology",
         change="sampled",
+        lanes=("numa",),
         metric="libvirt_domain_numa_node_placement",
         value=_numa_placement,
         why_absent="Needs NUMA cells in the domain XML, and the group `vcpu`.",

@@ -18,6 +18,7 @@ _field: Final = partial(
     VmField,
     source="guest agent",
     change="agent",
+    lanes=("guest_agent",),
     why_absent=(
         "Agents are not asked (`guest_agent.enabled`, group `guest`), the guest's is not "
         "connected or has not answered lately, or it does not say."
@@ -130,6 +131,7 @@ FIELDS: Final = (
         text="Applications installed in the guest, as name-version.",
         sensitive=True,
         on_request=True,
+        lanes=(),
         value=_unasked,
         no_metric=_NOT_KEPT,
         why_absent=_NOT_KEPT,

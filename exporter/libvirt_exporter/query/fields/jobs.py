@@ -80,6 +80,7 @@ FIELDS: Final = (
         text="How much of an outgoing migration is done; falls when the guest writes faster.",
         source="virDomainGetJobStats: data_remaining, data_total",
         change="sampled",
+        lanes=("jobs",),
         metric="libvirt_domain_job_data_remaining_bytes",
         more_metrics=(
             "libvirt_domain_job_data_total_bytes",
@@ -105,6 +106,7 @@ FIELDS: Final = (
         text="Block jobs that run.",
         source="virDomainGetBlockJobInfo",
         change="sampled",
+        lanes=("jobs",),
         metric="libvirt_domain_block_job_current_bytes",
         more_metrics=(
             "libvirt_domain_block_job_end_bytes",

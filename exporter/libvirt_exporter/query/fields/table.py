@@ -64,16 +64,8 @@ def values(view: VmView, names: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def explain(view: VmView, names: Iterable[str]) -> dict[str, str]:
-    """Why each of the named fields that has no value has none; unknown names are left out."""
-    return {
-        name: _reason(view, field)
-        for name in names
-        if (field := BY_NAME.get(name)) is not None and field.value(view) is ABSENT
-    }
-
-
-def _reason(view: VmView, field: VmField) -> str:
+def reason(view: VmView, field: VmField) -> str:
+    """Why a field that has no value has none."""
     domain = view.domain
     if isinstance(domain, VanishedDomain):
         return GONE

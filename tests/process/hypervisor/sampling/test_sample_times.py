@@ -12,7 +12,7 @@ import libvirt
 
 from libvirt_exporter.hypervisor.domains import inventory
 from libvirt_exporter.hypervisor.host import Host
-from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.model import HostSample
 from tests.support.fake_libvirt import FakeDomain, FakeHost
 from tests.support.hosts import (

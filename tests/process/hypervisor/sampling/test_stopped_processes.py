@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from libvirt_exporter.hypervisor.sampling import monitor
-from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from tests.support.fake_libvirt import FakeHost
 from tests.support.fake_qemu import WAITS, Machine
 from tests.support.hosts import (

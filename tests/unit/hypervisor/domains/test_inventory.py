@@ -21,7 +21,7 @@ from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.host import Host
-from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.patterns.labels import compile_label
 from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 from tests.support.hosts import following_host_of

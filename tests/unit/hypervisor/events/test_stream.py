@@ -21,7 +21,7 @@ from libvirt_exporter.hypervisor.events.kinds import KINDS
 from libvirt_exporter.hypervisor.events.state_file import StateFile
 from libvirt_exporter.hypervisor.events.stream import QUEUE_LIMIT, EventQueue
 from libvirt_exporter.hypervisor.host import Host
-from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.model import HostSample, Stats
 from tests.support.fake_libvirt import FakeConnection, FakeDomain, FakeHost, libvirt_error
 from tests.support.hosts import following_host_of

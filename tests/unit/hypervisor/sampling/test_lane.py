@@ -15,6 +15,7 @@ from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.sampling import sources
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
+from libvirt_exporter.hypervisor.sampling.request import Wishes
 from libvirt_exporter.hypervisor.sources.walking_lane import WalkingLane
 from tests.support.fake_libvirt import FakeHost, libvirt_error
 
@@ -68,7 +69,7 @@ async def lane(observer: Counting) -> SomeLane:
 
 
 async def read(lane: SomeLane) -> None:
-    await lane.refresh(HostDraft(frozenset(), backing=False, deadline=Deadline.within(40)))
+    await lane.refresh(HostDraft(Wishes(()), Deadline.within(40)))
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -22,7 +22,7 @@ from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings, HostSettings
 from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
-from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.hypervisor.sources import guest_agent
 from libvirt_exporter.hypervisor.sources.guest_agent import GuestAgentLane
 from libvirt_exporter.model import DomainInfo, Stats

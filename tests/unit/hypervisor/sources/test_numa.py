@@ -17,7 +17,7 @@ from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
-from libvirt_exporter.hypervisor.sampling.sampler import SampleRequest
+from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.hypervisor.sources import numa
 from libvirt_exporter.hypervisor.sources.numa import NumaLane
 from libvirt_exporter.model import DomainInfo, NumaCell, Stats

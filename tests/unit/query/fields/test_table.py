@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection, Mapping
+from typing import Final
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from msgspec.structs import replace
 
-from libvirt_exporter.catalogue import METRICS
+from libvirt_exporter.catalogue import GROUPS, METRICS
 from libvirt_exporter.model import (
     DomainInfo,
+    NumaCell,
     Stats,
     VanishedDomain,
 )
+from libvirt_exporter.query.diagnostics import ASKS, LANES, diagnostics
 from libvirt_exporter.query.fields.field import VmField, VmView
-from libvirt_exporter.query.fields.table import BY_NAME, FIELDS, explain, values
+from libvirt_exporter.query.fields.table import BY_NAME, FIELDS, values
 from tests.contract.cases import cases
-from tests.support.samples import UUID, domain
+from tests.contract.synthetic import GUEST
+from tests.support.samples import TYPICAL_INFO, TYPICAL_STATS, UUID, domain
 from tests.support.vm_views import (
     NOW,
     QEMU,
     described,
+    explain,
     infos,
     running,
     stats,
@@ -190,7 +197,6 @@ def test_only_sampled_fields_depend_on_the_earlier_sample(view: VmView) -> None:
 def test_unknown_names_are_left_out() -> None:
     """Who asks decides what to say of them."""
     assert values(running(), ["nonsense", "vmId"]) == {"vmId": UUID}
-    assert explain(running(), ["nonsense"]) == {}
 
 
 def test_order_is_that_of_the_names() -> None:
@@ -210,3 +216,102 @@ def test_explanation_says_what_stands_in_the_way() -> None:
     assert "XML" in explain(view({}), ["boot"])["boot"]
     assert explain(described(), ["boot"]) == {"boot": BY_NAME["boot"].why_absent}
     assert explain(running(), ["vmName"]) == {}
+
+
+# What it takes.
+
+OWNERS: Final[Mapping[str, str]] = {
+    "balloon": "balloon",
+    "block": "block",
+    "blockjob": "jobs",
+    "cpu": "cpu-total",
+    "diskerror": "errors",
+    "guest": "guest_agent",
+    "job": "jobs",
+    "net": "interface",
+    "numa": "numa",
+    "pause": "errors",
+    "process": "processes",
+    "start": "processes",
+    "vcpu": "vcpu",
+}
+"""What must be asked for to have the keys that begin so."""
+FREE: Final = frozenset({"state", "event", "exit", "graphics"})
+"""How the keys begin that are in every sample."""
+MONITOR: Final = frozenset({"balloon", "block"})
+"""Whoever asks for one of these learns whether the monitor answers."""
+
+
+def only(wanted: Collection[str], stats: Stats) -> Stats:
+    """The statistics that there are when just this was asked for."""
+
+    def there(key: str) -> bool:
+        word = key.partition(".")[0]
+        if word == "monitor":
+            return not MONITOR.isdisjoint(wanted)
+        return word in FREE or OWNERS[word] in wanted
+
+    return {key: value for key, value in stats.items() if there(key)}
+
+
+def spared(view: VmView, wanted: Collection[str]) -> VmView:
+    """The view from samples for which just this was asked."""
+    domain, earlier = view.domain, view.earlier
+    if earlier is not None:
+        earlier = replace(earlier, stats=only(wanted, earlier.stats))
+    return replace(view, domain=replace(domain, stats=only(wanted, domain.stats)), earlier=earlier)
+
+
+@given(views)
+def test_every_field_says_what_must_be_asked_for_it(view: VmView) -> None:
+    """It has the same value where nothing else was asked; a key of an unknown kind fails."""
+    for field in FIELDS:
+        assert field.value(spared(view, {*field.asks, *field.lanes})) == field.value(view), field
+
+
+EVERYTHING: Final[Stats] = {
+    **TYPICAL_STATS,
+    **GUEST,
+    "monitor.responsive": True,
+    "pause.code": 1,
+    "process.pid": 7,
+    "process.guest.time": 9,
+    "process.transparent_hugepages": True,
+    "start.time": int((NOW - 10) * 10**9),
+    "job.operation": 5,
+    "job.data_total": 2,
+    "job.data_remaining": 1,
+    "blockjob.count": 0,
+    "numa.0.node.0": True,
+}
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_no_field_asks_for_what_it_does_not_use(field: VmField) -> None:
+    """Without any of it the value is another one; of what may come second, without all."""
+    before = {**EVERYTHING, "vcpu.0.time": 1, "cpu.time": 1}
+    info = replace(TYPICAL_INFO, type="qemu", vcpus_current=1, numa_cells=(NumaCell(0, (0, 1)),))
+    sample = domain(EVERYTHING, info=info, timestamp=NOW)
+    whole = VmView(QEMU, sample, domain(before, timestamp=NOW - 10), NOW)
+    wanted = {*field.asks, *field.lanes}
+    # Any of the groups shows whether the monitor answers; processes tell two runs apart.
+    second = MONITOR if field.name == "monitorResponse" else {"processes"}
+    for name in wanted - second or wanted - MONITOR:
+        assert field.value(spared(whole, wanted - {name})) != field.value(whole), name
+    assert not wanted or field.value(spared(whole, ())) != field.value(whole)
+
+
+def test_the_needs_of_fields_are_groups_and_lanes_that_exist() -> None:
+    """Nobody answers to any other name."""
+    assert {ask for field in FIELDS for ask in field.asks} <= {
+        ask for group in GROUPS for ask in group.asks
+    }
+    assert {lane for field in FIELDS for lane in field.lanes} <= {
+        lane for group in GROUPS for lane in group.lanes
+    }
+
+
+@given(views)
+def test_diagnostics_say_what_must_be_asked_for_them(view: VmView) -> None:
+    """As the fields do."""
+    assert diagnostics(spared(view, ASKS | LANES)) == diagnostics(view)

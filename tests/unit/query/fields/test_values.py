@@ -18,10 +18,10 @@ from libvirt_exporter.model import (
     Stats,
 )
 from libvirt_exporter.query.fields.field import VmView
-from libvirt_exporter.query.fields.table import BY_NAME, explain, values
+from libvirt_exporter.query.fields.table import BY_NAME, values
 from tests.contract.synthetic import GUEST
 from tests.support.samples import UUID
-from tests.support.vm_views import NOW, SECOND, described, later, running, view
+from tests.support.vm_views import NOW, SECOND, described, explain, later, running, view
 
 
 def counting(before: Stats, now: Stats, **facts: Any) -> VmView:
