@@ -17,6 +17,7 @@ import functools
 import itertools
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -88,7 +89,14 @@ class PrivateLibvirtd:
     pid_files: Path
     """The directory of `<name>.pid`: /run/libvirt/qemu, as seen from outside of the namespace."""
 
-    def __init__(self, *, privileged: bool | None = None, containers: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        privileged: bool | None = None,
+        containers: bool = False,
+        watches_monitors: bool = False,
+    ) -> None:
+        """`watches_monitors`: keep a log of what is sent to QEMUs, for `monitor_commands`."""
         self.privileged = can_run_privileged() if privileged is None else privileged
         self._containers = containers
         if shutil.which("libvirtd", path=PROGRAMS) is None:
@@ -103,6 +111,8 @@ class PrivateLibvirtd:
         self.socket_directory = self.root / "socket"
         self.images = self.root / "images"
         self.log = self.root / "libvirtd.log"
+        self._monitor_log = self.root / "monitors.log"
+        self._watches_monitors = watches_monitors
         self._output = self.root / "libvirtd.out"
         self._process: int | None = None
         self._connection: libvirt.virConnect | None = None
@@ -143,13 +153,24 @@ class PrivateLibvirtd:
             f'unix_sock_dir = "{self.socket_directory}"\n'
             'auth_unix_ro = "none"\n'
             'auth_unix_rw = "none"\n'
-            f'host_uuid = "{uuid.uuid4()}"\n'
-            f'log_outputs = "3:file:{self.log}"\n'
+            f'host_uuid = "{uuid.uuid4()}"\n' + self._logging()
         )
         self.root.chmod(0o711)
         if not self.privileged and os.geteuid() == 0:
             for path in (self.root, *self.root.rglob("*")):
                 os.chown(path, SESSION_USER, SESSION_USER)
+
+    def _logging(self) -> str:
+        outputs = f"3:file:{self.log}"
+        if not self._watches_monitors:
+            return f'log_outputs = "{outputs}"\n'
+        outputs += f" 1:file:{self._monitor_log}"
+        return f'log_outputs = "{outputs}"\nlog_filters = "1:qemu.qemu_monitor"\n'
+
+    def monitor_commands(self) -> list[tuple[str, str]]:
+        """What was sent to QEMUs so far: libvirt's address of the monitor, and the command."""
+        sent = r'QEMU_MONITOR_SEND_MSG: mon=(\S+) msg=\{"execute":"([^"]+)"'
+        return re.findall(sent, self._monitor_log.read_text(errors="replace"))
 
     def _start_keeper(self) -> subprocess.Popen[str]:
         environment = {"PATH": PROGRAMS, "LC_ALL": "C.UTF-8"}
