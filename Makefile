@@ -4,8 +4,7 @@
 bin := .venv/bin
 locked := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help fmt lint type test golden docs dashboards rules bench faults newest soak check lab-up lab-down
-.PHONY: help fmt lint type test golden docs dashboards bench faults newest soak check lab-up lab-down lock release
+.PHONY: help fmt lint type test golden docs dashboards rules bench faults newest soak check lab-up lab-down lock release
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile

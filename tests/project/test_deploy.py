@@ -12,6 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "systemd" / "libvirt-exporter.service"
+SOCKET = UNIT.with_suffix(".socket")
 SCRAPE = ROOT / "deploy" / "prometheus" / "scrape.yml"
 
 
@@ -45,6 +46,26 @@ def verify(directory: Path, text: str) -> str:
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     """systemd has no word to say against the unit."""
     assert verify(tmp_path, UNIT.read_text()) == ""
+
+
+def test_systemd_accepts_the_socket_unit(tmp_path: Path) -> None:
+    """The socket has the port of the exporter, a name, and the service that goes by its name."""
+    verify(tmp_path, UNIT.read_text())
+    unit = tmp_path / SOCKET.name
+    unit.write_text(SOCKET.read_text())
+
+    assert run("systemd-analyze", "verify", unit).stdout == ""
+    assert "\nListenStream=9177\n" in SOCKET.read_text()
+    assert SOCKET.stem == UNIT.stem
+
+
+def test_systemd_hears_from_the_exporter() -> None:
+    """The exporter tells when it is ready; older versions of systemd know no notify-reload."""
+    settings = UNIT.read_text().splitlines()
+
+    assert "Type=notify" in settings
+    assert "NotifyAccess=main" in settings
+    assert "ExecReload=/bin/kill -HUP $MAINPID" in settings
 
 
 def test_systemd_names_a_setting_it_does_not_know(tmp_path: Path) -> None:

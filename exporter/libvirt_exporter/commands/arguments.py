@@ -191,6 +191,9 @@ def _add_options(parser: _Parser, names: Collection[str]) -> None:
         text = schema["description"].replace("`", "").replace("%", "%%").rstrip(".")
         if "enum" in schema:
             text += f": {', '.join(schema['enum'])}"
+        if schema.get("type") == "boolean":
+            parser.add_argument(FLAGS[option], dest=option, action="store_true", help=text)
+            continue
         parser.add_argument(
             FLAGS[option],
             dest=option,

@@ -21,6 +21,7 @@ from libvirt_exporter.commands import doctor, logs, shipped, vms_table
 from libvirt_exporter.commands import serve as serving
 from libvirt_exporter.commands.arguments import PROGRAM, options, parse
 from libvirt_exporter.commands.doctor_agents import LANE, agent_findings
+from libvirt_exporter.commands.service_manager import ServiceManager, inherited_sockets
 from libvirt_exporter.config import (
     FLAGS,
     Config,
@@ -41,8 +42,8 @@ from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.target import Target
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.uri import redacted
+from libvirt_exporter.web.listening import ListenError, listen, remove
 from libvirt_exporter.web.security.security import Security
-from libvirt_exporter.web.server import ListenError, listen
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,8 +86,19 @@ def _serve(arguments: Namespace) -> int:
     config = configuration()
     by_flag = "web.config_file" in options(arguments)
     security = _security(config, None if by_flag else arguments.config_file)
-    sockets = listen(config.web.listen)
-    return _run(serving.run(configuration, sockets, security))
+    systemd, web = ServiceManager(os.environ, os.getpid()), config.web
+    if web.systemd_socket:
+        sockets = inherited_sockets(os.environ, os.getpid())
+        return _run(serving.run(configuration, sockets, security, systemd))
+    sockets = listen(web.listen, int(web.socket_mode, 8))
+
+    async def serve() -> None:
+        try:
+            await serving.run(configuration, sockets, security, systemd)
+        finally:
+            remove(web.listen)
+
+    return _run(serve())
 
 
 def _scrape(arguments: Namespace) -> int:

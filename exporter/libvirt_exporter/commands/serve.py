@@ -12,13 +12,15 @@ from socket import socket
 from typing import Any, Final
 
 from libvirt_exporter import __version__
+from libvirt_exporter.commands.service_manager import ServiceManager
 from libvirt_exporter.config import Config, ConfigError
 from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.uri import redacted
 from libvirt_exporter.web.app import create_app
+from libvirt_exporter.web.listening import urls
 from libvirt_exporter.web.security.security import Security
-from libvirt_exporter.web.server import serve, urls
+from libvirt_exporter.web.server import serve
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +28,15 @@ _OPEN_FILES: Final = 65536
 """Files that may be open: clients, connections to libvirt, XML of domains being read."""
 
 
-async def run(load: Callable[[], Config], sockets: Sequence[socket], security: Security) -> None:
+async def run(
+    load: Callable[[], Config],
+    sockets: Sequence[socket],
+    security: Security,
+    systemd: ServiceManager,
+) -> None:
     """Serve on `sockets` until SIGTERM or SIGINT; SIGHUP reloads what `load` reads.
+
+    `systemd` hears when the first sample is there, of reloads and of the end.
 
     A libvirt that cannot be reached is no error. Raises ConfigError. Threads that are stuck in
     libvirt may be left behind, so the process has to be ended without waiting for them.
@@ -40,17 +49,22 @@ async def run(load: Callable[[], Config], sockets: Sequence[socket], security: S
         tasks = _Background()
 
         def end() -> None:
+            systemd.stopping()
             stop.set()
             exporter.end_waiting()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, end)
-        loop.add_signal_handler(signal.SIGHUP, lambda: tasks.start(_reload(exporter)))
-        unblock_signals()
-        tasks.start(exporter.warm_up())
         web = exporter.config.web
         addresses = ", ".join(urls(sockets, tls=security.config.tls_server_config.enabled))
         uri = redacted(exporter.config.libvirt.uri)
+        status = f"Serving on {addresses}"
+        loop.add_signal_handler(
+            signal.SIGHUP, lambda: tasks.start(_reload(exporter, systemd, status))
+        )
+        unblock_signals()
+        tasks.start(_warm_up(exporter, systemd, status))
+        tasks.start(systemd.live())
         log.info("libvirt-exporter %s shows %s on %s", __version__, uri, addresses)
         app = create_app(
             exporter,
@@ -97,7 +111,18 @@ class _Background:
             log.error("background work failed", exc_info=error)
 
 
-async def _reload(exporter: Exporter) -> None:
-    # The exporter has logged and counted what is wrong; it stays as it was.
-    with contextlib.suppress(ConfigError):
-        await exporter.reload()
+async def _warm_up(exporter: Exporter, systemd: ServiceManager, status: str) -> None:
+    try:
+        await exporter.warm_up()
+    finally:
+        systemd.ready(status)
+
+
+async def _reload(exporter: Exporter, systemd: ServiceManager, status: str) -> None:
+    systemd.reloading()
+    try:
+        # The exporter has logged and counted what is wrong; it stays as it was.
+        with contextlib.suppress(ConfigError):
+            await exporter.reload()
+    finally:
+        systemd.ready(status)

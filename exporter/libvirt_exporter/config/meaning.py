@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
@@ -273,7 +274,7 @@ def _web(config: Config) -> Iterator[Finding]:
     for path, address in _entries(config, "web.listen"):
         if not _is_listen_address(address):
             message = f"{quoted(address)} is not an address to listen on"
-            yield path, message, "write :9177, 127.0.0.1:9177 or [::1]:9177"
+            yield path, message, "write :9177, 127.0.0.1:9177, [::1]:9177 or unix:/path"
     metrics = config.web.telemetry_path
     if not re.fullmatch(r"/[A-Za-z0-9._~-][A-Za-z0-9._~/-]*", metrics):
         message = f"{quoted(metrics)} is not a path for metrics"
@@ -284,6 +285,9 @@ def _web(config: Config) -> Iterator[Finding]:
 
 
 def _is_listen_address(text: str) -> bool:
+    if text.startswith("unix:"):
+        # The kernel takes no longer path.
+        return text.startswith("unix:/") and len(os.fsencode(text)) <= len("unix:") + 107
     host, _, port = text.rpartition(":")
     if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535 or ":" not in text:
         return False

@@ -365,10 +365,28 @@ class Web(Section, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             description="Addresses to listen on; `:9177` is every address of the host, IPv4 and "
-            "IPv6. A change needs a restart.",
-            examples=[["127.0.0.1:9177", "[::1]:9177"]],
+            "IPv6, `unix:` and a path a Unix socket. A change needs a restart.",
+            examples=[
+                ["127.0.0.1:9177", "[::1]:9177"],
+                ["unix:/run/libvirt-exporter/web.sock"],
+            ],
         ),
     ] = (":9177",)
+    socket_mode: Annotated[
+        str,
+        Meta(
+            pattern="^0?[0-7]{3}$",
+            description="Permissions of Unix sockets, in octal digits; who may write may connect. "
+            "A change needs a restart.",
+        ),
+    ] = "0660"
+    systemd_socket: Annotated[
+        bool,
+        Meta(
+            description="Listen on the sockets that systemd hands over (a `.socket` unit) instead "
+            "of on `listen`. A change needs a restart."
+        ),
+    ] = False
     telemetry_path: Annotated[
         str, Meta(description="Path of the metrics. A change needs a restart.")
     ] = "/metrics"
@@ -450,6 +468,7 @@ class Config(Section, frozen=True, kw_only=True):
 FLAGS: Final[Mapping[str, str]] = {
     "libvirt.uri": "--libvirt.uri",
     "web.listen": "--web.listen-address",
+    "web.systemd_socket": "--web.systemd-socket",
     "web.telemetry_path": "--web.telemetry-path",
     "web.config_file": "--web.config.file",
     "web.max_requests": "--web.max-requests",

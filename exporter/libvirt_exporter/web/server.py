@@ -1,10 +1,9 @@
-"""Listening sockets, and uvicorn serving the application on them until told to stop."""
+"""uvicorn serving the application on listening sockets until told to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from libvirt_exporter.web.listening import BACKLOG
 from libvirt_exporter.web.problems import problem
 from libvirt_exporter.web.security.security import Security
 
@@ -33,69 +33,6 @@ _MAX_INCOMPLETE: Final = 64 * 1024
 """Bytes of an unfinished request head; more is answered with 431."""
 _WRITE_BUFFER: Final = 64 * 1024
 """Bytes of an answer that a transport may keep before it asks for no more."""
-_BACKLOG: Final = 1024
-
-_REASONS: Final = {
-    errno.EADDRINUSE: "in use; stop the other program (ss -ltnp shows it) or choose another port",
-    errno.EACCES: "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
-    errno.EADDRNOTAVAIL: "no interface of this host has this address",
-    errno.EAFNOSUPPORT: "this host has no IPv6",
-}
-
-
-class ListenError(Exception):
-    """An address that cannot be listened on: which one, why, and what to do."""
-
-    def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"cannot listen on {address}: {reason}")
-
-
-def listen(addresses: Sequence[str]) -> list[socket.socket]:
-    """Sockets for all of `host:port`, `[IPv6]:port` or `:port` (every interface), or none at all.
-
-    Port 0 takes a free one. `ListenError` for the first address that fails.
-    """
-    with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(_listen(address)) for address in addresses]
-        opened.pop_all()
-    return sockets
-
-
-def _listen(address: str) -> socket.socket:
-    host, separator, port = address.rpartition(":")
-    if not (separator and port.isdecimal() and int(port) < 65536):
-        raise ListenError(address, "not HOST:PORT, such as :9177, 127.0.0.1:9177 or [::1]:9177")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ListenError(address, f"an IPv6 address needs brackets, [{host}]:{port}")
-    try:
-        if not host and socket.has_dualstack_ipv6():
-            return socket.create_server(
-                ("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
-            )
-        found = socket.getaddrinfo(
-            host.strip("[]") or "0.0.0.0", int(port), type=socket.SOCK_STREAM
-        )
-        # A name often means 127.0.0.1 and ::1; one socket is wanted, and IPv4 is what is expected.
-        family, *_, name = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-        return socket.create_server(name[:2], family=family, backlog=_BACKLOG)
-    except (socket.gaierror, UnicodeError) as error:
-        raise ListenError(address, f"the host name cannot be resolved ({error})") from None
-    except OSError as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-        raise ListenError(address, reason) from None
-
-
-def urls(sockets: Sequence[socket.socket], *, tls: bool) -> list[str]:
-    """The address of each socket for a browser on this host."""
-    found = []
-    for listening in sockets:
-        host, port = listening.getsockname()[:2]
-        if host in {"::", "0.0.0.0"}:
-            host = "localhost"
-        elif ":" in host:
-            host = f"[{host}]"
-        found.append(f"{'https' if tls else 'http'}://{host}:{port}/")
-    return found
 
 
 async def serve(
@@ -121,7 +58,7 @@ async def serve(
         forwarded_allow_ips=[],
         log_config=None,
         server_header=False,
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         timeout_keep_alive=_IDLE_TIMEOUT,
         timeout_graceful_shutdown=_STOP_TIMEOUT,
         h11_max_incomplete_event_size=_MAX_INCOMPLETE,
@@ -153,7 +90,7 @@ class _Server(uvicorn.Server):
             }
         loop = asyncio.get_running_loop()
         self.servers = [
-            await loop.create_server(self._connection, sock=sock, backlog=_BACKLOG, **tls)
+            await loop.create_server(self._connection, sock=sock, backlog=BACKLOG, **tls)
             for sock in sockets or []
         ]
         self.started = True

@@ -20,8 +20,9 @@ from starlette.types import ASGIApp
 from libvirt_exporter.commands import logs
 from libvirt_exporter.web import server
 from libvirt_exporter.web.app import create_app
+from libvirt_exporter.web.listening import ListenError, listen, urls
 from libvirt_exporter.web.security.security import Security
-from libvirt_exporter.web.server import ListenError, listen, serve, urls
+from libvirt_exporter.web.server import serve
 from tests.support.authority import Authority
 from tests.support.fake_service import FakeService
 from tests.support.waiting import eventually

@@ -136,7 +136,9 @@ def test_every_option_is_read() -> None:
         api=Api(max_age=2.0, tombstones=3600.0, longest_wait=30.0, sensitive_fields=("serial",)),
         scrape=Scrape(timeout_offset=0.25, info_refresh=600.0),
         web=Web(
-            listen=("127.0.0.1:9177", "[::1]:0"),
+            listen=("127.0.0.1:9177", "[::1]:0", "unix:/run/web.sock"),
+            socket_mode="0600",
+            systemd_socket=True,
             telemetry_path="/libvirt/metrics",
             config_file=str(FIXTURES / "web.yml"),
             max_requests=7,
@@ -565,6 +567,7 @@ def test_flags_replace_options_and_leave_the_rest() -> None:
     changes = {
         "libvirt.uri": "test:///default",
         "web.listen": [":1", ":2"],
+        "web.systemd_socket": True,
         "web.telemetry_path": "/m",
         "web.config_file": "",
         "web.max_requests": "3",
@@ -576,7 +579,13 @@ def test_flags_replace_options_and_leave_the_rest() -> None:
     assert override(config, changes) == structs.replace(
         config,
         libvirt=structs.replace(config.libvirt, uri="test:///default"),
-        web=Web(listen=(":1", ":2"), telemetry_path="/m", max_requests=3),
+        web=Web(
+            listen=(":1", ":2"),
+            socket_mode="0600",
+            systemd_socket=True,
+            telemetry_path="/m",
+            max_requests=3,
+        ),
         scrape=structs.replace(config.scrape, timeout_offset=1.0),
         log=Log(level="error", format="logfmt"),
     )
@@ -597,7 +606,7 @@ def test_a_bad_flag_is_reported_under_its_own_name() -> None:
         ),
         (
             "--web.listen-address: '9177' is not an address to listen on; "
-            "write :9177, 127.0.0.1:9177 or [::1]:9177"
+            "write :9177, 127.0.0.1:9177, [::1]:9177 or unix:/path"
         ),
     ]
 

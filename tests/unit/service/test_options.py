@@ -26,7 +26,7 @@ from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.telemetry import Telemetry
-from tests.process.commands import test_main
+from tests.process.commands import test_main, test_service_manager
 from tests.unit.hypervisor.sources import test_guest_agent
 from tests.unit.service import test_queries
 
@@ -167,6 +167,8 @@ EFFECTS: Final[Mapping[str, Effect | Callable[..., None]]] = {
         ["nova"], lambda seen: any("nova" in vm for vm in seen.vms), False, True
     ),
     "web.listen": test_main.test_options_of_the_server_come_from_the_file,
+    "web.socket_mode": test_service_manager.test_unix_socket_has_its_mode_while_it_is_there,
+    "web.systemd_socket": test_service_manager.test_sockets_of_systemd_are_served,
     "web.telemetry_path": test_main.test_options_of_the_server_come_from_the_file,
     "web.config_file": test_main.test_options_of_the_server_come_from_the_file,
     "web.max_requests": test_main.test_options_of_the_server_come_from_the_file,
