@@ -437,12 +437,15 @@ def host_panels() -> list[Json]:
         graph(
             "Storage pools in use",
             series(
-                f"1 - {host('libvirt_storage_pool_available_bytes')}"
-                f" / ({host('libvirt_storage_pool_capacity_bytes')} > 0)",
+                f"1 - ({host('libvirt_storage_pool_filesystem_available_bytes')}"
+                f" / ({host('libvirt_storage_pool_filesystem_size_bytes')} > 0)"
+                f" or {host('libvirt_storage_pool_available_bytes')}"
+                f" / ({host('libvirt_storage_pool_capacity_bytes')} > 0))",
                 legend="{{instance}} {{pool}}",
             ),
             unit="percentunit",
-            description="As of each pool's last refresh, which the exporter never asks for.",
+            description="Of directories whose file system the exporter sees as of now, of other "
+            "pools as of their last refresh, which the exporter never asks for.",
             width=8,
         ),
     ]

@@ -1,11 +1,12 @@
 """`pool.*`: storage pools; the exporter's own keys for what libvirt says of them."""
 
-from libvirt_exporter.catalogue.metric import Group, Metric, Stat, StatEnum, StatInfo
+from libvirt_exporter.catalogue.metric import Group, Metric, Stat, StatEnum, StatInfo, Withheld
 
 GROUPS: tuple[Group, ...] = (
     Group(
         name="storage",
-        text="Storage pools of the host, as libvirt knows them without looking anew.",
+        text="Storage pools of the host, as libvirt knows them without looking anew, and how full "
+        "the file systems of those on this machine are.",
         lanes=("storage",),
     ),
 )
@@ -55,7 +56,40 @@ METRICS: tuple[Metric, ...] = (
         "allocation_bytes",
         "Space taken in a running storage pool, by whatever lies there, when libvirt last looked.",
     ),
-    _number("available_bytes", "Space left in a running storage pool, when libvirt last looked."),
+    _number(
+        "available_bytes",
+        "Space left in a running storage pool, when libvirt last looked, which may be long ago: "
+        "libvirt_storage_pool_filesystem_available_bytes is of now.",
+    ),
+    Stat(
+        name="libvirt_storage_pool_filesystem_size_bytes",
+        text="Size of the file system that a running storage pool's directory is on, now, by the "
+        "kernel. Of pools of the types dir, fs and netfs on the exporter's own machine.",
+        group="storage",
+        source="pool.<num>.filesystem.size",
+        labels=POOL,
+    ),
+    Stat(
+        name="libvirt_storage_pool_filesystem_available_bytes",
+        text="Space left on the file system that a running storage pool's directory is on, now, by "
+        "the kernel: what programs that are not root's may still take. Of the same pools.",
+        group="storage",
+        source="pool.<num>.filesystem.available",
+        labels=POOL,
+    ),
+    Stat(
+        name="libvirt_storage_pool_filesystem_visible",
+        text="1 when the exporter sees the file system of a running storage pool's directory, 0 "
+        "when not: it may not, runs in a container without it, or a server does not answer. Then "
+        "only libvirt's figures are there, of when it last looked.",
+        group="storage",
+        source="pool.<num>.filesystem.visible",
+        labels=POOL,
+    ),
     _number("persistent", "1 when the storage pool stays defined when it is stopped, else 0."),
     _number("autostart", "1 when libvirt starts the storage pool when the host boots, else 0."),
+)
+
+WITHHELD: tuple[Withheld, ...] = (
+    Withheld("pool.<num>.filesystem.reason", "Words for people, with a path: `doctor` says them."),
 )

@@ -200,6 +200,15 @@ def _host_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
             f"`{_looking(uri)} list --all` must show them to the exporter's user; qemu:///system "
             "and qemu:///session have different VMs, access_drivers of libvirtd.conf may hide some",
         )
+    if unseen := _unseen_file_systems(sample):
+        names = ", ".join(f"{name} ({reason})" for name, reason in unseen[:_NAMED])
+        more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
+        yield _hint(
+            f"the file systems of storage pools cannot be seen from here: {names}{more}; only what "
+            "libvirt found when it last looked is shown of them",
+            "the exporter's user must be able to reach these directories as libvirtd does: in a "
+            "container mount them, of a systemd unit look at ProtectHome= and PrivateTmp=",
+        )
     if lacking := _lacking_groups(sample):
         yield _hint(
             f"no VM has statistics of {', '.join(lacking)}: this driver or version of libvirt does "
@@ -214,6 +223,16 @@ def _host_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
             f"libvirt has statistics that this exporter does not know: {', '.join(unmapped)}",
             "a newer exporter may know them; if it does not, report their names",
         )
+
+
+def _unseen_file_systems(sample: HostSample) -> list[tuple[str, str]]:
+    """Names of pools, and why their file systems are not seen."""
+    return [
+        (shlex.quote(str(sample.stats[f"{pool}.name"])), str(reason))
+        for key, reason in sample.stats.items()
+        for pool, what, _ in [key.partition(".filesystem.reason")]
+        if what
+    ]
 
 
 def _schedstats_hint(sample: HostSample, schedstats: Schedstats) -> Iterator[Finding]:

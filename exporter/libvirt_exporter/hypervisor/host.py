@@ -131,7 +131,7 @@ class Host:
                 self._jobs,
                 NodeLane(self._connections),
                 NumaLane(self._connections, info=self._inventory.get),
-                StorageLane(self._connections),
+                StorageLane(self._connections, local=settings.is_local),
                 NetworksLane(self._connections),
                 self._guest_agent,
             ),

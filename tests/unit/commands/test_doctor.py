@@ -281,6 +281,22 @@ def test_guest_that_does_not_report_lacks_its_driver() -> None:
     assert "virtio_balloon" in finding.remedy
 
 
+def test_pools_whose_file_system_is_not_seen_are_named() -> None:
+    """With the reason; the figures that are shown of them may be old."""
+    stats: dict[str, StatValue] = {}
+    for number in range(5):
+        stats[f"pool.{number}.name"] = f"p {number}"
+        stats[f"pool.{number}.filesystem.visible"] = number == 0
+        if number:
+            stats[f"pool.{number}.filesystem.reason"] = f"/p{number}: Permission denied"
+
+    finding = only(structs.replace(host(vm()), stats=stats))
+
+    assert "'p 1' (/p1: Permission denied), 'p 2' (" in finding.what
+    assert "and 1 more" in finding.what
+    assert "'p 0'" not in finding.what
+
+
 def test_guest_that_stopped_reporting_is_named() -> None:
     """Its last figures are not shown, and nothing else would say why."""
     reported = float(STATS["balloon.last-update"])

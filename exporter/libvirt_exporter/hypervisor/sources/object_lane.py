@@ -65,7 +65,11 @@ class ObjectLane(WalkingLane):
             new = listed.keys() - self._names.keys()
             self._names = listed
             known |= await self._ask_each(new, deadline)
-        self._stats = self._merged(known)
+        self._stats = self._merged(await self.complete(known, deadline))
+
+    async def complete(self, known: Mapping[str, Stats], deadline: Deadline) -> Mapping[str, Stats]:
+        """What is known, by UUID, with what more there is to find out beside libvirt's figures."""
+        return known
 
     def _listed(self, session: Session) -> dict[str, str]:
         """Names by UUID; none where the driver has no such objects."""
