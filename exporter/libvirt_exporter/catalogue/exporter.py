@@ -173,6 +173,17 @@ HTTP_REQUESTS_IN_FLIGHT = _row(
     "HTTP requests under way, by route: the scrape that asks, and clients that wait for a change.",
     "handler",
 )
+REFUSED_LOGINS = _row(
+    "libvirt_exporter_http_refused_logins_total",
+    "HTTP requests with a user or password that the web configuration does not have.",
+)
+HANDSHAKE_FAILURES = _row(
+    "libvirt_exporter_tls_handshake_failures_total",
+    "TLS handshakes that failed: `no_certificate`, `bad_certificate` of a client that needs one, "
+    "`version` (of TLS, or a cipher) that is not offered, `plain_http`, `refused_by_client`, "
+    "`timeout`, `disconnected`, `other`.",
+    "reason",
+)
 CALLS = _row("libvirt_exporter_libvirt_calls_total", "Calls of libvirt's API that ended.", "call")
 CALL_SECONDS = _row(
     "libvirt_exporter_libvirt_call_seconds_total",
@@ -253,6 +264,8 @@ OWN_METRICS: tuple[Metric, ...] = (
     SOURCE_FAILURES,
     HTTP_REQUESTS,
     HTTP_REQUESTS_IN_FLIGHT,
+    REFUSED_LOGINS,
+    HANDSHAKE_FAILURES,
     CALLS,
     CALL_SECONDS,
     ERRORS,

@@ -18,7 +18,7 @@ from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.uri import redacted
 from libvirt_exporter.web.app import create_app
-from libvirt_exporter.web.listening import urls
+from libvirt_exporter.web.listening import on_every_interface, urls
 from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.server import serve
 
@@ -66,6 +66,13 @@ async def run(
         tasks.start(_warm_up(exporter, systemd, status))
         tasks.start(systemd.live())
         log.info("libvirt-exporter %s shows %s on %s", __version__, uri, addresses)
+        if on_every_interface(sockets) and not security.asks_who_clients_are:
+            log.info(
+                "everybody who reaches an address of this host may ask; web.listen can name one, "
+                "web.config_file users or client certificates"
+            )
+        if web.access_log:
+            logging.getLogger("uvicorn.access").setLevel(logging.INFO)
         app = create_app(
             exporter,
             telemetry_path=web.telemetry_path,
@@ -76,7 +83,7 @@ async def run(
             allowed_hosts=web.allowed_hosts,
             telemetry=telemetry,
         )
-        await serve(app, sockets, stop=stop, security=security)
+        await serve(app, sockets, stop=stop, security=security, telemetry=telemetry)
     log.info("stopped")
 
 

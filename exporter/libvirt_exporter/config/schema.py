@@ -417,6 +417,13 @@ class Web(Section, frozen=True, kw_only=True):
             "without a password where `config_file` has users. A change needs a restart.",
         ),
     ] = False
+    access_log: Annotated[
+        bool,
+        Meta(
+            description="Log every request with the address of its client, at level info. A change "
+            "needs a restart.",
+        ),
+    ] = False
     reload: Annotated[
         bool,
         Meta(

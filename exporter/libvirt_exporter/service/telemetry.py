@@ -31,6 +31,8 @@ _OF_PROCESS: Final = {
     exporter.WEB_CONFIG_TIMESTAMP,
     exporter.HTTP_REQUESTS,
     exporter.HTTP_REQUESTS_IN_FLIGHT,
+    exporter.REFUSED_LOGINS,
+    exporter.HANDSHAKE_FAILURES,
 }
 """What there is once, however many libvirts are served."""
 
@@ -167,3 +169,11 @@ class Telemetry:
         """An HTTP request was answered with this status code."""
         self._gauges[exporter.HTTP_REQUESTS_IN_FLIGHT].labels(handler).dec()
         self._counters[exporter.HTTP_REQUESTS].labels(handler, code).inc()
+
+    def login_refused(self) -> None:
+        """A client showed a user or password that is not right."""
+        self._counters[exporter.REFUSED_LOGINS].inc()
+
+    def handshake_failed(self, reason: str) -> None:
+        """A TLS handshake failed for one of a few reasons."""
+        self._counters[exporter.HANDSHAKE_FAILURES].labels(reason).inc()

@@ -133,3 +133,8 @@ def urls(sockets: Sequence[socket.socket], *, tls: bool) -> list[str]:
             host = f"[{host}]"
         found.append(f"{'https' if tls else 'http'}://{host}:{port}/")
     return found
+
+
+def on_every_interface(sockets: Sequence[socket.socket]) -> bool:
+    """Whether one of the sockets listens on all addresses of this host."""
+    return any(listening.getsockname()[:1] in {("::",), ("0.0.0.0",)} for listening in sockets)

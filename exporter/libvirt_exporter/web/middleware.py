@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,8 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web import api
+from libvirt_exporter.web.connections import OncePerMinute
 from libvirt_exporter.web.problems import problem
 from libvirt_exporter.web.well_formed import longest_body
+
+log = logging.getLogger(__name__)
 
 _MAX_TARGET: Final = 16 * 1024
 """Bytes of path and query; 300 times `domain[]=UUID` fit."""
@@ -27,6 +32,7 @@ class Counting:
         self._app = app
         self._routes = routes
         self._telemetry = telemetry
+        self._refusals = OncePerMinute(time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,6 +53,11 @@ class Counting:
             await self._app(scope, receive, noticing)
         finally:
             self._telemetry.request_ended(handler, code)
+            if code == 401 and "authorization" in Headers(scope=scope):
+                self._telemetry.login_refused()
+                address, _ = scope.get("client") or ("", 0)
+                if self._refusals.may(address):
+                    log.warning("login of %s refused: wrong user or password", address)
 
     def _handler(self, scope: Scope) -> str:
         """The route's own path; clients may ask for any number of others."""

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
+import ssl
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import h11
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
+from libvirt_exporter.service.telemetry import Telemetry
+from libvirt_exporter.web.connections import Connections, OncePerMinute
+from libvirt_exporter.web.handshake import HandshakeError, shake_hands
 from libvirt_exporter.web.listening import BACKLOG
 from libvirt_exporter.web.problems import problem
 from libvirt_exporter.web.security.security import Security
+
+log = logging.getLogger(__name__)
 
 _REQUEST_TIMEOUT: Final = 10.0
 """Seconds in which a TLS handshake, and then a request, must be complete."""
@@ -41,11 +48,12 @@ async def serve(
     *,
     stop: asyncio.Event,
     security: Security | None = None,
+    telemetry: Telemetry | None = None,
 ) -> None:
     """Serve `app` on `sockets` until `stop` is set, then return within 1.5 s and close the sockets.
 
     Requests that are still running then are answered with 503. Signals are the caller's. `security`
-    is the one that `app` has; it gives the certificates.
+    is the one that `app` has; it gives the certificates. `telemetry` counts failed handshakes.
     """
     config = uvicorn.Config(
         _answering_cancelled(app),
@@ -63,15 +71,27 @@ async def serve(
         timeout_graceful_shutdown=_STOP_TIMEOUT,
         h11_max_incomplete_event_size=_MAX_INCOMPLETE,
     )
-    await _Server(config, security or Security(), stop).serve(list(sockets))
+    server = _Server(config, security or Security(), telemetry, stop)
+    await server.serve(list(sockets))
 
 
 class _Server(uvicorn.Server):
     """uvicorn, stopped by an event, with a timeout for everything that a client may delay."""
 
-    def __init__(self, config: uvicorn.Config, security: Security, stop: asyncio.Event) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        security: Security,
+        telemetry: Telemetry | None,
+        stop: asyncio.Event,
+    ) -> None:
         super().__init__(config)
-        self._security = security
+        self.security = security
+        self.connections = Connections()
+        self.doors: set[asyncio.Task[None]] = set()
+        """Handshakes under way."""
+        self._telemetry = telemetry
+        self._failures = OncePerMinute(time.monotonic)
         self._stop = stop
 
     @contextlib.contextmanager
@@ -80,23 +100,27 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
-        context = self._security.server_context()
-        tls: dict[str, Any] = {}
-        if context:
-            tls = {
-                "ssl": context,
-                "ssl_handshake_timeout": _REQUEST_TIMEOUT,
-                "ssl_shutdown_timeout": _STOP_TIMEOUT / 2,
-            }
+        context = self.security.server_context()
         loop = asyncio.get_running_loop()
+
+        def accepted() -> asyncio.Protocol:
+            return self.connection() if context is None else _Door(self, context)
+
         self.servers = [
-            await loop.create_server(self._connection, sock=sock, backlog=BACKLOG, **tls)
-            for sock in sockets or []
+            await loop.create_server(accepted, sock=sock, backlog=BACKLOG) for sock in sockets or []
         ]
         self.started = True
 
-    def _connection(self) -> _Connection:
-        return _Connection(self.config, self.server_state, self._security)
+    def connection(self) -> _Connection:
+        """A connection that is to speak HTTP."""
+        return _Connection(self)
+
+    def handshake_failed(self, address: str, error: HandshakeError) -> None:
+        """Count it, and log it now and then."""
+        if self._telemetry is not None:
+            self._telemetry.handshake_failed(error.reason)
+        if self._failures.may(address):
+            log.warning("TLS handshake of %s failed: %s (%s)", address, error, error.reason)
 
     async def main_loop(self) -> None:
         while not self._stop.is_set():
@@ -106,6 +130,8 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._stop.wait(), timeout=1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for door in self.doors:
+            door.cancel()
         await super().shutdown(sockets)
         # uvicorn cancels what still runs, but does not wait for it.
         if self.server_state.tasks:
@@ -117,12 +143,18 @@ class _Server(uvicorn.Server):
 class _Connection(H11Protocol):
     """One connection; a client that delays its request or does not read the answer loses it."""
 
-    def __init__(self, config: uvicorn.Config, state: ServerState, security: Security) -> None:
-        super().__init__(config, state, {"abort": self.end})
-        self._security = security
+    def __init__(self, server: _Server) -> None:
+        super().__init__(server.config, server.server_state, {"abort": self.end})
+        self._security = server.security
+        self._connections = server.connections
+        self.address = ""
+        self._since = self.loop.time()
+        """When it began, and then when it last made progress."""
+        self._early = b""
+        """What came with the end of the handshake."""
         # As they are before the handshake, which may take a while.
-        security.follow()
-        self._rights = security.client_rights
+        self._security.follow()
+        self._rights = self._security.client_rights
         self._lingers = False
         """Whether what the client sends is of no interest any more."""
         self._request = _Deadline(self, _REQUEST_TIMEOUT)
@@ -130,19 +162,36 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.address = _address(transport)
+        self._connections.add(self)
         # As over TCP; over TLS half a megabyte would be kept for each client.
         transport.set_write_buffer_limits(_WRITE_BUFFER)
         if self._security.allows_certificate(transport.get_extra_info("peercert")):
             self._request.start()
         else:
             self.end()
+        if self._early:
+            self.data_received(self._early)
+
+    def busy(self) -> tuple[int, float]:
+        """What asks nothing goes before what does not read, and that before what is computed."""
+        if self.conn.our_state not in (h11.SEND_RESPONSE, h11.SEND_BODY):
+            return 0, self._since
+        return 1 if self.flow.write_paused else 2, self._since
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.transport is None:
+            return  # it ended with its handshake
+        self._connections.discard(self)
         self._request.stop()
         self._answer.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self.transport is None:
+            self._early += data
+            return
+        self._since = self.loop.time()
         if not self._lingers:
             super().data_received(data)
         if self._lingers:
@@ -174,6 +223,7 @@ class _Connection(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._since = self.loop.time()
         self._answer.start()
 
     def resume_writing(self) -> None:
@@ -212,6 +262,55 @@ class _Connection(H11Protocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(_LINGER, self.transport.close)
+
+
+class _Door(asyncio.Protocol):
+    """A connection until its TLS handshake is over."""
+
+    def __init__(self, server: _Server, context: ssl.SSLContext) -> None:
+        self._server = server
+        self._context = context
+        self._began = asyncio.get_running_loop().time()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        transport.pause_reading()
+        self.address = _address(transport)
+        self._transport = transport
+        self._server.connections.add(self)
+        door = asyncio.create_task(self._open())
+        self._server.doors.add(door)
+        door.add_done_callback(self._server.doors.discard)
+
+    def busy(self) -> tuple[int, float]:
+        """It asks nothing."""
+        return 0, self._began
+
+    def end(self) -> None:
+        """Drop it at once."""
+        self._transport.abort()
+
+    async def _open(self) -> None:
+        connection = self._server.connection()
+        try:
+            secured = await shake_hands(
+                self._transport,
+                connection,
+                self._context,
+                seconds=_REQUEST_TIMEOUT,
+                shutdown_seconds=_STOP_TIMEOUT / 2,
+            )
+        except HandshakeError as error:
+            self._server.handshake_failed(self.address, error)
+            return
+        finally:
+            self._server.connections.discard(self)
+        connection.connection_made(secured)
+
+
+def _address(transport: asyncio.Transport) -> str:
+    """That of the client."""
+    name = transport.get_extra_info("peername")
+    return str(name[0]) if isinstance(name, tuple) else ""
 
 
 class _Deadline:

@@ -258,6 +258,19 @@ def test_who_may_reload_and_by_which_name_the_file_says(
     assert httpx.get(url, headers=evil, trust_env=False).status_code == 421
 
 
+def test_requests_are_logged_where_the_file_says_so(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    """With the address of the client, at level info; and who may ask is said at the start."""
+    file = tmp_path / "exporter.yml"
+    file.write_text("web: {access_log: true}\n")
+
+    server = start("--config.file", file, "--libvirt.uri=test:///default")
+
+    server.get("/-/healthy")
+    assert re.search(r"127\.0\.0\.1:\d+ - .*GET /-/healthy", server.logged("GET /-/healthy"))
+
+
 def answers(host: str, port: int) -> bool:
     """Whether somebody listens there."""
     with socket.socket() as client:

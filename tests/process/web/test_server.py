@@ -18,7 +18,8 @@ import yaml
 from starlette.types import ASGIApp
 
 from libvirt_exporter.commands import logs
-from libvirt_exporter.web import server
+from libvirt_exporter.service.telemetry import Telemetry
+from libvirt_exporter.web import connections, server
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.listening import ListenError, listen, urls
 from libvirt_exporter.web.security.security import Security
@@ -29,17 +30,22 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
+REFUSED = (httpx.TransportError, ssl.SSLError)
+"""What a client gets whose connection ends: httpx lets alerts through as they are."""
+
 
 class Running:
     """A server in this process; `base` is its address."""
 
-    def __init__(self, app: ASGIApp, security: Security | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, security: Security | None = None, telemetry: Telemetry | None = None
+    ) -> None:
         self.stop = asyncio.Event()
         self.sockets = listen(["127.0.0.1:0"])
         self.port: int = self.sockets[0].getsockname()[1]
         self.base = f"127.0.0.1:{self.port}"
         self.ended = asyncio.create_task(
-            serve(app, self.sockets, stop=self.stop, security=security)
+            serve(app, self.sockets, stop=self.stop, security=security, telemetry=telemetry)
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -57,10 +63,13 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    service: FakeService | None = None, security: Security | None = None, max_requests: int = 40
+    service: FakeService | None = None,
+    security: Security | None = None,
+    max_requests: int = 40,
+    telemetry: Telemetry | None = None,
 ) -> AsyncIterator[Running]:
     app = create_app(service or FakeService(), web_config=security, max_requests=max_requests)
-    one = Running(app, security)
+    one = Running(app, security, telemetry)
     yield one
     one.stop.set()
     async with asyncio.timeout(10):
@@ -279,6 +288,27 @@ async def test_requests_are_logged_in_debugging_only(
 # Clients that dawdle
 
 
+@pytest.mark.parametrize("ask", [b"", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_connections_are_bounded_and_a_new_one_finds_room(
+    ask: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those go that ask nothing, or do not read, the oldest first."""
+    monkeypatch.setattr(connections, "MOST_OF_ONE", 20)
+    service = FakeService()
+    service.body = b"x" * 20_000_000
+    async with running(service) as one:
+        clients = [await one.connect() for _ in range(5)]
+        for _ in range(60):
+            _, writer = client = await one.connect()
+            clients.append(client)
+            writer.write(ask)
+        silent = clients[:5]
+        await eventually(lambda: all(reader.at_eof() for reader, _ in silent), "room is made")
+        assert await scrape(one.base, path="/-/healthy") == 200
+        for _, writer in clients:
+            writer.close()
+
+
 async def test_half_open_connections_do_not_hurt_a_scrape() -> None:
     """500 clients that never finish their request leave the server answering."""
     async with running() as one:
@@ -474,6 +504,78 @@ def inlined(tls: dict[str, object]) -> dict[str, object]:
     return {key: Path(str(tls[f"{key}_file"])).read_text() for key in ("cert", "key")}
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("needs_certificate", "client", "reason", "seen"),
+    [
+        (True, "without", "no_certificate", "CERTIFICATE_REQUIRED"),
+        (True, "foreign", "bad_certificate", "UNKNOWN_CA"),
+        (False, "old", "version", "PROTOCOL_VERSION"),
+        (False, "distrustful", "refused_by_client", "CERTIFICATE_VERIFY_FAILED"),
+    ],
+)
+async def test_client_is_told_why_its_handshake_failed(
+    authority: Authority,
+    tls: dict[str, object],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    needs_certificate: bool,
+    client: str,
+    reason: str,
+    seen: str,
+) -> None:
+    """By an alert; the log says it once a minute and address, and a counter counts it."""
+    if needs_certificate:
+        tls |= {
+            "client_auth_type": "RequireAndVerifyClientCert",
+            "client_ca_file": str(authority.directory / "ca.crt"),
+        }
+    telemetry = Telemetry(process=False)
+    async with running(security=secured(tmp_path, tls), telemetry=telemetry) as one:
+        context = authority.client()
+        if client == "foreign":
+            (tmp_path / "foreign").mkdir()
+            stranger = Authority(tmp_path / "foreign")
+            context.load_cert_chain(*stranger.issue("client", "DNS:client"))
+        elif client == "old":
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion.TLSv1_1
+        elif client == "distrustful":
+            context = ssl.create_default_context()
+        for _ in range(2):
+            with pytest.raises(ssl.SSLError, match=seen):
+                await asyncio.to_thread(shaken, one.port, context)
+        name, labels = "libvirt_exporter_tls_handshake_failures_total", {"reason": reason}
+        await eventually(
+            lambda: telemetry.registry.get_sample_value(name, labels) == 2, "both are counted"
+        )
+    lines = [record.message for record in caplog.records if "handshake" in record.message]
+    assert len(lines) == 1
+    assert "127.0.0.1" in lines[0]
+
+
+def shaken(port: int, context: ssl.SSLContext) -> None:
+    """Connect over TLS and read, as a client does that learns of a refusal only then."""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+    ):
+        secure.recv(1)
+
+
+async def test_plain_http_on_the_tls_port_is_told_so(
+    tls: dict[str, object], tmp_path: Path
+) -> None:
+    """In plain HTTP, at once."""
+    async with running(security=secured(tmp_path, tls)) as one:
+        answer = await one.talk(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.0 400 ")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b"Content-Length: %d" % len(body) in head
+        assert b"https" in body
+
+
 async def test_tls_serves_verified_clients_only_over_tls(
     authority: Authority, tls: dict[str, object], tmp_path: Path
 ) -> None:
@@ -481,8 +583,7 @@ async def test_tls_serves_verified_clients_only_over_tls(
     security = secured(tmp_path, tls)
     async with running(security=security) as one:
         assert await scrape(one.base, authority.client()) == 200
-        with pytest.raises(httpx.TransportError):
-            await scrape(one.base)
+        assert await scrape(one.base) == 400
 
 
 async def test_changed_certificate_is_used_without_restart(
@@ -589,7 +690,7 @@ async def test_client_certificate_is_required_where_configured(
     certificate = authority.issue("prometheus", "DNS:prometheus.example")
     async with running(security=security) as one:
         assert await scrape(one.base, authority.client(certificate)) == 200
-        with pytest.raises(httpx.TransportError):
+        with pytest.raises(REFUSED):
             await scrape(one.base, authority.client())
 
 
@@ -607,7 +708,7 @@ async def test_client_certificates_can_vouch_for_themselves(
     )
     async with running(security=security) as one:
         assert await scrape(one.base, authority.client(certificate)) == 200
-        with pytest.raises(httpx.TransportError):
+        with pytest.raises(REFUSED):
             await scrape(one.base, authority.client(other))
 
 
@@ -619,7 +720,7 @@ async def test_certificate_of_an_unknown_authority_is_refused_if_given(
     certificate = authority.issue(f"{tmp_path.name}-client", "DNS:prometheus.example")
     async with running(security=security) as one:
         assert await scrape(one.base, authority.client()) == 200
-        with pytest.raises(httpx.TransportError):
+        with pytest.raises(REFUSED):
             await scrape(one.base, authority.client(certificate))
 
 
@@ -655,7 +756,7 @@ async def test_client_certificates_stay_required(
         assert await scrape(one.base, authority.client(right)) == 200
         (tmp_path / "web.yml").write_text(text)
         for client in (authority.client(), authority.client(wrong)):
-            with pytest.raises(httpx.TransportError):
+            with pytest.raises(REFUSED):
                 await scrape(one.base, client)
         assert await scrape(one.base, authority.client(right)) == 200
         assert not security.last_reload_successful
@@ -739,7 +840,7 @@ async def test_client_certificate_needs_an_allowed_name(
     wrong = authority.issue("wrong", "DNS:other.example")
     async with running(security=security) as one:
         assert await scrape(one.base, authority.client(right)) == 200
-        with pytest.raises(httpx.TransportError):
+        with pytest.raises(REFUSED):
             await scrape(one.base, authority.client(wrong))
 
 

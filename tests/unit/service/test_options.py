@@ -172,6 +172,7 @@ EFFECTS: Final[Mapping[str, Effect | Callable[..., None]]] = {
     "web.telemetry_path": test_main.test_options_of_the_server_come_from_the_file,
     "web.config_file": test_main.test_options_of_the_server_come_from_the_file,
     "web.max_requests": test_main.test_options_of_the_server_come_from_the_file,
+    "web.access_log": test_main.test_requests_are_logged_where_the_file_says_so,
     "web.reload": test_main.test_who_may_reload_and_by_which_name_the_file_says,
     "web.allowed_hosts": test_main.test_who_may_reload_and_by_which_name_the_file_says,
     "web.health_without_login": test_main.test_health_needs_no_password_where_the_file_says_so,

@@ -275,6 +275,7 @@ def test_an_answer_is_json_that_nobody_keeps() -> None:
         headers = [(b"accept-encoding", b"gzip")]
         scope = {
             "type": "http",
+            "http_version": "1.1",
             "method": "GET",
             "path": VMS,
             "query_string": b"",
@@ -391,6 +392,7 @@ def test_a_client_that_goes_away_ends_its_wait(path: str, query: bytes, handler:
 
         scope = {
             "type": "http",
+            "http_version": "1.1",
             "method": "GET",
             "path": path,
             "query_string": query,

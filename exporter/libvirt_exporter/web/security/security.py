@@ -99,6 +99,12 @@ class Security:
         return not (self._refused or self._unread)
 
     @property
+    def asks_who_clients_are(self) -> bool:
+        """Whether clients need a password or a certificate."""
+        config = self.config
+        return bool(config.basic_auth_users) or config.tls_server_config.requires_certificates
+
+    @property
     def client_rights(self) -> ClientRights:
         """What decides which clients may connect."""
         return self._in_force.client_rights

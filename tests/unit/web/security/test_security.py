@@ -21,6 +21,7 @@ from starlette.responses import PlainTextResponse
 
 from libvirt_exporter.config import ConfigError
 from libvirt_exporter.config.document import parse
+from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.problems import BusyError
 from libvirt_exporter.web.security import loading as loading_module
@@ -663,6 +664,30 @@ def test_documented_example_is_valid() -> None:
     assert config.tls_server_config.enabled
     assert config.basic_auth_users
     assert config.rate_limit.seconds()
+
+
+def test_refused_logins_are_counted_and_logged_once_a_minute(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request without any login is none: that is how a browser begins."""
+    stored = bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode()
+    file = tmp_path / "web.yml"
+    file.write_text(f"basic_auth_users: {{anna: '{stored}'}}\n")
+    telemetry = Telemetry(process=False)
+    app = create_app(FakeService(), web_config=Security(str(file)), telemetry=telemetry)
+
+    async def ask() -> list[int]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://exporter") as session:
+            logins = [None, ("anna", "y"), ("anna", "z"), ("anna", "x")]
+            return [(await session.get("/metrics", auth=login)).status_code for login in logins]
+
+    assert asyncio.run(ask()) == [401, 401, 401, 200]
+    name = "libvirt_exporter_http_refused_logins_total"
+    assert telemetry.registry.get_sample_value(name) == 2
+    assert [record.message for record in caplog.records] == [
+        "login of 127.0.0.1 refused: wrong user or password"
+    ]
 
 
 def status_of(method: str, path: str, file: str, *, health_without_login: bool) -> int:
