@@ -26,13 +26,13 @@ golden: ## write the recorded hosts' expositions anew
 	$(bin)/python -m tests.contract.golden
 
 docs: ## write the generated documentation anew
-	$(bin)/python docs/build.py
+	$(bin)/python -m docs.build
 
 dashboards: ## write the Grafana dashboards anew
 	$(bin)/python -m dashboards.build
 
 rules: ## write the Prometheus rules anew
-	$(bin)/python deploy/prometheus/build.py
+	$(bin)/python -m deploy.prometheus.build
 
 bench: ## cost of a scrape, beside a raw bulk call
 	$(bin)/python -m tests.bench

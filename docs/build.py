@@ -12,6 +12,7 @@ from typing import Final
 
 import yaml
 
+from deploy.prometheus import compatibility
 from libvirt_exporter.reference import configuration as config_docs
 from libvirt_exporter.reference import fields as field_docs
 from libvirt_exporter.reference import metrics as metric_list
@@ -45,6 +46,7 @@ def documents() -> dict[str, str]:
         "docs/metrics.md": metric_list.markdown(),
         "docs/api.md": field_docs.markdown(),
         "docs/runbooks/README.md": runbooks(),
+        "docs/migrating.md": compatibility.markdown(),
         "docs/configuration.md": config_docs.configuration_markdown(),
         "config/exporter.yml": config_docs.configuration_file(),
         "config/exporter.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",

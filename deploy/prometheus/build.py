@@ -2,7 +2,7 @@
 
 The source stands in source/: rules with the names of settings in them, and the settings. Of each
 file of rules comes one of rules/, and of all together prometheus-rule.yml for the Prometheus
-operator.
+operator. compatibility.py has the names of other exporters.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+
+from deploy.prometheus import compatibility
 
 DIRECTORY: Final = Path(__file__).parent
 SOURCE: Final = DIRECTORY / "source"
@@ -47,7 +49,11 @@ def files(values: Mapping[str, str]) -> dict[str, str]:
         for path in sorted(SOURCE.glob("libvirt-*.yml"))
     }
     groups = [group for text in written.values() for group in yaml.safe_load(text)["groups"]]
-    return written | {"prometheus-rule.yml": _prometheus_rule(groups)}
+    return (
+        written
+        | {f"compatibility/{name}.yml": compatibility.rules(name) for name in compatibility.PEERS}
+        | {"prometheus-rule.yml": _prometheus_rule(groups)}
+    )
 
 
 def _filled_in(text: str, values: Mapping[str, str]) -> str:

@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_documents_in_the_tree_are_up_to_date() -> None:
-    """`docs/build.py --check` has nothing to say about this checkout."""
+    """`python -m docs.build --check` has nothing to say about this checkout."""
     checked = subprocess.run(
-        [sys.executable, "docs/build.py", "--check"],
+        [sys.executable, "-m", "docs.build", "--check"],
         cwd=ROOT,
-        env={"PYTHONPATH": "exporter"},
+        env={"PYTHONPATH": "exporter:."},
         capture_output=True,
         text=True,
         check=False,

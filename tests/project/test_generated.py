@@ -26,9 +26,9 @@ def contents(root: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("target", "generator"),
     [
-        ("docs", ["docs/build.py"]),
+        ("docs", ["-m", "docs.build"]),
         ("dashboards", ["-m", "dashboards.build"]),
-        ("rules", ["deploy/prometheus/build.py"]),
+        ("rules", ["-m", "deploy.prometheus.build"]),
         ("golden", ["-m", "tests.contract.golden"]),
     ],
     ids=["docs", "dashboards", "rules", "golden"],

@@ -18,6 +18,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.prometheus import build
+from deploy.prometheus.compatibility import PEERS
 from libvirt_exporter.catalogue import DOMAIN_METRICS
 from libvirt_exporter.catalogue.metric import StatEnum
 from libvirt_exporter.model import JOB_OPERATIONS, REASONS, STATES
@@ -33,6 +34,7 @@ from tests.promql import (
 
 ROOT: Final = Path(__file__).parents[2]
 FILES: Final = sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
+COMPATIBILITY: Final = sorted((build.DIRECTORY / "compatibility").glob("*.yml"))
 ALERTMANAGER: Final = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
 RUNBOOKS: Final = ROOT / "docs" / "runbooks"
 GOLDENS: Final = ROOT / "tests" / "contract" / "goldens"
@@ -150,7 +152,7 @@ def test_files_are_as_their_source_says() -> None:
     wanted = build.files(SETTINGS)
     found = {
         str(path.relative_to(build.DIRECTORY)): path.read_text("utf-8")
-        for path in (*FILES, build.DIRECTORY / "prometheus-rule.yml")
+        for path in (*FILES, *COMPATIBILITY, build.DIRECTORY / "prometheus-rule.yml")
     }
     assert found.keys() == wanted.keys()
     differing = sorted(name for name, text in wanted.items() if found[name] != text)
@@ -237,10 +239,11 @@ def test_few_alerts_page() -> None:
 
 def test_promtool_has_nothing_to_say_of_the_rules() -> None:
     """Prometheus' own checker takes all files, and its linter finds nothing."""
-    verdict = run("promtool", "check", "rules", "--lint=all", "--lint-fatal", *FILES)
+    files = (*FILES, *COMPATIBILITY)
+    verdict = run("promtool", "check", "rules", "--lint=all", "--lint-fatal", *files)
 
     assert verdict.returncode == 0, verdict.stdout + verdict.stderr
-    assert verdict.stdout.count("SUCCESS") == len(FILES) > 0
+    assert verdict.stdout.count("SUCCESS") == len(files) > len(FILES) > 0
 
 
 @EACH
@@ -297,6 +300,45 @@ def test_alert_of_a_domain_names_it(rule: Rule) -> None:
         *("job", "instance", "domain", "uuid", "severity"),
         *("device", "group", "job_type", "operation", "pool", "reason"),
     }
+
+
+# Other exporters' names
+
+
+@pytest.mark.parametrize(
+    ("peer", "name"),
+    [(peer, name) for peer, found in PEERS.items() for name in found.rows],
+)
+def test_other_name_is_recorded_with_its_labels(peer: str, name: str) -> None:
+    """It is no name of ours, selects what exists, and has labels of its kind."""
+    expression = promql_parser.parse(PEERS[peer].rows[name].expression)
+    identity = {"job", "instance", "domain", *(["uuid"] if peer == "kumina" else [])}
+    kinds = {
+        "libvirt_domain_block_stats_": {"target_device"},
+        "libvirt_domain_interface_stats_": {"target_device"},
+        "libvirt_domain_vcpu_time": {"vcpu"},
+        "libvirt_domain_info_state": {"state_desc"},
+    }
+    own = {label for start, labels in kinds.items() if name.startswith(start) for label in labels}
+    if peer == "kumina" and own:
+        own.add("source_file" if "block" in name else "source_bridge")
+    if name == "libvirt_domains_number" or name.startswith("libvirt_storage_pool"):
+        identity = {"job", "instance", *(["pool"] if "pool" in name else [])}
+
+    assert name not in SERIES
+    assert_selects_what_exists(expression)
+    assert PEERS[peer].rows[name].source in {s.name for s in selectors(expression)}
+    assert result_labels(expression) == identity | own
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_what_cannot_be_had_is_not_recorded(peer: str) -> None:
+    """What has the same name as one of ours would mix with it; the reason names what exists."""
+    for name, why in PEERS[peer].missing.items():
+        assert name not in PEERS[peer].rows
+        assert ("has the same name" in why) == (name in SERIES), name
+        for named in re.findall(r"`(libvirt_\w+)`", why):
+            assert named in SERIES, named
 
 
 # Runbooks
