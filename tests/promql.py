@@ -131,6 +131,8 @@ def result_labels(node: Any) -> set[str] | None:
         case promql_parser.AggregateExpr():
             inner, modifier = result_labels(node.expr), node.modifier
             assert inner is not None
+            if str(node.op) in ("topk", "bottomk"):
+                return inner
             assert modifier is not None, f"by or without what: {node}"
             named = set(modifier.labels)
             assert named <= inner, f"{named - inner} are no labels of {node.expr}"

@@ -36,6 +36,7 @@ ROOT: Final = Path(__file__).parents[2]
 FILES: Final = sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
 COMPATIBILITY: Final = sorted((build.DIRECTORY / "compatibility").glob("*.yml"))
 ALERTMANAGER: Final = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
+QUESTIONS: Final = ROOT / "docs" / "promql.md"
 RUNBOOKS: Final = ROOT / "docs" / "runbooks"
 GOLDENS: Final = ROOT / "tests" / "contract" / "goldens"
 
@@ -339,6 +340,26 @@ def test_what_cannot_be_had_is_not_recorded(peer: str) -> None:
         assert ("has the same name" in why) == (name in SERIES), name
         for named in re.findall(r"`(libvirt_\w+)`", why):
             assert named in SERIES, named
+
+
+# Questions
+
+
+def test_twenty_questions_have_a_query_and_a_pitfall() -> None:
+    """Each has one query, which selects what exists and whose sides match, and its pitfall."""
+    introduction, *questions = QUESTIONS.read_text().split("\n## ")
+    assert len(questions) == 20
+    for number, question in enumerate(questions, 1):
+        assert re.match(rf"{number}\. .+\?\n", question)
+        assert question.count("```promql") == 1, question
+        assert question.count("\n\nPitfall: ") == 1, question
+    for text in (introduction, *questions):
+        [query] = re.findall(r"```promql\n(.*?)```", text, re.DOTALL)
+        parsed = promql_parser.parse(query)
+        assert_selects_what_exists(parsed)
+        assert result_labels(parsed), query
+        for name in re.findall(r"\b(?:\w+:)?libvirt_\w+(?::\w+)?", text):
+            selected_labels(name)
 
 
 # Runbooks
