@@ -79,7 +79,7 @@ METRICS: tuple[Metric, ...] = (
     _number(
         "entries_dropped",
         "guest.dropped.<kind>",
-        "File systems, users, interfaces, addresses or disks of the guest that are left out "
+        "File systems, users, interfaces or addresses of the guest that are left out "
         "because it has more of them than `guest_agent.entries` lets through.",
         {"kind": "<kind>"},
     ),
@@ -138,12 +138,12 @@ METRICS: tuple[Metric, ...] = (
         default=False,
     ),
     StatInfo(
-        name="libvirt_domain_guest_disk_info",
-        text="Always 1; the name that a disk has in the guest.",
+        name="libvirt_domain_guest_filesystem_disk_info",
+        text="Always 1; the disk that a file system of the guest is on, where that is one.",
         group="guest",
-        source="guest.disk.<num>.name",
-        labels={"device": "guest.disk.<num>.target", "guest_device": "guest.disk.<num>.name"},
-        since="7.0.0",
+        source="guest.fs.<num>.target",
+        labels={**FILE_SYSTEM, "device": "guest.fs.<num>.target"},
+        since="5.7.0",
     ),
 )
 

@@ -242,7 +242,7 @@ class GuestAgent(Section, frozen=True, kw_only=True):
             ge=5,
             le=86400,
             description="The same for what seldom changes: operating system, host name, "
-            "interfaces, disks.",
+            "interfaces.",
         ),
     ] = 600.0
     entries: Annotated[
@@ -250,8 +250,8 @@ class GuestAgent(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=1000,
-            description="File systems of one guest to show; likewise interfaces, addresses, users "
-            "and disks. What is over it is left out and counted.",
+            description="File systems of one guest to show; likewise interfaces, addresses and "
+            "users. What is over it is left out and counted.",
         ),
     ] = 64
     exclude_filesystems: Annotated[

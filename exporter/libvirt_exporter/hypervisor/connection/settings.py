@@ -34,9 +34,9 @@ class GuestAgentSettings:
     interval: float = 60.0
     """Between two questions for figures that move: file systems, load, CPUs, users."""
     slow_interval: float = 600.0
-    """Between two questions for what seldom changes: system, host name, interfaces, disks."""
+    """Between two questions for what seldom changes: system, host name, interfaces."""
     entries: int = 64
-    """File systems of one guest that are kept; likewise interfaces, addresses, users and disks."""
+    """File systems of one guest that are kept; likewise interfaces, addresses and users."""
     exclude_filesystems: tuple[str, ...] = ()
     """Regular expressions on the whole type of a file system."""
     exclude_mountpoints: tuple[str, ...] = ()

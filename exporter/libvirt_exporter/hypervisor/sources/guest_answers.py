@@ -114,6 +114,8 @@ def _filesystems(answer: Answer, settings: GuestAgentSettings) -> Stats:
                 "fstype": _text(told.get("fstype")),
                 "name": _text(told.get("name")),
             }
+            if told.get("disk.count") == 1 and told.get("disk.0.alias"):
+                entry["target"] = _text(told["disk.0.alias"])
             if not any(
                 matches(str(entry[key])) for key, those in exclusions.items() for matches in those
             ):
@@ -194,16 +196,6 @@ def _interfaces(answer: Answer, settings: GuestAgentSettings) -> Stats:
     }
 
 
-def _disks(answer: Answer, settings: GuestAgentSettings) -> Stats:
-    """The disks that libvirt knows under a name of its own, not their partitions."""
-    entries = (
-        {"name": _text(told.get("name")), "target": _text(told.get("alias"))}
-        for told in _entries(answer, "disk")
-        if told.get("alias") and not told.get("partition")
-    )
-    return _kept("disk", "disks", entries, settings)
-
-
 QUESTIONS: Final = (
     Question(
         kind="filesystems", ask=_info(libvirt.VIR_DOMAIN_GUEST_INFO_FILESYSTEM), keep=_filesystems
@@ -219,6 +211,9 @@ QUESTIONS: Final = (
         slow=True,
     ),
     Question(kind="interfaces", ask=_addresses, keep=_interfaces, slow=True),
-    Question(kind="disks", ask=_info(libvirt.VIR_DOMAIN_GUEST_INFO_DISKS), keep=_disks, slow=True),
 )
-"""What is asked, in the order in which it is shown."""
+"""What is asked, in the order in which it is shown.
+
+Never VIR_DOMAIN_GUEST_INFO_DISKS: an answer of `[""]` to it ends libvirtd (9.0). The others were
+tried with many malformed answers each.
+"""

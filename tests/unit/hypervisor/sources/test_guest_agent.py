@@ -33,9 +33,9 @@ from tests.support.waiting import eventually, wait_until
 pytestmark = pytest.mark.anyio
 
 RUNNING, PAUSED = 1, 3
-KINDS = {1: "users", 2: "os", 8: "hostname", 16: "filesystems", 32: "disks", 128: "load"}
+KINDS = {1: "users", 2: "os", 8: "hostname", 16: "filesystems", 128: "load"}
 """By the bit of virDomainGetGuestInfo."""
-SLOW = {"os", "hostname", "interfaces", "disks"}
+SLOW = {"os", "hostname", "interfaces"}
 QUICK = {"filesystems", "load", "cpus", "users"}
 
 TIMEOUT = libvirt_error(libvirt.VIR_ERR_AGENT_UNRESPONSIVE, "Guest agent is not responding")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
+import libvirt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,9 +48,11 @@ def test_file_systems_stand_in_the_order_of_their_mount_points() -> None:
         "guest.fs.0.mountpoint": "/",
         "guest.fs.0.fstype": "ext4",
         "guest.fs.0.name": "vda1",
+        "guest.fs.0.target": "vda",
         "guest.fs.1.mountpoint": "/var",
         "guest.fs.1.fstype": "ext4",
         "guest.fs.1.name": "vda0",
+        "guest.fs.1.target": "vda",
         "guest.fs.1.total-bytes": 10,
         "guest.fs.1.used-bytes": 4,
         "guest.dropped.filesystems": 0,
@@ -89,25 +92,22 @@ def test_no_pattern_takes_long_on_what_a_guest_says() -> None:
 
 
 def test_what_is_over_the_limit_is_dropped_and_counted() -> None:
-    """File systems, users, interfaces, disks, and addresses of all interfaces together."""
+    """File systems, users, interfaces, and addresses of all interfaces together."""
     many = range(5)
     file_systems = {k: v for n in many for k, v in file_system(n, f"/{n}").items()}
     users = {f"user.{n}.name": f"u{n}" for n in many}
-    disks = {f"disk.{n}.{key}": f"vd{n}" for n in many for key in ("name", "alias")}
     addresses = [{"addr": f"192.0.2.{n}", "type": 0, "prefix": 24} for n in many]
     interfaces = {f"eth{n}": {"addrs": addresses, "hwaddr": "52:54:00:00:00:00"} for n in many}
 
     stats = {
         **kept("filesystems", {"fs.count": 5, **file_systems}, entries=2),
         **kept("users", {"user.count": 5, **users}, entries=2),
-        **kept("disks", {"disk.count": 5, **disks}, entries=2),
         **kept("interfaces", interfaces, entries=2),
     }
 
     assert {k: v for k, v in stats.items() if k.startswith("guest.dropped")} == {
         "guest.dropped.filesystems": 3,
         "guest.dropped.users": 3,
-        "guest.dropped.disks": 3,
         "guest.dropped.interfaces": 3,
         "guest.dropped.addresses": 8,
     }
@@ -174,25 +174,37 @@ def test_interfaces_stand_by_their_names_with_addresses_of_both_families() -> No
     }
 
 
-def test_disks_are_those_that_libvirt_knows() -> None:
-    """No partitions, and no serial numbers."""
+def test_a_file_system_has_its_disk_where_that_is_one() -> None:
+    """Not where libvirt knows none of it, or it lies on several."""
     answer = {
-        "disk.count": 3,
-        "disk.0.name": "/dev/vda",
-        "disk.0.alias": "vda",
-        "disk.0.partition": False,
-        "disk.0.serial": "secret",
-        "disk.1.name": "/dev/vda1",
-        "disk.1.alias": "vda",
-        "disk.1.partition": True,
-        "disk.2.name": "/dev/dm-0",
-        "disk.2.partition": False,
+        "fs.count": 2,
+        **file_system(0, "/"),
+        **file_system(1, "/srv"),
+        "fs.1.disk.count": 2,
+        "fs.1.disk.1.alias": "vdb",
     }
-    assert kept("disks", answer) == {
-        "guest.disk.0.name": "/dev/vda",
-        "guest.disk.0.target": "vda",
-        "guest.dropped.disks": 0,
-    }
+    stats = kept("filesystems", answer)
+
+    assert stats["guest.fs.0.target"] == "vda"
+    assert "guest.fs.1.target" not in stats
+
+
+def test_disks_are_not_asked_for() -> None:
+    """A guest could end libvirtd (9.0) by its answer."""
+    bits: list[int] = []
+
+    class Domain:
+        def guestInfo(self, types: int) -> dict[str, object]:  # noqa: N802
+            bits.append(types)
+            return {}
+
+        def __getattr__(self, _name: str) -> Any:
+            return lambda *_: {}
+
+    for question in QUESTIONS:
+        question.ask(cast(libvirt.virDomain, Domain()))
+    assert bits
+    assert not any(bit & libvirt.VIR_DOMAIN_GUEST_INFO_DISKS for bit in bits)
 
 
 values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
