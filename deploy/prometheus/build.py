@@ -95,9 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 on differences")
     parser.add_argument("--output", type=Path, default=DIRECTORY, metavar="DIRECTORY")
-    parser.add_argument(
-        "--runbook-base", metavar="URL", help="address of docs/runbooks' parent's parent"
-    )
+    parser.add_argument("--runbook-base", metavar="URL", help="the setting runbook_base")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     arguments = parser.parse_args(argv)
     changes = dict(change.partition("=")[::2] for change in arguments.set)
