@@ -1,19 +1,23 @@
 """The fault cases in full length: `python -m tests.faults.soak [CASE …]`, about an hour for all.
 
-Each case has a libvirtd and an exporter of its own. A case that fails says why, the others still
-run, and the exit status is 1.
+Each case has an exporter of its own and, but for `abused`, a libvirtd. A case that fails says why,
+the others still run, and the exit status is 1.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tests.bench.synthetic import write_host
+from tests.faults.abuse import FLOODS, Abused, flooded, hoarded, unfinished
 from tests.faults.cases import churned, endured, frozen, polled, restarted
 from tests.faults.watch import WatchedExporter
 from tests.lab.daemon import PrivateLibvirtd
@@ -38,6 +42,18 @@ CASES: Final = {
 }
 
 
+def abused() -> None:
+    """Hostile clients at 2,000 domains of the test driver, for minutes."""
+    with tempfile.TemporaryDirectory(prefix="soak-") as directory:
+        node = Path(directory, "node.xml")
+        write_host(node, 2000)
+        with Abused(f"test://{node}", Path(directory, "exporter")) as exporter:
+            for name in FLOODS:
+                asyncio.run(flooded(exporter, name, 60.0))
+            asyncio.run(unfinished(exporter))
+            asyncio.run(hoarded(exporter, batches=8, clients=70))
+
+
 def run(case: Case) -> None:
     """Run one case; raises what it finds wrong."""
     with (
@@ -59,15 +75,19 @@ def run(case: Case) -> None:
 
 def main(names: Sequence[str]) -> int:
     """Run the named cases, or all."""
-    if unknown := set(names) - CASES.keys():
-        print(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    cases: dict[str, Callable[[], None]] = {
+        "abused": abused,
+        **{name: partial(run, case) for name, case in CASES.items()},
+    }
+    if unknown := set(names) - cases.keys():
+        print(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(cases)}")
         return 2
     failed = 0
-    for name in names or CASES:
+    for name in names or cases:
         print(f"{name} …", flush=True)
         started = time.monotonic()
         try:
-            run(CASES[name])
+            cases[name]()
         except Exception:  # noqa: BLE001 - the other cases still run
             traceback.print_exc()
             failed += 1
