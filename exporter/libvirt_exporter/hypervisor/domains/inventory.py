@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import hashlib
 import logging
 import random
 import time
 from collections.abc import Callable, Collection, Container, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import libvirt
 from msgspec.structs import replace
@@ -31,6 +32,7 @@ from libvirt_exporter.hypervisor.domains.deprecations import deprecations
 from libvirt_exporter.hypervisor.domains.domain_xml import DomainXmlError, parse_domain
 from libvirt_exporter.hypervisor.domains.snapshots import snapshot_facts
 from libvirt_exporter.model import DomainInfo
+from libvirt_exporter.patterns.labels import LabelPath
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,20 @@ BREATH: Final = 0.05
 """Seconds between any two rounds: a guest may open and close its CD drive without end."""
 
 
+class _Parsed(NamedTuple):
+    """An XML that was read, so that the same text need not be parsed again."""
+
+    digest: bytes
+    labels: tuple[LabelPath, ...]
+    info: DomainInfo
+    """Of the text alone."""
+
+
+class _Reading(NamedTuple):
+    info: DomainInfo
+    parsed: _Parsed
+
+
 class Inventory:
     """DomainInfo by UUID; lives on the host's asyncio loop."""
 
@@ -67,6 +83,7 @@ class Inventory:
         self._settings = settings
         self._stuck = stuck
         self._infos: dict[str, DomainInfo] = {}
+        self._parsed: dict[str, _Parsed] = {}
         self._unparsable: set[str] = set()
         self._due: dict[str, float] = {}
         self._marked: set[str] = set()
@@ -181,7 +198,7 @@ class Inventory:
         for uuid in uuids:
             del self._due[uuid]
         settings = self._settings
-        result: Walk[DomainInfo] = Walk()
+        result: Walk[_Reading] = Walk()
         try:
             result = await walk(
                 self._connections,
@@ -192,13 +209,15 @@ class Inventory:
                     _read_info,
                     settings=settings,
                     known={uuid: self._infos.get(uuid) for uuid in uuids},
+                    parsed=dict(self._parsed),
                 ),
                 deadline=Deadline.within(READING_TIME),
                 patience=PATIENCE,
             )
         except (CallError, NoAnswerError) as error:
             log.debug("domain XML not read: %s", error)
-        for uuid, info in result.answers.items():
+        for uuid, (info, parsed) in result.answers.items():
+            self._parsed[uuid] = parsed
             # An equal one stays the same object: rendering plans are kept for it.
             if self._infos.get(uuid) != info:
                 self._infos[uuid] = info
@@ -229,6 +248,7 @@ class Inventory:
             log.debug("XML of domain %s not read: %s", uuid, failure)
         else:
             self._infos.pop(uuid, None)
+            self._parsed.pop(uuid, None)
             if uuid not in self._unparsable:
                 self._unparsable.add(uuid)
                 log.warning(
@@ -242,6 +262,7 @@ class Inventory:
 
     def _forget(self, uuid: str) -> None:
         self._infos.pop(uuid, None)
+        self._parsed.pop(uuid, None)
         self._due.pop(uuid, None)
         self._marked.discard(uuid)
         self._outdated.discard(uuid)
@@ -249,14 +270,16 @@ class Inventory:
 
 
 def _read_info(
-    session: Session, uuid: str, settings: HostSettings, known: Mapping[str, DomainInfo | None]
-) -> DomainInfo:
+    session: Session,
+    uuid: str,
+    settings: HostSettings,
+    known: Mapping[str, DomainInfo | None],
+    parsed: Mapping[str, _Parsed],
+) -> _Reading:
     domain = session.domain(uuid)
-    info = parse_domain(
-        domain.XMLDesc(0),
-        labels=settings.labels,
-        autostart=_flag(domain.autostart),
-        persistent=_flag(domain.isPersistent),
+    read = _parse(domain.XMLDesc(0), settings.labels, parsed.get(uuid))
+    info = replace(
+        read.info, autostart=_flag(domain.autostart), persistent=_flag(domain.isPersistent)
     )
     facts: dict[str, Any] = {
         "clock_zone_offset": zone_offset(info, time.time(), local=settings.is_local)
@@ -267,15 +290,26 @@ def _read_info(
         "snapshots": lambda: snapshot_facts(session, domain),
         "deprecations": lambda: {"deprecated": deprecations(session, domain, info)},
     }
-    for what, read in readings.items():
+    for what, ask in readings.items():
         try:
-            facts |= read()
+            facts |= ask()
         except (libvirt.libvirtError, DomainXmlError) as error:
             # A snapshot may be deleted, or the domain undefined, since they were listed.
             if not session.alive:
                 raise
             log.debug("%s of domain %s not read: %s", what, uuid, error)
-    return replace(info, **facts)
+    return _Reading(replace(info, **facts), read)
+
+
+def _parse(xml: str, labels: tuple[LabelPath, ...], before: _Parsed | None) -> _Parsed:
+    """What an XML says; `before` where it says the same. Raises DomainXmlError.
+
+    Parsing is most of what a reading costs this process, and mostly nothing has changed.
+    """
+    digest = hashlib.blake2b(xml.encode("utf-8", "replace"), digest_size=16).digest()
+    if before is not None and (before.digest, before.labels) == (digest, labels):
+        return before
+    return _Parsed(digest, labels, parse_domain(xml, labels=labels))
 
 
 def _flag(call: Callable[[], int]) -> bool | None:

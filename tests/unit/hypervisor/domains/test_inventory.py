@@ -19,9 +19,12 @@ from libvirt_exporter.hypervisor.connection.errors import NoAnswerError
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
+from libvirt_exporter.hypervisor.domains import inventory as inventory_module
+from libvirt_exporter.hypervisor.domains.domain_xml import parse_domain
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.request import SampleRequest
+from libvirt_exporter.model import DomainInfo
 from libvirt_exporter.patterns.labels import compile_label
 from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 from tests.support.hosts import following_host_of
@@ -93,6 +96,46 @@ async def test_an_equal_info_stays_the_same_object() -> None:
         await settle(inventory, fake)
         assert fake[0].xml_reads == 2
         assert inventory.get(fake[0].uuid) is before
+
+
+async def test_the_same_text_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked beside it is taken over all the same; another text is parsed."""
+    texts: list[str] = []
+    parse = parse_domain
+
+    def counted(xml: str, **options: Any) -> DomainInfo:
+        texts.append(xml)
+        return parse(xml, **options)
+
+    monkeypatch.setattr(inventory_module, "parse_domain", counted)
+    fake = FakeHost(1)
+    fake[0].shares = 1024
+    async with inventory_of(fake) as inventory:
+        fake[0].shares, fake[0].persistent = 510, False
+        inventory.mark(fake[0].uuid)
+        await settle(inventory, fake)
+        info = inventory.get(fake[0].uuid)
+        assert info is not None
+        assert (info.cpu_tune.shares, info.persistent) == (510, False)
+        assert (fake[0].xml_reads, len(texts)) == (2, 1)
+        fake[0].iothreads = 4
+        inventory.mark(fake[0].uuid)
+        await settle(inventory, fake)
+        info = inventory.get(fake[0].uuid)
+        assert info is not None
+        assert (info.iothreads, len(texts)) == (4, 2)
+
+
+async def test_shares_that_the_kernel_tells_no_more_are_not_kept() -> None:
+    """Although the XML is the same."""
+    fake = FakeHost(1)
+    fake[0].shares = 1024
+    async with inventory_of(fake) as inventory:
+        assert shares(inventory, fake[0]) == 1024
+        fake[0].shares = None
+        inventory.mark(fake[0].uuid)
+        await settle(inventory, fake)
+        assert shares(inventory, fake[0]) is None
 
 
 async def test_other_labels_have_everything_read_again_and_waited_for() -> None:
