@@ -8,11 +8,12 @@ groups are asked only where the XML has some.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Final
 
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
-from libvirt_exporter.model import Stats, StatValue
+from libvirt_exporter.model import StatValue
 
 _LISTED: Final[Mapping[str, tuple[str, ...]]] = {
     "net": ("name",),
@@ -53,11 +54,11 @@ def _signs(
 ) -> Iterator[tuple[str, tuple[StatValue | None, ...]]]:
     for answer in (domain.no_monitor, domain.monitor):
         for word in _LISTED:
-            count = answer.get(f"{word}.count")
+            count = answer.get(_keys(word, 0)[0])
             if isinstance(count, int):
                 # With the images below the top ones the numbers are others.
                 sign = f"{word} backing" if draft.backing else word
-                yield sign, (count, *_entries(answer, word, count))
+                yield sign, tuple(map(answer.get, _keys(word, count)))
         for key in _NUMBERS:
             if key in answer:
                 yield key, (answer[key],)
@@ -65,7 +66,8 @@ def _signs(
         yield "perf", events
 
 
-def _entries(answer: Stats, word: str, count: int) -> Iterator[StatValue | None]:
-    for number in range(count):
-        for what in _LISTED[word]:
-            yield answer.get(f"{word}.{number}.{what}")
+@cache
+def _keys(word: str, count: int) -> tuple[str, ...]:
+    """What is looked at of that many entries."""
+    listed = [f"{word}.{number}.{what}" for number in range(count) for what in _LISTED[word]]
+    return (f"{word}.count", *listed)
