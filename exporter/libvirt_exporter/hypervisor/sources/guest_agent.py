@@ -427,14 +427,14 @@ def _visit(
             name = visit.errors[question.kind] = "other"
             log.debug("no %s from the agent of %s: %r", question.kind, uuid, error)
         else:
-            if question.is_answer(answer):
+            late = monotonic() - began >= settings.response_timeout / 2
+            if late and question.is_empty(answer):
+                name = visit.errors[question.kind] = "timeout"
+            else:
                 name = ""
                 shown_until = monotonic() + STALE * _interval(question, settings)
                 stats = question.keep(answer, settings)
                 visit.answers[question.kind] = _Answer(asked, shown_until, stats)
-            else:
-                late = monotonic() - began >= settings.response_timeout / 2
-                name = visit.errors[question.kind] = "timeout" if late else "other"
         if name == "refused" or question.kind in visit.answers:
             visit.answered = asked
         if name in ("timeout", "denied") or monotonic() > until:

@@ -46,14 +46,15 @@ class Question:
     keep: Callable[[Answer, GuestAgentSettings], Stats]
     """Raises nothing, whatever the answer holds."""
     expected: str = ""
-    """How a key begins that every answer has: libvirt (9.0) takes a command that the agent did not
-    answer in time for one that it does not know, and returns an empty answer."""
+    """How a key begins that an answer has, unless there is nothing to tell: libvirt (9.0) takes a
+    command that the agent did not answer in time for one that it does not know, and returns an
+    empty answer."""
     slow: bool = False
     """Whether it is asked at the slow interval."""
 
-    def is_answer(self, told: Answer) -> bool:
-        """Whether the agent has answered."""
-        return not self.expected or any(key.startswith(self.expected) for key in told)
+    def is_empty(self, told: Answer) -> bool:
+        """Whether the agent said nothing, or did not answer."""
+        return bool(self.expected) and not any(key.startswith(self.expected) for key in told)
 
 
 def _info(types: int) -> Callable[[libvirt.virDomain], Answer]:
