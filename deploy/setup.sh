@@ -55,8 +55,8 @@ apt_get() { # COMMAND PACKAGE...
         --no-install-recommends -o DPkg::Lock::Timeout=300 "$@" </dev/null >/dev/null
 }
 
-# Sets $python: the distribution's before any other, since libvirt-python is compiled
-# against the distribution's libvirt.
+# Sets $python: the distribution's before any other, since the distribution has libvirt's
+# binding for that one.
 find_python() {
     for python in /usr/bin/python3 /usr/bin/python3.1[1-9] python3; do
         if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -69,8 +69,25 @@ find_python() {
     return 1
 }
 
-need_build_tools() {
+# Whether the distribution's binding of libvirt is there, and new enough for pyproject.toml.
+has_binding() {
+    "$python" -I -c 'import sys, libvirt
+sys.exit(libvirt.getVersion() < 9000000)' 2>/dev/null
+}
+
+need_binding() {
     "$python" -c 'import ensurepip' 2>/dev/null || missing="$missing ${python##*/}-venv"
+    has_binding && return
+    if [ "$python" = /usr/bin/python3 ]; then
+        missing="$missing python3-libvirt"
+    else
+        need_compiler
+    fi
+}
+
+# What pip compiles libvirt's binding with: for another Python than the distribution's own, and
+# for the tests, since only the newest one is annotated.
+need_compiler() {
     "$python" -c 'import os, sysconfig
 os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null ||
         missing="$missing ${python##*/}-dev"
@@ -82,13 +99,15 @@ os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null ||
 # Installs $missing and makes the virtual environment.
 prepare_environment() {
     find_python || missing="$missing python3"
-    is_prepared runtime || need_build_tools
+    is_prepared runtime || need_binding
     install_missing
     find_python || fail "Python 3.11 or newer is needed; this system has $("$python" --version)."
     is_prepared runtime && return
 
     say "== Virtual environment .venv, $("$python" --version)"
-    "$python" -m venv --clear "$venv" >&2 || fail "$venv could not be made."
+    shared=
+    has_binding && shared=--system-site-packages
+    "$python" -m venv --clear $shared "$venv" >&2 || fail "$venv could not be made."
     pip_install --editable "$root"
     mark_prepared runtime
 }

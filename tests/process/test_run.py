@@ -40,6 +40,19 @@ class Checkout:
         steps = f"root='{self.root}'; . '{self.root}/deploy/setup.sh'; find_python; "
         subprocess.run(["sh", "-c", steps + "mark_prepared runtime"], check=True)
 
+    def python(self, name: str, *, binding: bool) -> None:
+        """Puts an interpreter where the distribution's would be, with libvirt's binding or not.
+
+        It makes no environment, but says how it was asked to.
+        """
+        cases = (
+            f'*"import sys, libvirt"*) exit {int(not binding)} ;;',
+            "*Python.h*) exit ;;",
+            '"-m venv"*) echo "asked: $*" >&2; exit 1 ;;',
+        )
+        text = "\n".join(['case "$*" in', *cases, "esac", f'exec "{sys.executable}" "$@"'])
+        self.command(name, text)
+
     def libvirt(self, *, answers: bool) -> None:
         """Makes the environment's interpreter find a libvirt that answers, or none."""
         outcome = "exit 0" if answers else "echo no such socket >&2; exit 1"
@@ -69,6 +82,9 @@ def checkout(tmp_path: Path) -> Checkout:
     (root / "deploy").mkdir(parents=True)
     for name in ("run", "deploy/setup.sh", "pyproject.toml"):
         shutil.copy(ROOT / name, root / name)
+    setup = root / "deploy/setup.sh"
+    setup.write_text(setup.read_text().replace("/usr/bin/", f"{checkout.commands}/"))
+    checkout.python("python3", binding=False)
     checkout.script(root / ".venv/bin/libvirt-exporter", "printf '%s\\n' \"$@\"")
     checkout.libvirt(answers=False)
     checkout.command("id", "echo 1000")
@@ -160,7 +176,7 @@ def test_missing_packages_are_named_to_who_may_not_install_them(checkout: Checko
 
     assert outcome.returncode == 1
     assert (
-        "apt-get update && apt-get install --no-install-recommends gcc pkg-config libvirt-dev\n"
+        "apt-get update && apt-get install --no-install-recommends python3-libvirt\n"
         in outcome.stderr
     )
     assert "called" not in outcome.stdout
@@ -173,7 +189,7 @@ def test_missing_packages_are_named_where_there_is_no_apt(checkout: Checkout) ->
     outcome = checkout.run()
 
     assert outcome.returncode == 1
-    assert "by their Debian names: gcc pkg-config libvirt-dev\n" in outcome.stderr
+    assert "by their Debian names: python3-libvirt\n" in outcome.stderr
 
 
 def test_missing_packages_are_installed_with_sudo(checkout: Checkout, tmp_path: Path) -> None:
@@ -187,9 +203,31 @@ def test_missing_packages_are_installed_with_sudo(checkout: Checkout, tmp_path: 
 
     update, install = calls.read_text().splitlines()
     assert update.endswith(" update")
-    assert install.endswith(" install gcc pkg-config libvirt-dev")
+    assert install.endswith(" install python3-libvirt")
     assert outcome.returncode == 1
-    assert "Could not be installed: gcc pkg-config libvirt-dev\n" in outcome.stderr
+    assert "Could not be installed: python3-libvirt\n" in outcome.stderr
+
+
+def test_environment_takes_the_binding_of_the_distribution(checkout: Checkout) -> None:
+    """Where python3-libvirt is installed nothing is compiled, and nothing is missing."""
+    checkout.python("python3", binding=True)
+    (checkout.root / ".venv/runtime.stamp").unlink()
+
+    outcome = checkout.run()
+
+    assert "Missing on this system" not in outcome.stderr
+    assert "asked: -m venv --clear --system-site-packages " in outcome.stderr
+
+
+def test_another_python_than_the_distribution_s_own_compiles_the_binding(
+    checkout: Checkout,
+) -> None:
+    """The distribution has the binding for its own Python only."""
+    (checkout.commands / "python3").unlink()
+    checkout.python("python3.12", binding=False)
+    (checkout.root / ".venv/runtime.stamp").unlink()
+
+    assert "by their Debian names: gcc pkg-config libvirt-dev\n" in checkout.run().stderr
 
 
 def test_environment_is_made_anew_when_pyproject_changed(checkout: Checkout) -> None:
