@@ -4,7 +4,7 @@
 bin := .venv/bin
 locked := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help fmt lint type test golden docs dashboards rules bench faults newest soak check lab-up lab-down lock release
+.PHONY: help fmt lint type test golden docs dashboards rules bench faults newest soak check lab-up lab-down lock release deb
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -61,3 +61,6 @@ lock: ## pin the newest libraries that pyproject.toml allows
 
 release: ## build what is published of a tag, TAG=v1.2.3, in dist/
 	deploy/release.sh $(TAG)
+
+deb: ## build the Debian package of the commit that is checked out, in dist/
+	deploy/packages/deb.sh

@@ -17,7 +17,16 @@ from libvirt_exporter import __version__
 
 ROOT = Path(__file__).parents[2]
 TREE = ("config", "dashboards", "deploy", "docs", "exporter")
-SHARED = ("config", "deploy/alertmanager", "deploy/demo", "deploy/prometheus", "deploy/systemd")
+SHARED = (
+    "config/**/*",
+    "dashboards/*.json",
+    "deploy/alertmanager/*",
+    "deploy/demo/*",
+    "deploy/prometheus/*.yml",
+    "deploy/prometheus/rules/*",
+    "deploy/systemd/*",
+    "docs/runbooks/*",
+)
 
 
 def command(*arguments: str | Path, cwd: Path, **environment: str) -> str:
@@ -145,11 +154,10 @@ def test_wheel_has_every_file_that_is_shipped_beside_the_program(wheel: Path) ->
     """No configuration, rule, dashboard, unit or runbook of the checkout is left out."""
     expected = {
         str(path.relative_to(ROOT))
-        for directory in (*SHARED, "docs/runbooks")
-        for path in (ROOT / directory).rglob("*")
+        for pattern in SHARED
+        for path in ROOT.glob(pattern)
         if path.is_file()
     }
-    expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "dashboards").glob("*.json")}
     with zipfile.ZipFile(wheel) as archive:
         names = (
             name.partition(".data/data/share/libvirt-exporter/") for name in archive.namelist()

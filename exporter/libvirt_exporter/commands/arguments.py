@@ -112,10 +112,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
     What makes no sense ends the process with status 2, --help and --version with status 0.
     """
-    parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG)
-    _add_options(parser, FLAGS)
-    known = {flag for each in (parser, *_add_commands(parser)) for flag in each.flags}
-    parser.set_defaults(command="serve", config_file=None)
+    parser, commands = _parsers()
+    known = {flag for each in (parser, *commands) for flag in each.flags}
     # Before argparse does: it would take an unknown flag's value for the command.
     for flag in _flags(argv):
         if flag not in known:
@@ -137,6 +135,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     except ConfigError as error:
         parser.error(*map(str, error.problems))
     return arguments
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of the command line, of which packages make a man page and completion."""
+    parser, _ = _parsers()
+    return parser
 
 
 def options(arguments: argparse.Namespace) -> dict[str, object]:
@@ -165,6 +169,15 @@ class _Parser(argparse.ArgumentParser):
         """Say each in one line; argparse would print the usage first."""
         lines = (f"{self.prog}: {message}; see {self.prog} --help\n" for message in messages)
         self.exit(2, "".join(lines))
+
+
+def _parsers() -> tuple[_Parser, Collection[_Parser]]:
+    """The parser of the command line, and those of its commands."""
+    parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG)
+    _add_options(parser, FLAGS)
+    commands = _add_commands(parser)
+    parser.set_defaults(command="serve", config_file=None)
+    return parser, commands
 
 
 def _add_options(parser: _Parser, names: Collection[str]) -> None:
@@ -255,7 +268,7 @@ def _add_commands(parser: _Parser) -> Collection[_Parser]:
         "file", type=Path, metavar="FILE", help="the configuration, as for --config.file"
     )
     own["files"].add_argument(
-        "name", nargs="?", choices=FILES, default=None, metavar="NAME", help=", ".join(FILES)
+        "name", nargs="?", choices=tuple(FILES), default=None, metavar="NAME", help=", ".join(FILES)
     )
     return own.values()
 
