@@ -64,6 +64,8 @@ async def test_work_that_nobody_waits_for_is_not_begun(both: Workers) -> None:
     second = asyncio.ensure_future(both.other(begun.append, "second"))
     await asyncio.sleep(0)
     second.cancel()
+    await asyncio.wait([second])
+    await asyncio.sleep(0)
     busy.set()
     await first
     await both.other(begun.append, "third")
