@@ -82,6 +82,8 @@ class Machine:
     """Seconds between the guest's memory reports; 0: it is not asked."""
     agent: bool = False
     """A channel to a guest agent."""
+    agent_socket: Path | None = None
+    """Whom libvirt speaks to instead of the guest: a server's socket that QEMU connects to too."""
     watchdog: str = ""
     """The action of an i6300esb: pause, reset, poweroff, none …"""
     panic: bool = False
@@ -200,6 +202,8 @@ def _devices(libvirtd: PrivateLibvirtd, machine: Machine) -> list[str]:
         devices.append("<memballoon model='none'/>")
     if machine.agent:
         target = f"<target type='virtio' name='{AGENT_CHANNEL}'/>"
+        if machine.agent_socket:
+            target += f"<source mode='connect' path={quoteattr(str(machine.agent_socket))}/>"
         devices.append(f"<channel type='unix'>{target}</channel>")
     if machine.watchdog:
         devices.append(f"<watchdog model='i6300esb' action='{machine.watchdog}'/>")

@@ -33,7 +33,7 @@ Series = tuple[str, frozenset[tuple[str, str]]]
 """A sample's name and its labels."""
 
 
-def series(name: str, **labels: str) -> Series:
+def series(name: str, /, **labels: str) -> Series:
     """A series by its name and labels."""
     return name, frozenset(labels.items())
 

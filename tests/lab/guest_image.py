@@ -73,7 +73,7 @@ for port in /sys/class/virtio-ports/*; do
     ln -s "../${port##*/}" "/dev/virtio-ports/$(cat "$port/name")"
 done
 agent=/dev/virtio-ports/org.qemu.guest_agent.0
-[ -e $agent ] && qemu-ga -d -m virtio-serial -p $agent -t /run
+[ -e $agent ] && [ "$lab" != no-agent ] && qemu-ga -d -m virtio-serial -p $agent -t /run
 wait_for_disk() { until [ -b /dev/vda ]; do sleep 0.1; done; }
 echo "$READY" >/dev/console
 case $lab in
@@ -106,6 +106,15 @@ dirty-memory)
         dd if=/dev/zero of=/tmp/dirty bs=1M count=24 conv=notrunc
     done
     ;;
+no-agent)
+    echo "lab: no-agent done" >/dev/console
+    while :; do
+        exec 3<>$agent
+        read -r _ <&3
+        exec 3>&-
+        sleep 1
+    done
+    ;;
 panic) echo c >/proc/sysrq-trigger ;;
 reboot) reboot -f ;;
 poweroff) poweroff -f ;;
@@ -128,11 +137,13 @@ SCENARIOS: Final = (
     "feed-watchdog-and-stop",
     "fill-disk",
     "dirty-memory",
+    "no-agent",
     "panic",
     "reboot",
     "poweroff",
 )
-"""Values of `lab=`. `heartbeat=` sets the seconds after which an unfed watchdog fires (30)."""
+"""Values of `lab=`. `no-agent` opens the agent's channel and answers nothing; a line from the host
+has it opened anew. `heartbeat=` sets the seconds after which an unfed watchdog fires (30)."""
 
 
 @dataclass(frozen=True)
