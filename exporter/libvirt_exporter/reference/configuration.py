@@ -101,7 +101,7 @@ def configuration_file() -> str:
     for section in structs.fields(Config):
         if isinstance(section.default, Struct):
             kind = type(section.default)
-            lines = [*_comment(f"{kind.__doc__}", ""), f"{section.name}:"]
+            lines = [*_comment(_meaning(kind), ""), f"{section.name}:"]
             lines += [line for option in structs.fields(kind) for line in _written(option, "  ")]
         else:
             lines = _written(section, "")
@@ -116,7 +116,7 @@ def configuration_markdown() -> str:
         parts.append(f"## {section.name}\n")
         if isinstance(section.default, Struct):
             kind = type(section.default)
-            parts += [f"{kind.__doc__}\n", _table(kind, f"{section.name}.")]
+            parts += [f"{_meaning(kind)}\n", _table(kind, f"{section.name}.")]
         else:
             parts.append(f"{_description(section.type)}\n")
         if section.name in _ENTRIES:
@@ -148,6 +148,11 @@ def configuration_schema() -> dict[str, Any]:
                 option["type"] = [option["type"], "null"]
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
     return msgspec.json.decode(msgspec.json.encode(schema), type=dict[str, Any])
+
+
+def _meaning(kind: type[Struct]) -> str:
+    """What the section is for, in one line."""
+    return " ".join((kind.__doc__ or "").split())
 
 
 def _table(kind: type[Struct], prefix: str) -> str:
