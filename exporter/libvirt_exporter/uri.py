@@ -20,6 +20,13 @@ def redacted(uri: str) -> str:
 
     What is no URI is taken apart the same way; a plain one stays as it is.
     """
+    # What is hidden may bring another part to the front: `#a@//b@`.
+    while (shown := _once_redacted(uri)) != uri:
+        uri = shown
+    return shown
+
+
+def _once_redacted(uri: str) -> str:
     parts = _URI.match(uri)
     assert parts is not None
     user = f"{_HIDDEN}@" if parts["user"] is not None else ""

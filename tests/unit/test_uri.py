@@ -28,6 +28,7 @@ from libvirt_exporter.uri import redacted, without_secrets
         ),
         ("qemu+ssh//root:secret@node7/system", "qemu+ssh//***@node7/system"),
         ("root:secret@node7", "***@node7"),
+        ("#a@//b@node7", "***@//***@node7"),
     ],
 )
 def test_only_what_is_harmless_is_shown(uri: str, shown: str) -> None:
