@@ -80,6 +80,11 @@ class NotFoundError(RequestError):
 class UnavailableError(RequestError):
     """The host cannot be asked at the moment, and nobody knows what it would say."""
 
+    def __init__(self, message: str, hint: str = "", *, reason: str = "") -> None:
+        """`reason`: libvirt's own words, for the operator only; '' where it said nothing."""
+        super().__init__(message, hint)
+        self.reason = reason
+
 
 def normalised_uuid(text: str) -> str:
     """A UUID as libvirt writes it, however the client did; any other text as it is."""

@@ -179,8 +179,7 @@ async def _print_fields(target: Target, request: QueryRequest, watch: float | No
         try:
             answer = json.loads((await target.query(request, anew=True)).body)
         except UnavailableError as error:
-            latest = target.latest
-            status = _failed((latest.error if latest is not None else "") or error.message)
+            status = _failed(error.reason or error.message)
         except RequestError as error:
             return _failed(f"{error.message}; {error.hint}" if error.hint else error.message)
         else:

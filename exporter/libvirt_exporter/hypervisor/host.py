@@ -28,7 +28,7 @@ from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.hypervisor.sampling.sampler import Sampler
 from libvirt_exporter.hypervisor.sources.disk_errors import DiskErrorsLane
-from libvirt_exporter.hypervisor.sources.guest_agent import GuestAgentLane, Shown
+from libvirt_exporter.hypervisor.sources.guest_agent import GuestAgentLane
 from libvirt_exporter.hypervisor.sources.jobs import JobsLane
 from libvirt_exporter.hypervisor.sources.networks import NetworksLane
 from libvirt_exporter.hypervisor.sources.node import NodeLane
@@ -61,12 +61,10 @@ class Host:
         connect: Connect = open_read_only,
         connect_read_write: Connect = open_read_write,
         on_event: Callable[[], None] | None = None,
-        shown: Shown = lambda *_: True,
     ) -> None:
         """`connect` opens the settings' URI and may raise libvirt.libvirtError.
 
-        `connect_read_write` likewise; called only when guest agents are to be asked, and that only
-        of the domains that are `shown`, which is called on the host's thread.
+        `connect_read_write` likewise; called only when guest agents are to be asked.
 
         `on_event` is called on the host's thread after events have been taken in; it may only
         hand over.
@@ -112,7 +110,6 @@ class Host:
             settings,
             info=self._inventory.get,
             stuck=lambda: self._sampler.stuck_domains,
-            shown=shown,
         )
         self._sampler = Sampler(
             self._connections,

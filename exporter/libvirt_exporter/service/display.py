@@ -12,7 +12,7 @@ from libvirt_exporter.catalogue import GROUPS
 from libvirt_exporter.config import Config, metrics_of
 from libvirt_exporter.contract import Exposition, RequestError, ScrapeRequest, normalised_uuid
 from libvirt_exporter.hypervisor.sampling.request import PROCESSES
-from libvirt_exporter.model import DomainInfo, DomainSample, HostSample
+from libvirt_exporter.model import DomainSample, HostSample
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.patterns.domains import DomainFilter
 from libvirt_exporter.query.answers import Terms
@@ -161,10 +161,6 @@ class Display:
             as_openmetrics=request.openmetrics,
             compress=request.gzip,
         )
-
-    def lets_through(self, name: str, uuid: str, state: str, info: DomainInfo | None) -> bool:
-        """Whether the configuration shows such a domain; not, where that cannot be decided."""
-        return self._filter.matches(name, uuid, state, info) is True
 
     def shown(self, sample: HostSample, wanted: Sequence[str] = ()) -> Shown:
         """The sample's domains that the configuration and `domain[]` let through.

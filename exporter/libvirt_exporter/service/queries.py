@@ -173,8 +173,10 @@ class Queries:
             await self._sampled(need, within)
             latest = self._latest
         if latest is None or not latest.sample.up:
-            outage = latest.sample.outage if latest is not None else "libvirt was not asked"
-            raise UnavailableError(outage, "try again later")
+            if latest is None:
+                raise UnavailableError("libvirt was not asked", "try again later")
+            sample = latest.sample
+            raise UnavailableError(sample.outage, "try again later", reason=sample.error)
         return latest
 
     async def _sampled(self, need: Need, within: float) -> None:

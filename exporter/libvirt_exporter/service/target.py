@@ -82,7 +82,6 @@ class Target:
             observer=self._telemetry,
             connect=self._connect,
             on_event=happened,
-            shown=lambda *domain: self._display.lets_through(*domain),
         )
         self._telemetry.watch(host)
         host.start()

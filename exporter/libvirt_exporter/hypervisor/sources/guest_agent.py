@@ -41,9 +41,6 @@ from libvirt_exporter.model import STATES, DomainInfo, Stats, StatValue
 
 log = logging.getLogger(__name__)
 
-Shown = Callable[[str, str, str, DomainInfo | None], bool]
-"""Whether a domain of this name, UUID, state and XML is shown to anybody."""
-
 ERRORS: Final = ("timeout", "refused", "denied", "other")
 """Classes of errors that are counted: no answer in time, the guest does not allow or know the
 question, libvirt does not allow it, anything else."""
@@ -222,17 +219,15 @@ class GuestAgentLane(Lane):
         *,
         info: Callable[[str], DomainInfo | None],
         stuck: Callable[[], Container[str]],
-        shown: Shown,
     ) -> None:
         """`connections`: a pool of read-write ones. `info`: what is known of the XML of a UUID.
 
-        `stuck`: the domains whose monitor does not answer. `shown` may be called at any time.
+        `stuck`: the domains whose monitor does not answer.
         """
         super().__init__(connections)
         self._settings = settings
         self._info = info
         self._stuck_domains = stuck
-        self._shown = shown
         self._stuck = Blocked(connections)
         self._under_way = 0
         """Calls that are waited for."""
@@ -300,7 +295,7 @@ class GuestAgentLane(Lane):
         if gone := self._guests.keys() - known:
             self.connections.forget(gone)
         self._guests = {uuid: old for uuid, old in self._guests.items() if uuid in known}
-        stuck, now = self._stuck_domains(), monotonic()
+        stuck, now, shown = self._stuck_domains(), monotonic(), self._settings.shown
         waiting = []
         for domain in domains:
             uuid, info = domain.uuid, self._info(domain.uuid)
@@ -310,7 +305,7 @@ class GuestAgentLane(Lane):
                     guest.follow(info if domain.active else None)
                 continue
             state = _state(domain)
-            if not self._shown(domain.name, uuid, state, info):
+            if shown is not None and not shown.matches(domain.name, uuid, state, info):
                 self._guests.pop(uuid, None)
                 continue
             if guest is None:

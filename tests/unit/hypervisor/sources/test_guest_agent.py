@@ -138,11 +138,14 @@ class Asked:
         )
         self.lane = GuestAgentLane(
             self.connections,
-            HostSettings(uri="qemu:///system", guest_agent=settings),
+            HostSettings(uri="qemu:///system", guest_agent=settings, shown=self),
             info=self.infos.get,
             stuck=lambda: self.stuck,
-            shown=lambda _name, uuid, _state, _info: uuid not in self.hidden,
         )
+
+    def matches(self, _name: str, uuid: str, _state: str, _info: DomainInfo | None) -> bool:
+        """Whether a guest is shown."""
+        return uuid not in self.hidden
 
     def drafts(self) -> list[DomainDraft]:
         return [
