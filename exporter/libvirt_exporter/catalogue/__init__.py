@@ -131,7 +131,7 @@ WITHHELD_VALUES: tuple[Withheld, ...] = (
     ),
     Withheld(
         "block.* of the image that a copy or backup writes to",
-        "It is no layer of its disk: libvirt_domain_block_job_* tells of the job.",
+        "It is no layer of its disk: libvirt_domain_block_job_* shows the job.",
     ),
     Withheld(
         "everything but state.* of inactive domains",

@@ -1,4 +1,4 @@
-"""`event.*`: what libvirt's events told of a domain since the exporter follows them."""
+"""`event.*`: what libvirt's events reported of a domain since the exporter follows them."""
 
 from collections.abc import Mapping
 
@@ -42,7 +42,7 @@ METRICS: tuple[Metric, ...] = (
     _counter(
         "io_errors",
         "event.disk.<num>.io_error.<reason>",
-        "I/O errors of a disk that QEMU told of: enospc when its storage is full, other when "
+        "I/O errors of a disk that QEMU reported: enospc when its storage is full, other when "
         "libvirt gives no reason or, of late, a message only. From 0 on for every disk while "
         "events are followed, but for those that libvirt (9.0) has no event for: without a path or "
         "name (an NBD export without one, nvme), and behind vhost-user or vDPA.",
@@ -73,7 +73,7 @@ METRICS: tuple[Metric, ...] = (
         "reboots",
         "event.reboot",
         "Resets of the guest while QEMU kept running; those within 2 s count as one, because "
-        "libvirt tells of each several times. From the first on.",
+        "libvirt reports each several times. From the first on.",
     ),
     _counter(
         "block_job_events",

@@ -158,8 +158,8 @@ SAMPLES_SHARED = _row(
 )
 SOURCE_FAILURES = _row(
     "libvirt_exporter_source_failures_total",
-    "Times that something known of a domain beside its statistics (events, jobs, process) was left "
-    "out of a sample by a mistake of the exporter; its log names the domain.",
+    "Times that something known beside the statistics of domains (events, jobs, processes, storage "
+    "pools, networks, ...) was left out of a sample by a mistake of the exporter; its log has it.",
 )
 HTTP_REQUESTS = _row(
     "libvirt_exporter_http_requests_total",

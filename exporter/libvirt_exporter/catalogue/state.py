@@ -64,7 +64,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_state_change_timestamp_seconds",
-        text="Unix time at which the state last changed; absent where no event told of it.",
+        text="Unix time at which the state last changed; absent where no event reported it.",
         group="state",
         source="state.change.time",
         scale=Scale.NANOSECONDS,

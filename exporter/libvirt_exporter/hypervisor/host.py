@@ -1,4 +1,4 @@
-"""A host: one libvirt with everything that hangs on it, running on a thread of its own."""
+"""A host: one libvirt with everything that belongs to it, running on a thread of its own."""
 
 from __future__ import annotations
 

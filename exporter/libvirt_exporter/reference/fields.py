@@ -11,8 +11,8 @@ from libvirt_exporter.query.fields.table import FIELDS
 _INTRODUCTION: Final = """\
 # Fields as JSON
 
-`GET /api/v1/vms` and `POST /api/v1/vms` answer with fields of VMs instead of series, and, to who
-shows the stamp of an earlier answer, only with what changed since. This file is made from the table
+`GET /api/v1/vms` and `POST /api/v1/vms` answer with fields of VMs instead of series. A client that
+shows the stamp of an earlier answer gets only what changed since. This file is made from the table
 of fields by `docs/build.py`; `/api/v1/openapi.json` describes the same API to programs.
 
 | parameter | means | default |
@@ -28,7 +28,7 @@ of fields by `docs/build.py`; `/api/v1/openapi.json` describes the same API to p
 
 `GET` takes lists separated by commas, or parameters several times; `POST` takes a JSON object of
 the same keys. An answer is of a sample that is `api.max_age` old at most, and taken after the last
-event that libvirt told of. It takes as long as a sample when there is no such one yet: allow for
+event that libvirt reported. It takes as long as a sample when there is no such one yet: allow for
 `wait` and `libvirt.timeout` together, or say with `timeout` how long you have. The sample goes on,
 and answers the next query. 503 says that libvirt does not answer, or that
 `web.max_requests` queries or waiting clients are there already; `Retry-After` says when to try

@@ -57,9 +57,9 @@ class MonitorPhase(Phase):
           v                        |   |                          |                   quarantined
         frozen <-- QEMU is stopped -- healthy <-- it answers -----+------------------------+
                                    |   |   |
-                                   |   |   +-- asked again in vain, its job is free --> markless
+                                   |   |   +-- no answer again, its job is free ----> markless
             locked <-- a call waits    |
-                       for its lock    +-- asked again in vain, its job is held --> reluctant
+                       for its lock    +-- no answer again, its job is held ----> reluctant
 
     A domain gets back to healthy from frozen when its QEMU runs, from locked when the call has
     come back, from markless and reluctant with an answer that has the marks of a job. Unsure and

@@ -131,7 +131,7 @@ FIELDS: Final = (
         source=_SHARES,
         metric="libvirt_domain_cpu_shares",
         value=of_info(lambda info: info.cpu_tune.shares),
-        why_absent="The domain XML has no CPU shares, and libvirt tells of none that are in force.",
+        why_absent="The domain XML has no CPU shares, and libvirt reports none that are in force.",
     ),
     xml_field(
         name="cpuType",

@@ -195,7 +195,7 @@ FIELDS: Final = (
         name="session",
         schema=enum_of(("Unknown", "UserLoggedOn", "Locked", "Active", "LoggedOff")),
         text=(
-            "Whether a user is logged on to the guest: UserLoggedOn or LoggedOff; agents tell of "
+            "Whether a user is logged on to the guest: UserLoggedOn or LoggedOff; agents report "
             "no other."
         ),
         sensitive=True,
