@@ -357,7 +357,8 @@ async def test_errors_leave_nothing_behind(
         return live_frames()
 
     before = await live_after(5)
-    assert await live_after(100) <= before + 5
+    # Threads of earlier tests come and go meanwhile; a leak keeps many for each of the hundred.
+    assert await live_after(100) <= before + 50
     assert fake.attempts == (1 if reachable else 105)
 
 
