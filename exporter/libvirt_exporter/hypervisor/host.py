@@ -205,13 +205,17 @@ class Host:
             future.set_result(_closed_sample())
         return future
 
-    def close(self) -> None:
+    def close(self, *, process_ends: bool = False) -> None:
         """Answer those who wait and let go of libvirt; takes at most CLOSING_TIME seconds, and
-        SAVING_TIME (`state_file`) for what is to outlive the process."""
+        SAVING_TIME (`state_file`) for what is to outlive the process.
+
+        `process_ends`: leave the connections to the end of the process, which is about to come. A
+        process that ends while it takes back its events can crash libvirtd (9.0, seen).
+        """
         if not self._thread.is_alive():
             return
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._end)
+            self._loop.call_soon_threadsafe(self._end, process_ends)
         self._thread.join(CLOSING_TIME)
         if not self._keeper.finished():
             log.warning("counters of events were not saved in time")
@@ -237,14 +241,15 @@ class Host:
         self._sampler.apply(settings)
         self._guest_agent.apply(settings)
 
-    def _end(self) -> None:
+    def _end(self, process_ends: bool) -> None:
         self._sampler.close()
         self._events.take()
         self._keeper.finish()
         for task in self._tasks:
             task.cancel()
-        self._connections.close()
-        self._read_write.close()
+        if not process_ends:
+            self._connections.close()
+            self._read_write.close()
         self._loop.call_soon(self._loop.stop)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

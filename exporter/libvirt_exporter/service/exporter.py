@@ -101,7 +101,7 @@ class Exporter:
             target.end_waiting()
 
     def close(self) -> None:
-        """Stop sampling; never waits for libvirt."""
+        """Stop sampling, as the process is about to end; never waits for libvirt."""
         for target in self._targets.values():
             target.close()
         self._workers.close()

@@ -247,9 +247,9 @@ class Target:
         self._queries.apply(self._display.terms)
 
     def close(self) -> None:
-        """Stop sampling; never waits for libvirt."""
+        """Stop sampling, as the process is about to end; never waits for libvirt."""
         self._queries.end()
-        self._host.close()
+        self._host.close(process_ends=True)
 
 
 def _host_settings(display: Display) -> HostSettings:

@@ -349,6 +349,21 @@ def test_whoever_waits_is_told_after_each_batch() -> None:
 # The life of the stream.
 
 
+@pytest.mark.parametrize("process_ends", [True, False])
+def test_events_are_taken_back_unless_the_process_ends(*, process_ends: bool) -> None:
+    """libvirtd (9.0) can crash when a client ends while it takes back its callbacks."""
+    fake = FakeHost(1)
+    with following_host_of(fake) as host:
+        (connection,) = (item for item in fake.connections if item.callbacks)
+        followed = dict(connection.callbacks)
+        host.close(process_ends=process_ends)
+        if process_ends:
+            assert (connection.callbacks, connection.closed) == (followed, False)
+        else:
+            wait_until(lambda: connection.closed, "the connection is closed")
+            assert connection.callbacks == {}
+
+
 def test_after_a_reconnect_nothing_is_counted_twice() -> None:
     """The callbacks of the old connection are gone, and the XML is read again."""
     fake = FakeHost(1)
