@@ -141,8 +141,7 @@ async def flooded(abused: Abused, name: str, seconds: float) -> None:
     took = statistics.median(scrape.seconds for scrape in scrapes)
     print(f"{name}: {took:.2f} s, quiet {usual:.2f} s, {len(others)} others answered")
     assert {scrape.status for scrape in scrapes} == {200}
-    # A machine that has much else to do may be late by itself.
-    assert max(scrape.seconds for scrape in scrapes) < max(TIMEOUT, 3 * usual)
+    assert max(scrape.seconds for scrape in scrapes) < TIMEOUT
     # A quarter of a second for the clients themselves, which compute on the same machine.
     assert took < 3 * usual + 0.25, f"{took:.2f} s, and {usual:.2f} s without"
 

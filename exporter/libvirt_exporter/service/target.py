@@ -122,6 +122,7 @@ class Target:
 
         As long as nothing is sampled anew it is the same object.
         """
+        await self._workers.turn()
         oldest = time.monotonic() - _OVERVIEW_AGE
         if self.latest is not None and self._latest_at >= oldest:
             sample = self.latest

@@ -23,6 +23,8 @@ _KNOWN_VIEWS: Final = 2
 """Views of parts, rendered before, that are sampled and rendered at once: each costs a sample."""
 _NEW_VIEWS: Final = 1
 """Others, whose first rendering takes long."""
+_TURN: Final = 1.0
+"""Seconds that a page lets scrapes go first at most."""
 
 
 class Workers:
@@ -41,6 +43,9 @@ class Workers:
         self._none = threading.Event()
         """Set while nobody scrapes the usual view."""
         self._none.set()
+        self._quiet = asyncio.Event()
+        """The same for the event loop."""
+        self._quiet.set()
         self._resumed = 0.0
         self._new_views = asyncio.Semaphore(_NEW_VIEWS)
         self._known_views = asyncio.Semaphore(_KNOWN_VIEWS)
@@ -50,12 +55,14 @@ class Workers:
         """Somebody scrapes the usual view: from the beginning of the sample to its body."""
         self._scrapes += 1
         self._none.clear()
+        self._quiet.clear()
         try:
             yield
         finally:
             self._scrapes -= 1
             if not self._scrapes:
                 self._none.set()
+                self._quiet.set()
 
     def view(self, *, known: bool) -> AbstractAsyncContextManager[None]:
         """The turn of a view of parts, `known` when it has been rendered before."""
@@ -80,6 +87,12 @@ class Workers:
             return
         self._none.wait(_PAUSE)
         self._resumed = time.monotonic()
+
+    async def turn(self) -> None:
+        """Wait while the usual view is scraped, for a second at most; for what the loop answers."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TURN):
+                await self._quiet.wait()
 
     def close(self) -> None:
         """Take away what has not begun; never waits."""

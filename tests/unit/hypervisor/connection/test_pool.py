@@ -357,8 +357,9 @@ async def test_errors_leave_nothing_behind(
         return live_frames()
 
     before = await live_after(5)
-    # Threads of earlier tests come and go meanwhile; a leak keeps many for each of the hundred.
-    assert await live_after(100) <= before + 50
+    await live_after(100)
+    # Threads of earlier tests come and go meanwhile; what a leak keeps stays.
+    await eventually(lambda: live_frames() <= before + 5, "nothing is kept")
     assert fake.attempts == (1 if reachable else 105)
 
 
