@@ -299,7 +299,7 @@ def test_alert_of_a_domain_names_it(rule: Rule) -> None:
         )
     assert labels <= {
         *("job", "instance", "domain", "uuid", "severity"),
-        *("device", "group", "job_type", "operation", "pool", "reason"),
+        *("device", "group", "job_type", "mountpoint", "operation", "pool", "reason"),
     }
 
 
