@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from gzip import compress
 
 import httpx
 
 from libvirt_exporter.config import Config
-from libvirt_exporter.contract import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
+from libvirt_exporter.contract import (
+    Exposition,
+    NotFoundError,
+    QueryAnswer,
+    QueryRequest,
+    ScrapeRequest,
+)
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.fields.table import FIELDS
@@ -43,6 +49,9 @@ class FakeService:
         """How many have begun to wait."""
         self.ended: list[str] = []
         """How their waits ended, "released" or "cancelled"."""
+        self.aliases: Set[str] = {""}
+        self.targets: list[str] = []
+        """The aliases that were asked for."""
         self.requests: list[ScrapeRequest] = []
         self.queries: list[QueryRequest] = []
         self.reloads = 0
@@ -62,7 +71,13 @@ class FakeService:
             raise self.failure
 
     def target(self, alias: str = "") -> FakeService:
+        if alias not in self.aliases:
+            raise NotFoundError(f"there is no target {alias}")
+        self.targets.append(alias)
         return self
+
+    async def own(self, request: ScrapeRequest) -> Exposition:
+        return Exposition(body=b"own 1\n", content_type=TEXT)
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         self.requests.append(request)

@@ -5,6 +5,7 @@ from libvirt_exporter.config.loading import load, override, place_of, read_docum
 from libvirt_exporter.config.meaning import chosen_by_vm_fields, metrics_of, notes
 from libvirt_exporter.config.problem import ConfigError, Place, Problem
 from libvirt_exporter.config.schema import FLAGS, Config
+from libvirt_exporter.config.targets import aliases, of_target
 
 __all__ = [
     "FLAGS",
@@ -12,11 +13,13 @@ __all__ = [
     "ConfigError",
     "Place",
     "Problem",
+    "aliases",
     "changed_keys",
     "chosen_by_vm_fields",
     "load",
     "metrics_of",
     "notes",
+    "of_target",
     "override",
     "place_of",
     "read_document",

@@ -10,8 +10,9 @@ from ipaddress import AddressValueError, IPv6Address
 from pathlib import PurePath
 
 from libvirt_exporter.catalogue import riders
-from libvirt_exporter.config.problem import Hint, Path, quoted, suggestion
+from libvirt_exporter.config.problem import Finding, Path, quoted, suggestion
 from libvirt_exporter.config.schema import Config, Labels
+from libvirt_exporter.config.targets import is_uri, target_mistakes
 from libvirt_exporter.config.vocabulary import (
     ALWAYS_SHOWN,
     FIELDS,
@@ -28,9 +29,6 @@ from libvirt_exporter.patterns.fields import FieldPattern
 from libvirt_exporter.patterns.labels import compile_label
 from libvirt_exporter.uri import redacted
 
-Finding = tuple[Path, str, Hint]
-"""Option, what is wrong with it, hint."""
-
 _RESERVED_LABELS = ("le", "job", "instance")
 _IDENTITY = ("domain", "uuid")
 _NOT_AVAILABLE = "not available in this version"
@@ -39,6 +37,7 @@ _NOT_AVAILABLE = "not available in this version"
 def check(config: Config) -> Iterator[Finding]:
     """Yield all that is wrong."""
     yield from _libvirt(config)
+    yield from target_mistakes(config)
     yield from _unavailable(config)
     yield from _events(config)
     yield from _guest_agent(config)
@@ -60,14 +59,16 @@ def _entries(config: Config, *options: str) -> Iterator[tuple[Path, str]]:
 
 
 def _libvirt(config: Config) -> Iterator[Finding]:
-    if not re.fullmatch(r"[a-z][a-z0-9]*(\+[a-z0-9]+)?:\S*", config.libvirt.uri):
+    if not config.libvirt.uri:
+        if not config.targets:
+            message = "libvirt.uri is empty, and there are no targets: nothing would be served"
+            yield ("libvirt", "uri"), message, "for example qemu:///system"
+    elif not is_uri(config.libvirt.uri):
         message = f"{quoted(redacted(config.libvirt.uri))} is not a libvirt URI"
         yield ("libvirt", "uri"), message, "for example qemu:///system"
 
 
 def _unavailable(config: Config) -> Iterator[Finding]:
-    if config.targets:
-        yield ("targets",), f"targets are {_NOT_AVAILABLE}", "leave the mapping empty"
     if config.applications.enabled:
         message = f"applications is {_NOT_AVAILABLE}"
         yield ("applications", "enabled"), message, "set enabled: false"

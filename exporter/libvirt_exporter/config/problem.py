@@ -16,6 +16,9 @@ Path = tuple[str | int, ...]
 Hint = str | Callable[[], str]
 """What to do about a problem, or a call that finds it out."""
 
+Finding = tuple[Path, str, Hint]
+"""Option, what is wrong with it, hint."""
+
 MAXIMUM_SEARCHES: Final = 20
 """Hints that one report searches for: to compare a name with all others takes milliseconds."""
 

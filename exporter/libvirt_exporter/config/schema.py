@@ -29,7 +29,8 @@ class Libvirt(Section, frozen=True, kw_only=True):
     uri: Annotated[
         str,
         Meta(
-            description="Connection URI. It is opened read-only.",
+            description="Connection URI. It is opened read-only. Empty: there is no such host, "
+            "only `targets`.",
             examples=["qemu+tls://host/system", "lxc:///system", "xen:///system"],
         ),
     ] = "qemu:///system"
@@ -66,9 +67,71 @@ class Libvirt(Section, frozen=True, kw_only=True):
 
 
 class Target(Section, frozen=True, kw_only=True):
-    """One remote host for `/probe`."""
+    """One of several hosts that this exporter serves; for what is not said here the other sections
+    hold."""
 
-    uri: Annotated[str, Meta(description="Connection URI, for example qemu+tls://host/system.")]
+    uri: Annotated[
+        str,
+        Meta(
+            description="Connection URI. It is opened read-only, and no other target has the same.",
+            examples=["qemu+tls://node7.example.com/system", "qemu+ssh://monitor@node8/system"],
+        ),
+    ]
+    timeout: Annotated[
+        Duration, Meta(ge=0, le=600, description="As in `libvirt`; 0: the value there.")
+    ] = 0.0
+    parallel_calls: Annotated[
+        int, Meta(ge=0, le=16, description="As in `libvirt`; 0: the value there.")
+    ] = 0
+    stuck_calls: Annotated[
+        int, Meta(ge=0, le=100, description="As in `libvirt`; 0: the value there.")
+    ] = 0
+    guest_agent: Annotated[
+        bool,
+        Meta(
+            description="Whether `guest_agent.enabled` holds for this host; if not, no read-write "
+            "connection to it is opened."
+        ),
+    ] = True
+    pki_directory: Annotated[
+        str,
+        Meta(
+            description="Directory of the files for TLS: `cacert.pem`, and `clientcert.pem` and "
+            "`clientkey.pem` where the host asks for them; empty: libvirt's own places.",
+            examples=["/etc/libvirt-exporter/pki"],
+        ),
+    ] = ""
+    key_file: Annotated[
+        str,
+        Meta(
+            description="Private key for ssh, libssh and libssh2; empty: what those use.",
+            examples=["/etc/libvirt-exporter/id_ed25519"],
+        ),
+    ] = ""
+    known_hosts: Annotated[
+        str,
+        Meta(
+            description="File with keys of hosts, for libssh and libssh2; ssh has "
+            "`UserKnownHostsFile` in its own configuration. Empty: what those use.",
+            examples=["/etc/libvirt-exporter/known_hosts"],
+        ),
+    ] = ""
+    credentials_file: Annotated[
+        str,
+        Meta(
+            description="File with user and password where the host asks for them (SASL), in "
+            "libvirt's format of `auth.conf`; empty: libvirt's own places.",
+            examples=["/etc/libvirt-exporter/auth.conf"],
+        ),
+    ] = ""
+    labels: Annotated[
+        Mapping[str, str],
+        Meta(
+            description="Labels that service discovery (`/api/v1/targets`) gives all series of "
+            "this target.",
+            examples=[{"rack": "r7"}],
+        ),
+    ] = {}
 
 
 class Groups(Section, frozen=True, kw_only=True):
@@ -456,7 +519,12 @@ class Config(Section, frozen=True, kw_only=True):
     libvirt: Libvirt = Libvirt()
     targets: Annotated[
         Mapping[str, Target],
-        Meta(description="Remote hosts for `/probe`, by alias. Not available in this version."),
+        Meta(
+            description="Further hosts that this exporter serves, by alias: at "
+            "`/probe?target=ALIAS`, and in the API with `target=ALIAS`. docs/scaling.md shows "
+            "how Prometheus scrapes them.",
+            examples=[{"node7": {"uri": "qemu+tls://node7.example.com/system"}}],
+        ),
     ] = {}
     groups: Groups = Groups()
     fields: Fields = Fields()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
@@ -46,6 +47,19 @@ def expose(
     parts += domains.parts(openmetrics=as_openmetrics)
     if as_openmetrics:
         parts.append(_END)
+    return _exposition(parts, as_openmetrics=as_openmetrics, compress=compress)
+
+
+def expose_own(
+    own: CollectorRegistry, *, as_openmetrics: bool = False, compress: bool = False
+) -> Exposition:
+    """The complete body of an exporter that has no sample to show."""
+    generate = openmetrics.generate_latest if as_openmetrics else generate_latest
+    text = generate(own).decode()
+    return _exposition([text], as_openmetrics=as_openmetrics, compress=compress)
+
+
+def _exposition(parts: Iterable[str], *, as_openmetrics: bool, compress: bool) -> Exposition:
     buffer = io.BytesIO()
     # Piece by piece: a body may be large, and every whole copy more is memory and page faults.
     buffer.writelines(part.encode() for part in parts)

@@ -5,12 +5,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final
 
 from libvirt_exporter.background import Worker
-from libvirt_exporter.config import Config, ConfigError, Problem, changed_keys, notes
-from libvirt_exporter.contract import NotFoundError, ScrapeRequest
+from libvirt_exporter.config import (
+    Config,
+    ConfigError,
+    Problem,
+    aliases,
+    changed_keys,
+    notes,
+    of_target,
+)
+from libvirt_exporter.contract import Exposition, NotFoundError, ScrapeRequest
+from libvirt_exporter.nearest import nearest
+from libvirt_exporter.render.exposition import expose_own
 from libvirt_exporter.service.target import Target
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.service.workers import Workers
@@ -19,6 +29,8 @@ log = logging.getLogger(__name__)
 
 LOADING_TIME: Final = 5.0
 """Seconds that a reload may take to read the configuration."""
+_LONGEST_ALIAS: Final = 64
+"""Characters of one that is repeated in an answer."""
 
 
 class Exporter:
@@ -34,16 +46,40 @@ class Exporter:
         self.config = load()
         """The configuration in force."""
         self._workers = Workers()
-        self._targets = {"": Target(self.config, telemetry.of(""), self._workers)}
+        self._targets = {alias: self._made(self.config, alias) for alias in aliases(self.config)}
         self._reloading = asyncio.Lock()
+        self._first_samples = set[asyncio.Task[Exposition]]()
+        """Of targets that a reload brought."""
         self._reader = Worker("configuration")
         self._loaded()
 
+    def _made(self, config: Config, alias: str) -> Target:
+        return Target(of_target(config, alias), self._telemetry.of(alias), self._workers)
+
+    @property
+    def aliases(self) -> Set[str]:
+        """All that is served, the default host as ''."""
+        return self._targets.keys()
+
     def target(self, alias: str = "") -> Target:
         """The served libvirt of that alias, '' for the default one; NotFoundError."""
-        if alias not in self._targets:
-            raise NotFoundError(f"there is no target {alias}")
-        return self._targets[alias]
+        if alias in self._targets:
+            return self._targets[alias]
+        if not alias:
+            raise NotFoundError(
+                "this exporter has no host of its own", "name one of its targets: target=ALIAS"
+            )
+        known = [each for each in self._targets if each]
+        hint = (
+            f"{nearest(alias, known)} /api/v1/targets lists them" if known else "none is configured"
+        )
+        raise NotFoundError(f"there is no target {alias[:_LONGEST_ALIAS]}", hint.lstrip())
+
+    async def own(self, request: ScrapeRequest) -> Exposition:
+        """The exporter's own metrics alone, where it has no host of its own."""
+        return expose_own(
+            self._telemetry.registry, as_openmetrics=request.openmetrics, compress=request.gzip
+        )
 
     async def warm_up(self) -> None:
         """Take the first samples, and make the plans that every later rendering needs.
@@ -72,14 +108,35 @@ class Exporter:
 
     async def _reload(self) -> None:
         config = await self._read()
-        for target in self._targets.values():
-            await target.apply(config)
+        served = aliases(config)
+        gone = [alias for alias in self._targets if alias not in served]
+        for alias, target in self._targets.items():
+            if alias not in gone:
+                await target.apply(of_target(config, alias))
+        # Before others begin: one of them may be the same host by another alias.
+        await asyncio.gather(*(self._end(alias) for alias in gone))
+        for alias in served:
+            if alias not in self._targets:
+                self._begin(config, alias)
         before, self.config = self.config, config
         changed = changed_keys(before, config)
         if waiting := [key for key in changed if key.startswith("web.")]:
             log.warning("%s changed: restart the exporter to apply that", ", ".join(waiting))
         log.info("configuration reloaded")
         self._loaded()
+
+    async def _end(self, alias: str) -> None:
+        target = self._targets.pop(alias)
+        target.end_waiting()
+        await asyncio.to_thread(target.close)
+        self._telemetry.forget(alias)
+
+    def _begin(self, config: Config, alias: str) -> None:
+        target = self._targets[alias] = self._made(config, alias)
+        # As at the start: its first answer is then as quick as any.
+        task = asyncio.create_task(target.scrape(ScrapeRequest()))
+        self._first_samples.add(task)
+        task.add_done_callback(self._first_samples.discard)
 
     async def _read(self) -> Config:
         """Read the configuration on a thread, which a dead file system may keep for ever."""
@@ -103,5 +160,6 @@ class Exporter:
     def close(self) -> None:
         """Stop sampling, as the process is about to end; never waits for libvirt."""
         for target in self._targets.values():
-            target.close()
+            target.end_waiting()
+            target.close(process_ends=True)
         self._workers.close()

@@ -247,10 +247,9 @@ class Target:
             self._queries.forget()
         self._queries.apply(self._display.terms)
 
-    def close(self) -> None:
-        """Stop sampling, as the process is about to end; never waits for libvirt."""
-        self._queries.end()
-        self._host.close(process_ends=True)
+    def close(self, *, process_ends: bool = False) -> None:
+        """Stop sampling; never waits for libvirt. `process_ends`: as in Host."""
+        self._host.close(process_ends=process_ends)
 
 
 def _host_settings(display: Display) -> HostSettings:

@@ -140,6 +140,10 @@ class Telemetry:
             self._targets[alias] = TargetTelemetry(_Figures(rows, CollectorRegistry()))
         return self._targets[alias]
 
+    def forget(self, alias: str) -> None:
+        """That libvirt is not served any more."""
+        self._targets.pop(alias, None)
+
     def configuration_loaded(self) -> None:
         """A configuration was read and took effect."""
         self._gauges[exporter.RELOAD_SUCCESSFUL].set(1)

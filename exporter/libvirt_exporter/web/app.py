@@ -20,7 +20,7 @@ from libvirt_exporter.web.management import HEALTH, Management
 from libvirt_exporter.web.middleware import Counting, SizeLimits
 from libvirt_exporter.web.pages import Landing
 from libvirt_exporter.web.problems import API, problem, refused
-from libvirt_exporter.web.scrape import Scrapes
+from libvirt_exporter.web.scrape import PROBE, Scrapes
 from libvirt_exporter.web.security.middleware import SecurityMiddleware
 from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.service import Service
@@ -50,8 +50,10 @@ def create_app(
     security = web_config or Security()
     most = max_requests or math.inf
     bodies = Bodies()
+    scrapes = Scrapes(service, most, bodies)
     routes = [
-        Route(telemetry_path, Scrapes(service, most, bodies).metrics),
+        Route(telemetry_path, scrapes.metrics),
+        Route(PROBE, scrapes.probe),
         Route("/", Landing(service, telemetry_path, bodies).page),
         *Management(service, security, reload=reload).routes(),
         *api.Api(service, most, bodies).routes(),
@@ -62,7 +64,8 @@ def create_app(
             lambda: security.last_reload_successful, lambda: security.last_loaded
         )
     for route in routes:
-        telemetry.route_served(route.path)
+        if route.path != PROBE or service.aliases - {""}:
+            telemetry.route_served(route.path)
 
     def failed(request: Request, error: Exception) -> Response:
         if isinstance(error, RequestError):

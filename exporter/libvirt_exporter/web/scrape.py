@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
@@ -12,13 +13,16 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from libvirt_exporter.contract import RequestError, ScrapeRequest
+from libvirt_exporter.contract import Exposition, RequestError, ScrapeRequest
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.web.bodies import Bodies, PiecewiseResponse
 from libvirt_exporter.web.connected import while_connected
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.service import Service
 from libvirt_exporter.web.slots import Slots
+from libvirt_exporter.web.target_parameter import TARGET, only_target
+
+PROBE: Final = "/probe"
 
 _PARAMETERS: Final = ("collect[]", "exclude[]", "domain[]")
 _RESEMBLANCE: Final = 0.8
@@ -36,34 +40,65 @@ class Scrapes:
         """`most` different choices may be scraped at once; what is over it gets 503."""
         self._service = service
         self._bodies = bodies
-        self._running = Slots(most, f"{most} scrapes are running already; try again later.")
+        self._running = Slots(
+            most,
+            f"{most} scrapes are running already; try again later.",
+            hosts=lambda: len(service.aliases),
+        )
 
     async def metrics(self, request: Request) -> Response:
-        """The exposition that a request asks for."""
-        # A misspelt one would narrow nothing in silence; others may be anything's and do no harm.
-        unknown = (name for name in request.query_params if name not in _PARAMETERS)
-        for name in islice(unknown, _MAX_UNKNOWN):
-            if hint := nearest(name, _PARAMETERS, resemblance=_RESEMBLANCE):
-                raise RequestError(f"unknown parameter {name}", hint)
-        asked = ScrapeRequest(
-            collect=tuple(request.query_params.getlist("collect[]")),
-            exclude=tuple(request.query_params.getlist("exclude[]")),
-            domains=tuple(request.query_params.getlist("domain[]")),
-            timeout=_timeout(request.headers),
-            openmetrics=accepts_openmetrics(_joined(request.headers, "Accept")),
-            gzip=accepts_gzip(_joined(request.headers, "Accept-Encoding")),
-        )
+        """The exposition of the default host, or of the exporter alone where there is none."""
+        aliases = self._service.aliases
+        if TARGET in request.query_params and (aliases - {""}):
+            # The series of another host would come under the name of the one that was meant.
+            raise RequestError(f"the targets are not here: {PROBE}?{TARGET}=ALIAS has them")
+        asked = _asked(request, _PARAMETERS)
+        if "" in aliases:
+            return await self._scraped(request, "", asked)
+        if asked.collect or asked.exclude or asked.domains:
+            raise RequestError(f"no host is shown here: {PROBE}?{TARGET}=ALIAS does")
+        return self._response(await self._service.own(asked), contextlib.ExitStack())
+
+    async def probe(self, request: Request) -> Response:
+        """The exposition of the target that a request names."""
+        asked = _asked(request, (TARGET, *_PARAMETERS))
+        alias = only_target(request.query_params)
+        if not alias:
+            raise RequestError(f"{TARGET} is missing: {PROBE}?{TARGET}=ALIAS")
+        return await self._scraped(request, alias, asked)
+
+    async def _scraped(self, request: Request, alias: str, asked: ScrapeRequest) -> Response:
+        target = self._service.target(alias)
         with contextlib.ExitStack() as held:
             if asked.collect or asked.exclude or asked.domains:
                 # Others are of four kinds at most, and of each all share the work and its result.
-                held.enter_context(self._running.one(structs.replace(asked, timeout=None)))
-            exposition = await while_connected(request, self._service.target().scrape(asked))
-            headers = {"Content-Type": exposition.content_type, "Vary": "Accept, Accept-Encoding"}
-            if exposition.content_encoding:
-                headers["Content-Encoding"] = exposition.content_encoding
-            return PiecewiseResponse(
-                exposition.body, self._bodies, headers=headers, held=held.pop_all()
-            )
+                key = structs.replace(asked, timeout=None)
+                held.enter_context(self._running.one(key, host=alias))
+            exposition = await while_connected(request, target.scrape(asked))
+            return self._response(exposition, held.pop_all())
+
+    def _response(self, exposition: Exposition, held: contextlib.ExitStack) -> Response:
+        headers = {"Content-Type": exposition.content_type, "Vary": "Accept, Accept-Encoding"}
+        if exposition.content_encoding:
+            headers["Content-Encoding"] = exposition.content_encoding
+        return PiecewiseResponse(exposition.body, self._bodies, headers=headers, held=held)
+
+
+def _asked(request: Request, known: Sequence[str]) -> ScrapeRequest:
+    """What a request says; RequestError for what is nearly the name of a known parameter."""
+    # A misspelt one would narrow nothing in silence; others may be anything's and do no harm.
+    unknown = (name for name in request.query_params if name not in known)
+    for name in islice(unknown, _MAX_UNKNOWN):
+        if hint := nearest(name, known, resemblance=_RESEMBLANCE):
+            raise RequestError(f"unknown parameter {name}", hint)
+    return ScrapeRequest(
+        collect=tuple(request.query_params.getlist("collect[]")),
+        exclude=tuple(request.query_params.getlist("exclude[]")),
+        domains=tuple(request.query_params.getlist("domain[]")),
+        timeout=_timeout(request.headers),
+        openmetrics=accepts_openmetrics(_joined(request.headers, "Accept")),
+        gzip=accepts_gzip(_joined(request.headers, "Accept-Encoding")),
+    )
 
 
 def _joined(headers: Headers, name: str) -> str:

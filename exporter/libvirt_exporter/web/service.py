@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Protocol
 
 from libvirt_exporter.config import Config
@@ -43,6 +43,13 @@ class Service(Protocol):
 
     def target(self, alias: str = "") -> Target:
         """The served libvirt of that alias, '' for the default one; `NotFoundError`."""
+
+    @property
+    def aliases(self) -> Set[str]:
+        """All that is served, the default host as ''."""
+
+    async def own(self, request: ScrapeRequest) -> Exposition:
+        """The exporter's own metrics alone, where it has no host of its own."""
 
     async def reload(self) -> None:
         """Read the configuration again; `config.ConfigError` leaves the old one in force."""

@@ -3,7 +3,9 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -292,7 +294,7 @@ def test_an_expression_that_cannot_be_used_is_reported_at_its_line() -> None:
         ("log.level: debug", "did you mean level inside log?"),
         ("scrape: {timeout: 1s}", "did you mean timeout inside libvirt?"),
         ("log: {include: []}", "known: level, format"),
-        ("targets: {a: {uri: 'x:', name: b}}", "known: uri"),
+        ("targets: {a: {uri: 'x:', urii: b}}", "did you mean uri?"),
         ("Web: {}", "did you mean web?"),
     ],
 )
@@ -687,11 +689,17 @@ def test_an_example_of_an_option_loads_and_is_no_default(
 ) -> None:
     """What the shipped file shows above an option can be written in its place."""
     tenant = configuration_schema()["$defs"]["Labels"]["properties"]["custom"]["examples"][0]
-    changed = {section.lower(): {option: example}}
+    changed: dict[str, Any] = {section.lower(): {option: example}}
     changed["labels"] = {"custom": tenant, **changed.get("labels", {})}
-    assert getattr(getattr(load(json.dumps(changed)), section.lower()), option) != getattr(
-        getattr(Config(), section.lower()), option
-    )
+    path = [section.lower(), option]
+    if section == "Config":
+        changed, path = {option: example}, [option]
+    elif section == "Target":
+        transport = "tls" if option == "pki_directory" else "libssh"
+        entry = {"uri": f"qemu+{transport}://node7/system", option: example}
+        changed, path = {"targets": {"node7": entry}}, ["targets"]
+    look = attrgetter(".".join(path))
+    assert look(load(json.dumps(changed))) != look(Config())
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)

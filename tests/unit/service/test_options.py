@@ -28,7 +28,7 @@ from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.telemetry import Telemetry
 from tests.process.commands import test_main, test_service_manager
 from tests.unit.hypervisor.sources import test_guest_agent
-from tests.unit.service import test_queries
+from tests.unit.service import test_fleet, test_queries
 
 DEMO = f"test://{quote(str(Path(__file__).parents[3]))}/deploy/demo/node.xml"
 
@@ -122,7 +122,7 @@ def test_a_guest_agent_option_reaches_the_host(option: str) -> None:
     assert changed != usual
 
 
-EFFECTS: Final[Mapping[str, Effect | Callable[..., None]]] = {
+EFFECTS: Final[Mapping[str, Effect | Callable[..., object]]] = {
     "libvirt.uri": Effect(
         "test:///default", lambda seen: seen.values("domain") == {"test"}, False, True
     ),
@@ -130,6 +130,7 @@ EFFECTS: Final[Mapping[str, Effect | Callable[..., None]]] = {
     "libvirt.timeout": Effect("8s", lambda seen: seen.timeouts, [9.0, 9.5], [8.0, 9.5]),
     "libvirt.parallel_calls": Effect(2, lambda seen: seen.settings.parallel_calls, 4, 2),
     "libvirt.stuck_calls": Effect(6, lambda seen: seen.settings.stuck_calls, 12, 6),
+    "targets": test_fleet.test_each_target_is_served_by_its_alias,
     "groups.include": Effect(["state"], lambda seen: seen.shows(RUNNING), True, False),
     "groups.exclude": Effect(["cpu-total"], lambda seen: seen.shows(RUNNING), True, False),
     "fields.include": Effect(
@@ -182,7 +183,6 @@ EFFECTS: Final[Mapping[str, Effect | Callable[..., None]]] = {
 """Option → its effect, or the test that shows it."""
 
 RESERVED: Final[Mapping[str, tuple[object, str]]] = {
-    "targets": ({"a": {"uri": "test:///default"}}, "targets are not available in this version"),
     "applications.enabled": (True, "applications is not available in this version"),
     "applications.state_directory": ("/srv", ""),
 }

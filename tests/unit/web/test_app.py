@@ -680,3 +680,71 @@ def test_metrics_path_is_configurable() -> None:
             return [(await session.get(path)).status_code for path in ("/libvirt", "/metrics")]
 
     assert asyncio.run(run()) == [200, 404]
+
+
+def fleet(*aliases: str) -> FakeService:
+    """A service of several hosts."""
+    service = FakeService()
+    service.aliases = frozenset(aliases)
+    return service
+
+
+def test_a_probe_scrapes_the_target_that_it_names() -> None:
+    """By its alias, with everything that /metrics takes."""
+    service = fleet("", "node7")
+    response = ask(service, "/probe?target=node7&collect[]=state")
+    assert response.status_code == 200
+    assert service.targets == ["node7"]
+    assert service.requests[0].collect == ("state",)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/probe", 400, "target is missing"),
+        ("/probe?target=", 400, "target is missing"),
+        ("/probe?target=a&target=b", 400, "given 2 times"),
+        ("/probe?target=c", 404, "no target c"),
+        ("/probe?target=qemu%2Bssh://c/system", 404, "no target qemu+ssh"),
+        ("/probe?tagret=a", 400, "unknown parameter tagret"),
+        ("/metrics?target=a", 400, "/probe"),
+    ],
+)
+def test_a_probe_without_a_known_target_is_refused(path: str, status: int, words: str) -> None:
+    """Nothing is asked of any host, least of all of one that the client names by a URI."""
+    service = fleet("", "a", "b")
+    response = ask(service, path)
+    assert (response.status_code, words in response.text) == (status, True), response.text
+    assert service.requests == []
+
+
+def test_metrics_of_an_exporter_without_a_host_are_its_own() -> None:
+    """And no choice of groups can be made of them."""
+    assert ask(fleet("a"), "/metrics").text == "own 1\n"
+    assert ask(fleet("a"), "/metrics?collect[]=state").status_code == 400
+
+
+def test_a_flood_of_one_target_leaves_places_for_another() -> None:
+    """Half of all places stay free of it; a single host has them all."""
+
+    async def flooded(*aliases: str) -> tuple[list[int], int]:
+        service = fleet(*aliases)
+        service.holds_scrapes = True
+        async with client(service, max_requests=4) as session:
+            one, other = aliases[0], aliases[-1]
+            flood = [
+                asyncio.create_task(session.get(f"/probe?target={one}&domain[]=vm-{number}"))
+                for number in range(6)
+            ]
+            await asyncio.sleep(1)
+            late = asyncio.create_task(session.get(f"/probe?target={other}&domain[]=vm"))
+            await asyncio.sleep(1)
+            service.release.set()
+            return [(await task).status_code for task in flood], (await late).status_code
+
+    several, late = run_virtually(flooded("a", "b"), within=10)
+    assert sorted(several) == [200, 200, 503, 503, 503, 503]
+    assert late == 200
+    single, late = run_virtually(flooded("a"), within=10)
+    assert sorted(single) == [200, 200, 200, 200, 503, 503]
+    assert late == 503
