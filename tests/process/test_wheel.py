@@ -175,6 +175,17 @@ def test_installed_program_names_its_commit(repository: Repository, installed: P
     assert f"revision {repository.commit}, branch v9)" in version
 
 
+def test_checkout_names_the_commit_that_git_says(repository: Repository) -> None:
+    """--version of a source that nobody built has its commit and branch."""
+    version = command(
+        *(sys.executable, "-m", "libvirt_exporter", "--version"),
+        cwd=repository.root,
+        PYTHONPATH=str(repository.root / "exporter"),
+    )
+
+    assert f"revision {repository.commit}-checkout, branch main)" in version
+
+
 def test_installed_program_shows_the_demo_host_that_it_brings(
     repository: Repository, installed: Path
 ) -> None:
