@@ -35,7 +35,9 @@ NARROWER: dict[str, set[str]] = {
 }
 """Package → all that it may import, where that is less than all lower rows."""
 
-ROOMS: tuple[str, ...] = ("host", "sources", "events", "sampling", "domains", "connection")
+ROOMS: tuple[str, ...] = (
+    *("host", "sources", "events", "sampling", "domains", "connection", "invented"),
+)
 """The rooms of `hypervisor`, from the top down."""
 
 ONLY_IN: dict[str, set[str]] = {

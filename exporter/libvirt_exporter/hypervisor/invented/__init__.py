@@ -1,0 +1,1 @@
+"""An invented host, for the demo: what stands here answers where libvirt would."""
