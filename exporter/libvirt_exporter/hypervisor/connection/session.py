@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import libvirt
 
@@ -19,6 +19,7 @@ from libvirt_exporter.hypervisor.connection.errors import (
     classify,
 )
 from libvirt_exporter.hypervisor.connection.facts import DriverFacts
+from libvirt_exporter.hypervisor.invented import connection as invented
 
 T = TypeVar("T")
 
@@ -38,6 +39,8 @@ def open_read_only(uri: str) -> libvirt.virConnect:
     May block for ever when the daemon is frozen. Raises libvirt.libvirtError.
     """
     start_event_loop()
+    if uri.startswith(invented.SCHEME):
+        return cast("libvirt.virConnect", invented.InventedConnection())
     return kept_alive(libvirt.openReadOnly(uri))
 
 
