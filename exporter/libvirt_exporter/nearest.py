@@ -16,10 +16,8 @@ MOST_NAMES: Final = 5000
 def nearest(word: str, known: Iterable[str], *, resemblance: float = 0.6) -> str:
     """Return `did you mean NAME?` with the known name that was probably meant; '' without one.
 
-    A name of which the word is the first part comes first: `cpu` is nearer to cpu-total than vcpu.
     `resemblance` is difflib's ratio from which another name is near, from 0 to 1.
     """
     names = list(islice(known, MOST_NAMES))
-    begun = sorted(name for name in names if name.startswith(f"{word}-"))
-    close = begun or get_close_matches(word[:LONGEST_WORD], names, n=1, cutoff=resemblance)
+    close = get_close_matches(word[:LONGEST_WORD], names, n=1, cutoff=resemblance)
     return f"did you mean {close[0]}?" if close else ""

@@ -5,8 +5,8 @@ neither a value nor a label. A new one is named in `HOST_FILES` or `DOMAIN_FILES
 else follows.
 """
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Protocol
 
 from libvirt_exporter.catalogue import (
     balloon,
@@ -80,6 +80,19 @@ METRICS: tuple[Metric, ...] = (*exporter.SCRAPE_METRICS, *SAMPLE_METRICS, *expor
 _FILES = (*DOMAIN_FILES, *HOST_FILES)
 
 GROUPS: tuple[Group, ...] = tuple(group for file in _FILES for group in file.GROUPS)
+
+ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "cpu": ("cpu-total", "vcpu"),
+    "disk": ("block",),
+    "mem": ("balloon",),
+    "net": ("interface",),
+}
+"""Everyday words → the groups that they stand for wherever groups are named."""
+
+
+def canonical(words: Iterable[str]) -> tuple[str, ...]:
+    """Return the words with aliases replaced by the groups that they stand for."""
+    return tuple(name for word in words for name in ALIASES.get(word, (word,)))
 
 
 def riders(name: str) -> frozenset[str]:

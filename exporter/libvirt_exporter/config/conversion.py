@@ -76,6 +76,8 @@ class Converter:
             content = value.source
         elif isinstance(content, str) and is_duration(kind):
             content = _seconds(content)
+        elif isinstance(content, str) and get_origin(bare) is Literal:
+            content = _word(content, kind)
         try:
             return convert(content, kind, strict=self._strict)
         except ValidationError:
@@ -83,7 +85,7 @@ class Converter:
             if self._as_written:
                 self._report.add(path, message)
             else:
-                self._report.add(path, f"{message}, not {_show(value)}", _hint(value, bare))
+                self._report.add(path, f"{message}, not {_show(value)}", _hint(value, kind, path))
             return default
 
     def _struct(
@@ -148,8 +150,7 @@ def describe(kind: Any) -> str:
 
 def is_duration(kind: Any) -> bool:
     """Return whether an annotation of the schema stands for a duration."""
-    info = inspect.type_info(kind)
-    return isinstance(info, inspect.Metadata) and bool((info.extra or {}).get("duration"))
+    return bool(_extra(kind, "duration"))
 
 
 def _plural(info: inspect.Type) -> str:
@@ -175,14 +176,32 @@ def _show(value: Value) -> str:
     return "a mapping" if isinstance(value.content, Mapping) else quoted(value.source)
 
 
-def _hint(value: Value, bare: Any) -> Hint:
+def _word(text: str, kind: Any) -> str:
+    """Return one of a Literal's words for another spelling of it, or one of its aliases."""
+    word = text.lower()
+    aliases: Mapping[str, str] = _extra(kind, "aliases") or {}
+    return aliases.get(word, word if word in get_args(_bare(kind)) else text)
+
+
+def _hint(value: Value, kind: Any, path: Path) -> Hint:
+    bare = _bare(kind)
     if get_origin(bare) is Literal:
         return partial(nearest, value.source, get_args(bare))
     if get_origin(bare) is tuple and value.source:
-        return f"write [{quoted(value.source)}]"
+        form: str = _extra(kind, "number") or "{}"
+        item = form.format(value.source) if value.source.isdigit() else value.source
+        return f"write [{quoted(item)}]"
+    if isinstance(value.content, tuple) and "include" in getattr(bare, "__struct_fields__", ()):
+        return f"write the list as {dotted((*path, 'include'))}"
     if bare is str and isinstance(value.content, Mapping):
         return "put it in quotes, or leave out the space after the colon"
     return "put it in quotes" if bare is str and value.source else ""
+
+
+def _extra(kind: Any, name: str) -> Any:
+    """Return what an annotation of the schema says besides msgspec's own constraints."""
+    metas = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    return next((meta.extra[name] for meta in metas if name in (meta.extra or {})), None)
 
 
 def _bare(kind: Any) -> Any:

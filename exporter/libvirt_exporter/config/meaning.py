@@ -9,14 +9,17 @@ from functools import partial
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import PurePath
 
-from libvirt_exporter.catalogue import riders
+from libvirt_exporter.catalogue import ALIASES, canonical, riders
 from libvirt_exporter.config.problem import Finding, Path, quoted, suggestion
 from libvirt_exporter.config.schema import Config, Labels
-from libvirt_exporter.config.targets import is_uri, target_mistakes
+from libvirt_exporter.config.targets import target_mistakes
+from libvirt_exporter.config.uris import uri_mistake
 from libvirt_exporter.config.vocabulary import (
     ALWAYS_SHOWN,
     FIELDS,
     GROUPS,
+    HOMONYMS,
+    MEANT_GROUPS,
     METRICS_OF_VM_FIELDS,
     SERIES_LABELS,
     VM_FIELDS,
@@ -27,7 +30,6 @@ from libvirt_exporter.patterns.domains import DomainFilter
 from libvirt_exporter.patterns.expressions import compile_expression
 from libvirt_exporter.patterns.fields import FieldPattern
 from libvirt_exporter.patterns.labels import compile_label
-from libvirt_exporter.uri import redacted
 
 _RESERVED_LABELS = ("le", "job", "instance")
 _IDENTITY = ("domain", "uuid")
@@ -63,9 +65,8 @@ def _libvirt(config: Config) -> Iterator[Finding]:
         if not config.targets:
             message = "libvirt.uri is empty, and there are no targets: nothing would be served"
             yield ("libvirt", "uri"), message, "for example qemu:///system"
-    elif not is_uri(config.libvirt.uri):
-        message = f"{quoted(redacted(config.libvirt.uri))} is not a libvirt URI"
-        yield ("libvirt", "uri"), message, "for example qemu:///system"
+    elif found := uri_mistake(config.libvirt.uri):
+        yield ("libvirt", "uri"), *found
 
 
 def _unavailable(config: Config) -> Iterator[Finding]:
@@ -91,11 +92,13 @@ def _guest_agent(config: Config) -> Iterator[Finding]:
 
 
 def _groups(config: Config) -> Iterator[Finding]:
-    known = ("default", "all", *GROUPS)
+    known = ("default", "all", *GROUPS, *ALIASES)
     for path, name in _entries(config, "groups.include", "groups.exclude"):
         if name not in known:
-            yield path, f"unknown group {quoted(name)}", partial(suggestion, name, known)
-    excluded = config.groups.exclude
+            meant = MEANT_GROUPS.get(name.lower())
+            hint = f"did you mean {meant}?" if meant else partial(suggestion, name, known)
+            yield path, f"unknown group {quoted(name)}", hint
+    excluded = canonical(config.groups.exclude)
     left_out = _expanded(excluded).union(*map(riders, excluded))
     if _expanded(config.groups.include) <= left_out:
         yield ("groups",), "no group is selected", "name one, or `default`, in groups.include"
@@ -104,6 +107,7 @@ def _groups(config: Config) -> Iterator[Finding]:
 def notes(config: Config) -> Iterator[tuple[str, str, str]]:
     """Yield what is no mistake and may still not be meant: option, what it does, what to do."""
     yield from _narrowing(config)
+    yield from _another_meaning(config)
     yield from _cancelled(config)
     yield from _read_write(config)
 
@@ -133,11 +137,25 @@ def _narrowing(config: Config) -> Iterator[tuple[str, str, str]]:
         )
 
 
+def _another_meaning(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Say which groups show something else than a reader of their name may expect."""
+    shown = _expanded(config.groups.include)
+    for name, (shows, other, others) in HOMONYMS.items():
+        if name in config.groups.include and other not in shown:
+            yield "groups.include", f"the group {name} shows {shows}", f"{others} are in {other}"
+
+
 def _cancelled(config: Config) -> Iterator[tuple[str, str, str]]:
-    """Say which groups that are included by name an excluded one takes along."""
-    for excluded in config.groups.exclude:
-        lost = riders(excluded).intersection(config.groups.include)
-        if lost := lost.difference(config.groups.exclude):
+    """Say which groups are included by name and left out by an excluded one."""
+    included, left_out = canonical(config.groups.include), canonical(config.groups.exclude)
+    for name in sorted({*included} & {*left_out}):
+        yield (
+            "groups.exclude",
+            f"groups.exclude leaves out {name}, which groups.include names",
+            "remove it from one of them",
+        )
+    for excluded in left_out:
+        if lost := riders(excluded).intersection(included).difference(left_out):
             names = ", ".join(sorted(lost))
             yield (
                 "groups.exclude",
@@ -147,7 +165,8 @@ def _cancelled(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def _expanded(names: Collection[str]) -> set[str]:
-    """Return the groups that the names, `default` and `all` stand for."""
+    """Return the groups that the names, aliases, `default` and `all` stand for."""
+    names = canonical(names)
     return {
         group
         for group, default in GROUPS.items()
@@ -184,7 +203,7 @@ def _fields(config: Config) -> Iterator[Finding]:
         if _matches(text, ALWAYS_SHOWN):
             message = f"{quoted(text)} is always shown and cannot be chosen"
             yield path, message, "remove it"
-        elif text in GROUPS:
+        elif text in GROUPS or text in ALIASES:
             hint = f"name it in groups.{path[1]}"
             if _matches(f"{text}.*", FIELDS):
                 hint += f", or write {text}.*"

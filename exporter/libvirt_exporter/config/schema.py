@@ -142,7 +142,8 @@ class Groups(Section, frozen=True, kw_only=True):
         Meta(
             description="Groups by name; `default` stands for those that are on by default, `all` "
             "for every one. `libvirt-exporter metrics` lists them. Naming groups replaces "
-            "`default`; `[default, dirtyrate]` adds one."
+            "`default`; `[default, dirtyrate]` adds one. Aliases: `cpu` stands for `cpu-total` "
+            "and `vcpu`, `disk` for `block`, `mem` for `balloon`, `net` for `interface`."
         ),
     ] = ("default",)
     exclude: Annotated[
@@ -433,6 +434,7 @@ class Web(Section, frozen=True, kw_only=True):
                 ["127.0.0.1:9177", "[::1]:9177"],
                 ["unix:/run/libvirt-exporter/web.sock"],
             ],
+            extra={"number": ":{}"},
         ),
     ] = (":9177",)
     socket_mode: Annotated[
@@ -508,7 +510,11 @@ class Log(Section, frozen=True, kw_only=True):
     """What is written to stderr."""
 
     level: Annotated[
-        Literal["debug", "info", "warn", "error"], Meta(description="Lowest level to write.")
+        Literal["debug", "info", "warn", "error"],
+        Meta(
+            description="Lowest level to write; capitals and `warning` are accepted too.",
+            extra={"aliases": {"warning": "warn"}},
+        ),
     ] = "info"
     format: Annotated[Literal["logfmt", "json"], Meta(description="Form of a line.")] = "logfmt"
 

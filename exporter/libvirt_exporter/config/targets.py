@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from libvirt_exporter.config.problem import Finding, quoted
 from libvirt_exporter.config.schema import Config, Target
-from libvirt_exporter.uri import redacted
+from libvirt_exporter.config.uris import uri_mistake
 
 _URI: Final = re.compile(r"[a-z][a-z0-9]*(\+(?P<transport>[a-z0-9]+))?:(//(?P<host>[^/?#]*))?\S*")
 _ALIAS: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
@@ -37,11 +37,6 @@ _FILES: Final[Mapping[str, _File]] = {
     "known_hosts": _File("known_hosts", ("libssh", "libssh2")),
     "credentials_file": _File("authfile", ()),
 }
-
-
-def is_uri(text: str) -> bool:
-    """Whether libvirt could take the text for a connection URI."""
-    return _URI.fullmatch(text) is not None
 
 
 def aliases(config: Config) -> tuple[str, ...]:
@@ -95,9 +90,8 @@ def target_mistakes(config: Config) -> Iterator[Finding]:
         if not _ALIAS.fullmatch(alias):
             hint = "use letters, digits, . _ and -, as in a host name"
             yield path, f"{quoted(alias)} is not an alias", hint
-        if not is_uri(target.uri):
-            message = f"{quoted(redacted(target.uri))} is not a libvirt URI"
-            yield (*path, "uri"), message, f"for example qemu+tls://{alias}/system"
+        if found := uri_mistake(target.uri):
+            yield (*path, "uri"), *found
             continue
         yield from _file_mistakes(alias, target)
         if (uri := connection_uri(target)) in taken:

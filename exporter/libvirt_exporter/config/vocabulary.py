@@ -13,6 +13,26 @@ from libvirt_exporter.query.fields import table
 GROUPS: Final[Mapping[str, bool]] = {group.name: group.default for group in catalogue.GROUPS}
 """Field group → whether it is on by default."""
 
+MEANT_GROUPS: Final[Mapping[str, str]] = {
+    "disks": "block",
+    "drive": "block",
+    "drives": "block",
+    "nic": "interface",
+    "nics": "interface",
+    "ram": "balloon",
+}
+"""Words for groups that are not accepted → the group that is suggested."""
+
+HOMONYMS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "memory": (
+        "the memory bandwidth of VMs whose XML has a monitor for it",
+        "balloon",
+        "the memory figures of VMs",
+    ),
+    "network": ("libvirt's virtual networks", "interface", "the figures of VMs' NICs"),
+}
+"""Groups whose name may be misread → what they show; the group that may be meant, what it shows."""
+
 FIELDS: Final[Collection[str]] = frozenset(
     name
     for row in catalogue.SAMPLE_METRICS

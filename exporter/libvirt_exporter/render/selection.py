@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
-from libvirt_exporter.catalogue import GROUPS, SAMPLE_METRICS, riders
+from libvirt_exporter.catalogue import GROUPS, SAMPLE_METRICS, canonical, riders
 from libvirt_exporter.catalogue.metric import Fact, Metric
 from libvirt_exporter.patterns.fields import FieldPattern
 
@@ -17,7 +17,7 @@ class UnknownGroupError(ValueError):
 
 
 def groups_named(include: Iterable[str], exclude: Iterable[str] = ()) -> frozenset[str]:
-    """Group names out of words: names, `default` and `all`; implied groups come along.
+    """Group names out of words: names, aliases, `default`, `all`; implied groups come along.
 
     What is excluded by name takes along the groups that would have libvirt asked for it.
     Raises UnknownGroupError with the name that is none.
@@ -30,13 +30,13 @@ def excluded(words: Iterable[str]) -> frozenset[str]:
 
     Raises UnknownGroupError with the name that is none.
     """
-    words = tuple(words)
+    words = canonical(words)
     return _expand(words) | {name for word in words for name in riders(word)}
 
 
 def _expand(words: Iterable[str]) -> frozenset[str]:
     names: set[str] = set()
-    for word in words:
+    for word in canonical(words):
         if word == "default":
             names.update(group.name for group in GROUPS if group.default)
         elif word == "all":

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from libvirt_exporter.catalogue import GROUPS
+from libvirt_exporter.catalogue import ALIASES, GROUPS, canonical
 from libvirt_exporter.config import Config, metrics_of
 from libvirt_exporter.contract import Exposition, RequestError, ScrapeRequest, normalised_uuid
 from libvirt_exporter.hypervisor.sampling.request import PROCESSES
@@ -90,7 +90,7 @@ class Display:
         enabled = self.everything.selection.groups
         collect = self._expand("collect[]", request.collect, groups_named)
         exclude = self._expand("exclude[]", request.exclude, excluded)
-        if disabled := {*request.collect} - {"all", "default"} - enabled:
+        if disabled := {*canonical(request.collect)} - {"all", "default"} - enabled:
             raise RequestError(
                 f"collect[]: not enabled: {', '.join(sorted(disabled))}",
                 "add it to groups.include of the configuration, beside `default` or what is there",
@@ -127,7 +127,9 @@ class Display:
             return expanded(names)
         except UnknownGroupError as error:
             known = [group.name for group in GROUPS]
-            hint = f"{nearest(str(error), known)} groups are: {', '.join(known)}".lstrip()
+            hint = (
+                f"{nearest(str(error), (*known, *ALIASES))} groups are: {', '.join(known)}".lstrip()
+            )
             raise RequestError(f"{parameter}: unknown group {error}", hint) from None
 
     def timeout(self, request: ScrapeRequest) -> float:
