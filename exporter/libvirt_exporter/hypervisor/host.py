@@ -27,6 +27,7 @@ from libvirt_exporter.hypervisor.events.stream import EventStream
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.hypervisor.sampling.sampler import Sampler
+from libvirt_exporter.hypervisor.sources.agents import Agents
 from libvirt_exporter.hypervisor.sources.disk_errors import DiskErrorsLane
 from libvirt_exporter.hypervisor.sources.guest_agent import GuestAgentLane
 from libvirt_exporter.hypervisor.sources.jobs import JobsLane
@@ -105,12 +106,13 @@ class Host:
             suspected=history.job_suspected,
             stuck=lambda: self._sampler.stuck_domains,
         )
-        self._guest_agent = GuestAgentLane(
+        self._agents = Agents(
             self._read_write,
             settings,
             info=self._inventory.get,
             stuck=lambda: self._sampler.stuck_domains,
         )
+        self._guest_agent = GuestAgentLane(self._agents)
         self._sampler = Sampler(
             self._connections,
             self._inventory,
@@ -239,7 +241,9 @@ class Host:
         self._inventory.apply(settings)
         self._history.apply(settings)
         self._sampler.apply(settings)
-        self._guest_agent.apply(settings)
+        if settings.guest_agent != self._agents.settings.guest_agent:
+            self._guest_agent.forget()
+        self._agents.apply(settings)
 
     def _end(self, process_ends: bool) -> None:
         self._sampler.close()

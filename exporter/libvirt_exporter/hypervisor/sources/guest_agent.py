@@ -12,7 +12,7 @@ import functools
 import logging
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic, time
@@ -20,8 +20,6 @@ from typing import Final
 
 import libvirt
 
-from libvirt_exporter.hypervisor.connection.blocked import Blocked
-from libvirt_exporter.hypervisor.connection.budget import TURN
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import (
     CallError,
@@ -29,36 +27,30 @@ from libvirt_exporter.hypervisor.connection.errors import (
     NoAnswerError,
     classify,
 )
-from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import Session
-from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings, HostSettings
-from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT
+from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
 from libvirt_exporter.hypervisor.sampling.lane import Lane
+from libvirt_exporter.hypervisor.sources.agents import (
+    CALL_MARGIN,
+    REFUSED_PAUSE,
+    Agents,
+    NoTurnError,
+    pause_after,
+)
 from libvirt_exporter.hypervisor.sources.guest_answers import QUESTIONS, Question
-from libvirt_exporter.model import STATES, DomainInfo, Stats, StatValue
+from libvirt_exporter.model import Stats, StatValue
 
 log = logging.getLogger(__name__)
 
 ERRORS: Final = ("timeout", "refused", "denied", "other")
 """Classes of errors that are counted: no answer in time, the guest does not allow or know the
 question, libvirt does not allow it, anything else."""
-REFUSED_PAUSE: Final = 3600.0
-"""Seconds after which a question that was refused is asked again."""
-FIRST_PAUSE: Final = 60.0
-"""Seconds for which a guest that failed is left alone, doubled with every failure in a row …"""
-LONGEST_PAUSE: Final = 900.0
-"""… up to these."""
 STALE: Final = 3
 """An answer is shown for as many of its intervals."""
-CALL_MARGIN: Final = 5.0
-"""Seconds beyond its timeouts after which a call is given up: libvirt itself should have."""
-RETRY_PAUSE: Final = 60.0
-"""Seconds before the connection is tried again after it could not be opened."""
 
 _NOTHING: Final[Stats] = {}
-_RUNNING: Final = frozenset({"running", "blocked"})
 _REFUSAL: Final = re.compile(r"has been disabled|has not been found|not supported|unsupported")
 """What an agent says (QEMU 7.2), which libvirt 9.0 passes on as an internal error."""
 _UNKNOWN_TO_LIBVIRT: Final = frozenset(
@@ -127,9 +119,8 @@ class _Guest:
         """When it is to be asked next."""
         return max(self.not_before, min(self.due.get(row.kind, 0.0) for row in QUESTIONS))
 
-    def follow(self, info: DomainInfo | None) -> None:
+    def follow(self, run: int | None) -> None:
         """Forget what an agent said that has gone: who answers next may know other things."""
-        run = info.id if info is not None and info.agent_connected else None
         if run == self.run:
             return
         self.run, self.knows_timeout = run, False
@@ -171,7 +162,7 @@ class _Guest:
         """It did not answer, so it is left alone for a while."""
         self.up, self.knows_timeout = False, False
         self.failures += 1
-        self.not_before = now + min(FIRST_PAUSE * 2 ** (self.failures - 1), LONGEST_PAUSE)
+        self.not_before = now + pause_after(self.failures)
         self._stats = None
 
     def stats(self, now: float) -> Stats:
@@ -212,45 +203,25 @@ class GuestAgentLane(Lane):
     asks_monitors = True
     reading_time = 60.0
 
-    def __init__(
-        self,
-        connections: Connections,
-        settings: HostSettings,
-        *,
-        info: Callable[[str], DomainInfo | None],
-        stuck: Callable[[], Container[str]],
-    ) -> None:
-        """`connections`: a pool of read-write ones. `info`: what is known of the XML of a UUID.
-
-        `stuck`: the domains whose monitor does not answer.
-        """
-        super().__init__(connections)
-        self._settings = settings
-        self._info = info
-        self._stuck_domains = stuck
-        self._stuck = Blocked(connections)
-        self._under_way = 0
-        """Calls that are waited for."""
+    def __init__(self, agents: Agents) -> None:
+        super().__init__(agents.connections)
+        self._agents = agents
         self._guests: dict[str, _Guest] = {}
-        self._failure: CallError | None = None
-        """Why no agent can be asked."""
-        self._retry_at = 0.0
 
-    def apply(self, settings: HostSettings) -> None:
-        """Take over changed settings, from the next reading on."""
-        before, self._settings = self._settings, settings
-        if settings.guest_agent == before.guest_agent:
-            return
+    def forget(self) -> None:
+        """Begin anew: agents are to be asked in another way, or not any more."""
         self.close()
         self._guests.clear()
-        self._failure, self._retry_at = None, 0.0
         self.read_at = None
-        if settings.guest_agent is None:
-            self.connections.close()
+
+    def is_silent(self, uuid: str) -> bool:
+        """Whether this guest's agent did not answer the last time."""
+        guest = self._guests.get(uuid)
+        return guest is not None and guest.up is False
 
     async def refresh(self, draft: HostDraft) -> None:
         """Have the agents asked that are due; only the first sample waits for it."""
-        if self._settings.guest_agent is None:
+        if self._agents.settings.guest_agent is None:
             return
         await super().refresh(draft)
         self.longest_wait = 0.0
@@ -261,33 +232,25 @@ class GuestAgentLane(Lane):
         if guest is None:
             return _NOTHING
         # A reading may take long, and the agent have gone since it began.
-        guest.follow(self._info(domain.uuid))
+        guest.follow(self._agents.run_of(domain))
         return guest.stats(monotonic())
 
     async def read(self, domains: Iterable[DomainDraft], deadline: Deadline) -> None:
         """Ask the guests that are due, those first that have waited longest."""
-        settings, now = self._settings.guest_agent, monotonic()
+        settings = self._agents.settings.guest_agent
         if settings is None:
             return
-        self._stuck.renew()
+        self._agents.renew()
         waiting = self._waiting(list(domains))
         if not waiting:
             return
-        if now < self._retry_at:
-            raise NoAnswerError(self.name)
+        self._agents.check()
         queue = deque(sorted(waiting, key=lambda uuid: self._guests[uuid].next_due()))
         async with asyncio.TaskGroup() as tasks:
-            for number in range(settings.parallel_calls):
-                tasks.create_task(self._work(number, queue, settings, deadline))
-        if self._failure is not None:
-            raise self._failure
-
-    def _unreachable(self, error: CallError) -> None:
-        """No agent can be asked: there is no connection, or it was lost."""
-        self._retry_at = monotonic() + RETRY_PAUSE
-        if str(self._failure) != str(error):
-            log.warning("guest agents are not asked: %s", error)
-        self._failure = error
+            for _ in range(settings.parallel_calls):
+                tasks.create_task(self._work(queue, settings, deadline))
+        if self._agents.failure is not None:
+            raise self._agents.failure
 
     def _waiting(self, domains: Sequence[DomainDraft]) -> list[str]:
         """The guests of which an answer is due; those that are gone are forgotten."""
@@ -295,96 +258,66 @@ class GuestAgentLane(Lane):
         if gone := self._guests.keys() - known:
             self.connections.forget(gone)
         self._guests = {uuid: old for uuid, old in self._guests.items() if uuid in known}
-        stuck, now, shown = self._stuck_domains(), monotonic(), self._settings.shown
+        now = monotonic()
         waiting = []
         for domain in domains:
-            uuid, info = domain.uuid, self._info(domain.uuid)
+            uuid = domain.uuid
             guest = self._guests.get(uuid)
-            if not (domain.active and info is not None and info.agent_connected):
+            run = self._agents.run_of(domain)
+            if run is None:
                 if guest is not None:
-                    guest.follow(info if domain.active else None)
+                    guest.follow(None)
                 continue
-            state = _state(domain)
-            if shown is not None and not shown.matches(domain.name, uuid, state, info):
+            if not self._agents.is_shown(domain):
                 self._guests.pop(uuid, None)
                 continue
             if guest is None:
                 guest = self._guests[uuid] = _Guest()
-            guest.follow(info)
-            # A guest that is paused cannot answer; a monitor that hangs may hold up its agent.
-            hangs = uuid in stuck or uuid in self._stuck
-            if not domain.wants(self.name):
-                continue
-            if state in _RUNNING and not hangs and guest.questions(now):
+            guest.follow(run)
+            wanted = domain.wants(self.name) and self._agents.may_answer(domain)
+            if wanted and guest.questions(now):
                 waiting.append(uuid)
         return waiting
 
     async def _work(
-        self, number: int, queue: deque[str], settings: GuestAgentSettings, deadline: Deadline
+        self, queue: deque[str], settings: GuestAgentSettings, deadline: Deadline
     ) -> None:
-        """Ask one guest after the other, on a connection of this worker's own."""
-        most = max(BLOCKED_LIMIT, settings.parallel_calls)
-        while queue and len(self._stuck) + self._under_way < most:
-            connection = self.connections.of(f"{self.name}-{number}")
-            if connection.busy or not await self._has_room(deadline):
-                return
+        """Ask one guest after the other."""
+        while queue:
             uuid = queue.popleft()
             guest = self._guests.get(uuid)
             if guest is None:
                 continue
-            self._under_way += 1
             try:
-                await self._ask(connection, uuid, guest, settings)
-            except CallError as error:
+                await self._ask(uuid, guest, settings, deadline)
+            except NoTurnError:
+                return
+            except CallError:
                 queue.clear()
-                self._unreachable(error)
             except Exception as error:  # noqa: BLE001 - it must cost this guest only
                 self.failures.failed(self, uuid, f"the guest agent of domain {uuid}", error)
                 guest.failed(monotonic())
             else:
                 self.failures.works(self, (uuid,))
-            finally:
-                self._under_way -= 1
-
-    async def _has_room(self, deadline: Deadline) -> bool:
-        """Wait until a call may be begun that leaves room for all that a sample has in flight."""
-        budget = self.connections.budget
-        kept = min(self._settings.parallel_calls, budget.limit - 1)
-        while budget.room <= kept:
-            if deadline.rest <= 0:
-                return False
-            await asyncio.sleep(TURN)
-        return deadline.rest > 0
 
     async def _ask(
-        self, connection: Connection, uuid: str, guest: _Guest, settings: GuestAgentSettings
+        self, uuid: str, guest: _Guest, settings: GuestAgentSettings, deadline: Deadline
     ) -> None:
         questions = guest.questions(monotonic())
         visit = functools.partial(
             _visit, uuid, questions, settings, tell_timeout=not guest.knows_timeout
         )
-        answer = connection.call("guest agent", visit)
         # libvirt gives an agent its time twice, to say that it is there and to answer.
-        patience = Deadline.within(3 * settings.response_timeout + CALL_MARGIN)
-        if not await patience.wait(answer):
+        patience = 3 * settings.response_timeout + CALL_MARGIN
+        try:
+            found = await self._agents.ask(uuid, visit, deadline, patience)
+        except NoAnswerError:
             guest.errors["timeout"] += 1
             guest.failed(monotonic())
-            if self.connections.replaceable(connection):
-                self.connections.abandon(connection, "guest agent")
-                self._stuck.add({uuid: connection})
             return
-        found = answer.result()
-        if self._failure is not None:
-            log.info("guest agents are asked again")
-            self._failure = None
         if not found.over:
             guest.knows_timeout = True
             guest.take(found, settings, monotonic())
-
-
-def _state(domain: DomainDraft) -> str:
-    number = domain.state.get("state.state")
-    return STATES[number] if isinstance(number, int) and 0 <= number < len(STATES) else ""
 
 
 def _visit(

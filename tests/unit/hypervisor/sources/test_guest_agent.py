@@ -23,7 +23,8 @@ from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings, 
 from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.request import SampleRequest
-from libvirt_exporter.hypervisor.sources import guest_agent
+from libvirt_exporter.hypervisor.sources import agents, guest_agent
+from libvirt_exporter.hypervisor.sources.agents import Agents
 from libvirt_exporter.hypervisor.sources.guest_agent import GuestAgentLane
 from libvirt_exporter.model import DomainInfo, Stats
 from tests.support.fake_libvirt import FakeHost, libvirt_error
@@ -137,10 +138,12 @@ class Asked:
             "qemu:///system", Observer(), daemon.connect, budget=budget, read_only=False
         )
         self.lane = GuestAgentLane(
-            self.connections,
-            HostSettings(uri="qemu:///system", guest_agent=settings, shown=self),
-            info=self.infos.get,
-            stuck=lambda: self.stuck,
+            Agents(
+                self.connections,
+                HostSettings(uri="qemu:///system", guest_agent=settings, shown=self),
+                info=self.infos.get,
+                stuck=lambda: self.stuck,
+            )
         )
 
     def matches(self, _name: str, uuid: str, _state: str, _info: DomainInfo | None) -> bool:
@@ -165,6 +168,7 @@ class Asked:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(guest_agent, "monotonic", clock.monotonic)
+    monkeypatch.setattr(agents, "monotonic", clock.monotonic)
     return clock
 
 
@@ -417,7 +421,7 @@ async def test_a_call_that_does_not_come_back_is_given_up_and_its_guest_left_alo
 ) -> None:
     """Until it has come back; no more than three such calls are ever there."""
     monkeypatch.setattr(guest_agent, "CALL_MARGIN", -5.9)  # of 3 × 2 s
-    monkeypatch.setattr(guest_agent, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(agents, "FIRST_PAUSE", 0.0)
     daemon = Daemon("a", "b", "c", "d", "e")
     for guest in daemon.guests.values():
         guest.answers.clear()
@@ -440,7 +444,7 @@ async def test_a_call_that_does_not_come_back_is_given_up_and_its_guest_left_alo
 
 async def test_statistics_keep_their_room_for_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Agents are asked only when all calls of a sample could still be begun."""
-    monkeypatch.setattr(guest_agent, "TURN", 0.001)
+    monkeypatch.setattr(agents, "TURN", 0.001)
     daemon = Daemon("a")
     budget = StuckBudget(4)
 
