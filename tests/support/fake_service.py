@@ -22,6 +22,7 @@ from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.fields.table import FIELDS
 from libvirt_exporter.render.exposition import OPENMETRICS, TEXT
 from libvirt_exporter.service.telemetry import Telemetry
+from libvirt_exporter.uri import redacted
 from libvirt_exporter.web.app import create_app
 
 EMPTY = HostSample(timestamp=1.0, duration=0.01, up=True)
@@ -112,8 +113,17 @@ class FakeService:
             await self._wait()
         return self.sample
 
-    def ready(self) -> bool:
-        return self.is_ready
+    @property
+    def name(self) -> str:
+        return self.config.libvirt.name or redacted(self.config.libvirt.uri)
+
+    @property
+    def latest(self) -> HostSample | None:
+        return self.sample if self.is_ready else None
+
+    @property
+    def waits_for_first_samples(self) -> int:
+        return 0 if self.is_ready else len(self.aliases)
 
     async def reload(self) -> None:
         self.reloads += 1

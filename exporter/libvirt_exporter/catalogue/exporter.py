@@ -236,6 +236,19 @@ EVENTS_DROPPED = _row(
     "Events that were delivered faster than they could be counted, and are not in any counter.",
 )
 
+TARGET_UP = _row(
+    "libvirt_exporter_target_up",
+    "1 when libvirt answered the last sample of a target, 0 when not; absent before the first one.",
+    "target",
+    group="targets",
+)
+TARGET_SAMPLED = _row(
+    "libvirt_exporter_target_last_sample_timestamp_seconds",
+    "Unix time of the last sample of a target; it stands still when nobody probes the target.",
+    "target",
+    group="targets",
+)
+
 SCRAPE_METRICS: tuple[Metric, ...] = (
     UP,
     INFO,
@@ -280,3 +293,5 @@ OWN_METRICS: tuple[Metric, ...] = (
     EVENTS_RECEIVED,
     EVENTS_DROPPED,
 )
+TARGET_METRICS: tuple[Metric, ...] = (TARGET_UP, TARGET_SAMPLED)
+"""At the exporter's own path, where `targets` are configured."""

@@ -57,7 +57,7 @@ async def run(
             loop.add_signal_handler(number, end)
         web = exporter.config.web
         addresses = ", ".join(urls(sockets, tls=security.config.tls_server_config.enabled))
-        uri = redacted(exporter.config.libvirt.uri)
+        shown = _shown(exporter.config)
         status = f"Serving on {addresses}"
         loop.add_signal_handler(
             signal.SIGHUP, lambda: tasks.start(_reload(exporter, systemd, status))
@@ -65,7 +65,7 @@ async def run(
         unblock_signals()
         tasks.start(_warm_up(exporter, systemd, status))
         tasks.start(systemd.live())
-        log.info("libvirt-exporter %s shows %s on %s", __version__, uri, addresses)
+        log.info("libvirt-exporter %s shows %s on %s", __version__, shown, addresses)
         if on_every_interface(sockets) and not security.asks_who_clients_are:
             log.info(
                 "everybody who reaches an address of this host may ask; web.listen can name one, "
@@ -85,6 +85,14 @@ async def run(
         )
         await serve(app, sockets, stop=stop, security=security, telemetry=telemetry)
     log.info("stopped")
+
+
+def _shown(config: Config) -> str:
+    """What is served, for the log: `qemu:///system and 3 targets`."""
+    parts = [redacted(config.libvirt.uri)] if config.libvirt.uri else []
+    if number := len(config.targets):
+        parts.append("1 target" if number == 1 else f"{number} targets")
+    return " and ".join(parts)
 
 
 def unblock_signals() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from libvirt_exporter import catalogue
-from libvirt_exporter.catalogue.exporter import OWN_METRICS, SCRAPE_METRICS
+from libvirt_exporter.catalogue.exporter import OWN_METRICS, SCRAPE_METRICS, TARGET_METRICS
 from libvirt_exporter.catalogue.metric import Fact
 from libvirt_exporter.query.fields import table
 
@@ -41,7 +41,7 @@ FIELDS: Final[Collection[str]] = frozenset(
 """Metric names and stats key patterns (`block.<num>.rd.times`)."""
 
 ALWAYS_SHOWN: Final[Collection[str]] = frozenset(
-    row.name for row in (*SCRAPE_METRICS, *OWN_METRICS)
+    row.name for row in (*SCRAPE_METRICS, *OWN_METRICS, *TARGET_METRICS)
 )
 """Metrics that are always shown, so that `fields` cannot choose them."""
 

@@ -25,6 +25,7 @@ of fields by `docs/build.py`; `/api/v1/openapi.json` describes the same API to p
 | `timeout` | seconds to wait for libvirt, then 503 | `libvirt.timeout`, which is the most |
 | `explain` | 1: say of each field without a value what it takes to have one | 0 |
 | `strict` | 1: refuse unknown names of fields with status 400 | 0 |
+| `target` | alias of one of the configured `targets`, which is asked | the host that is no target |
 
 `GET` takes lists separated by commas, or parameters several times; `POST` takes a JSON object of
 the same keys. An answer is of a sample that is `api.max_age` old at most, and taken after the last
@@ -55,6 +56,7 @@ $ curl -s 'http://localhost:9177/api/v1/vms?fields=status,memUsage'
 `GET /api/v1/vms/{vmId}/diagnostics` answers with Nova's standardised diagnostics. Of its figures,
 `memory_details.used` is what the guest has in use by its own account, as for `memUsage`, where it
 reports that, else the size of its balloon; `uptime` does not start again at a reboot of the guest.
+It takes `target` too. `GET /api/v1/targets` lists the targets for Prometheus' service discovery.
 """
 
 _CHANGE: Final = {

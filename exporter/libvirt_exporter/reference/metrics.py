@@ -15,7 +15,7 @@ from libvirt_exporter.catalogue import (
     WITHHELD,
     WITHHELD_VALUES,
 )
-from libvirt_exporter.catalogue.exporter import OWN_METRICS, SCRAPE_METRICS
+from libvirt_exporter.catalogue.exporter import OWN_METRICS, SCRAPE_METRICS, TARGET_METRICS
 from libvirt_exporter.catalogue.metric import Fact, Group, Metric, StatEnum, Withheld
 from libvirt_exporter.query.fields.table import FIELDS
 
@@ -56,6 +56,10 @@ _ALWAYS: Final = {
     "exporter": (
         "Of the exporter since its start, always there; prometheus_client's `process_*` besides.",
         OWN_METRICS,
+    ),
+    "targets": (
+        "Of each of the configured `targets`, at /metrics; /probe shows all others of a target.",
+        TARGET_METRICS,
     ),
 }
 

@@ -18,7 +18,7 @@ from libvirt_exporter.config import (
     notes,
     of_target,
 )
-from libvirt_exporter.contract import Exposition, NotFoundError, ScrapeRequest
+from libvirt_exporter.contract import Exposition, NotFoundError, RequestError, ScrapeRequest
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.render.exposition import expose_own
 from libvirt_exporter.service.target import Target
@@ -47,6 +47,10 @@ class Exporter:
         """The configuration in force."""
         self._workers = Workers()
         self._targets = {alias: self._made(self.config, alias) for alias in aliases(self.config)}
+        self._unsampled = set(self._targets)
+        telemetry.watch_targets(
+            lambda: {alias: target.latest for alias, target in self._targets.items() if alias}
+        )
         self._reloading = asyncio.Lock()
         self._first_samples = set[asyncio.Task[Exposition]]()
         """Of targets that a reload brought."""
@@ -61,12 +65,25 @@ class Exporter:
         """All that is served, the default host as ''."""
         return self._targets.keys()
 
+    @property
+    def waits_for_first_samples(self) -> int:
+        """Hosts of the start that have not been sampled once, libvirt answering or not."""
+        self._unsampled = {
+            alias
+            for alias in self._unsampled & self._targets.keys()
+            if not self._targets[alias].ready()
+        }
+        return len(self._unsampled)
+
     def target(self, alias: str = "") -> Target:
-        """The served libvirt of that alias, '' for the default one; NotFoundError."""
+        """The served libvirt of that alias, '' for the default one; NotFoundError.
+
+        RequestError where there is no default one.
+        """
         if alias in self._targets:
             return self._targets[alias]
         if not alias:
-            raise NotFoundError(
+            raise RequestError(
                 "this exporter has no host of its own", "name one of its targets: target=ALIAS"
             )
         known = [each for each in self._targets if each]

@@ -31,6 +31,7 @@ from libvirt_exporter.service.queries import Queries
 from libvirt_exporter.service.telemetry import TargetTelemetry
 from libvirt_exporter.service.workers import Workers
 from libvirt_exporter.shared import Shared
+from libvirt_exporter.uri import redacted
 
 _OVERVIEW_AGE = 2.0
 _OVERVIEW_ASKS = frozenset({"balloon", "vcpu"})
@@ -91,6 +92,12 @@ class Target:
     def config(self) -> Config:
         """The configuration in force."""
         return self._display.config
+
+    @property
+    def name(self) -> str:
+        """What people call it: a name, or its URI without secrets."""
+        libvirt = self.config.libvirt
+        return libvirt.name or redacted(libvirt.uri)
 
     @property
     def fields(self) -> Sequence[VmField]:

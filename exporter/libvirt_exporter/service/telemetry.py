@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from typing import Final
 
@@ -14,6 +14,9 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric as MetricFamily
+from prometheus_client.registry import Collector
 
 from libvirt_exporter import __version__
 from libvirt_exporter.build import BRANCH, REVISION
@@ -22,6 +25,7 @@ from libvirt_exporter.catalogue.metric import Metric
 from libvirt_exporter.hypervisor.connection.errors import ErrorClass
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.host import Host
+from libvirt_exporter.model import HostSample
 
 _OF_PROCESS: Final = {
     exporter.BUILD_INFO,
@@ -103,6 +107,30 @@ class TargetTelemetry(Observer):
         self._counters[exporter.EVENTS_DROPPED].inc(count)
 
 
+class _Targets(Collector):
+    """Which targets answer; no family at all where there is none."""
+
+    def __init__(self, latest: Callable[[], Mapping[str, HostSample | None]]) -> None:
+        self._latest = latest
+
+    def describe(self) -> Iterable[MetricFamily]:
+        return ()
+
+    def collect(self) -> Iterable[MetricFamily]:
+        samples = self._latest()
+        if not samples:
+            return
+        up, sampled = (
+            GaugeMetricFamily(row.name, row.help, labels=tuple(row.labels))
+            for row in (exporter.TARGET_UP, exporter.TARGET_SAMPLED)
+        )
+        for alias, sample in samples.items():
+            if sample is not None:
+                up.add_metric([alias], float(sample.up))
+                sampled.add_metric([alias], sample.timestamp)
+        yield from (up, sampled)
+
+
 class Telemetry:
     """Counts what happens in this process, and keeps what counts for each libvirt.
 
@@ -139,6 +167,10 @@ class Telemetry:
             rows = (row for row in exporter.OWN_METRICS if row not in _OF_PROCESS)
             self._targets[alias] = TargetTelemetry(_Figures(rows, CollectorRegistry()))
         return self._targets[alias]
+
+    def watch_targets(self, latest: Callable[[], Mapping[str, HostSample | None]]) -> None:
+        """Ask for the last samples of the targets, by alias, when the metrics are read."""
+        self.registry.register(_Targets(latest))
 
     def forget(self, alias: str) -> None:
         """That libvirt is not served any more."""

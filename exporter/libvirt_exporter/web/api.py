@@ -22,6 +22,7 @@ from libvirt_exporter.web.negotiation import accepts_gzip
 from libvirt_exporter.web.problems import TooLargeError
 from libvirt_exporter.web.service import Service
 from libvirt_exporter.web.slots import Slots
+from libvirt_exporter.web.target_parameter import only_target
 
 VMS: Final = "/api/v1/vms"
 DIAGNOSTICS: Final = "/api/v1/vms/{vmId}/diagnostics"
@@ -46,6 +47,7 @@ class _Posted(Struct, rename="camel", forbid_unknown_fields=True):
     timeout: Annotated[float, Meta(ge=0)] = 0.0
     explain: bool | Literal[0, 1] = False
     strict: bool | Literal[0, 1] = False
+    target: str = ""
 
 
 _PARAMETERS: Final = tuple(field.encode_name for field in structs.fields(_Posted))
@@ -58,7 +60,9 @@ class Api:
         """`max_requests` that wait for a change may run at once, and as many that do not."""
         self._service = service
         self._bodies = bodies
-        self._quick, self._waiting = (Slots(max_requests, *_BUSY) for _ in range(2))
+        self._quick, self._waiting = (
+            Slots(max_requests, *_BUSY, hosts=lambda: len(service.aliases)) for _ in range(2)
+        )
 
     def routes(self) -> list[Route]:
         """All routes of the API."""
@@ -73,24 +77,29 @@ class Api:
         gzip = accepts_gzip(",".join(request.headers.getlist("Accept-Encoding")))
         if request.method == "POST":
             _refuse_beside_body(request)
-            query = _posted(await _body(request), gzip=gzip)
+            alias, query = _posted(await _body(request), gzip=gzip)
         else:
+            alias = only_target(request.query_params)
             query = _in_address(request.query_params, gzip=gzip)
+        target = self._service.target(alias)
         with contextlib.ExitStack() as held:
-            held.enter_context((self._waiting if query.wait else self._quick).one())
-            answer = await while_connected(request, self._service.target().query(query))
+            held.enter_context((self._waiting if query.wait else self._quick).one(host=alias))
+            answer = await while_connected(request, target.query(query))
             return self._json(answer, held.pop_all())
 
     async def diagnostics(self, request: Request) -> Response:
         """Nova's diagnostics of a VM."""
+        alias = only_target(request.query_params)
+        target = self._service.target(alias)
         with contextlib.ExitStack() as held:
-            held.enter_context(self._quick.one())
-            diagnostics = self._service.target().diagnostics(request.path_params["vmId"])
+            held.enter_context(self._quick.one(host=alias))
+            diagnostics = target.diagnostics(request.path_params["vmId"])
             return self._json(await while_connected(request, diagnostics), held.pop_all())
 
     async def document(self, _request: Request) -> Response:
         """What the API is, in the words of OpenAPI."""
-        target = self._service.target()
+        # Fields are the same of all: the configuration chooses them for all targets.
+        target = self._service.target(min(self._service.aliases))
         longest_wait = target.config.api.longest_wait
         document = openapi.document(target.fields, longest_wait=longest_wait)
         return self._json(QueryAnswer(body=msgspec.json.encode(document)), contextlib.ExitStack())
@@ -166,7 +175,8 @@ def _refuse_beside_body(request: Request) -> None:
         raise RequestError("the body is compressed", "send it without Content-Encoding")
 
 
-def _posted(body: bytes, *, gzip: bool) -> QueryRequest:
+def _posted(body: bytes, *, gzip: bool) -> tuple[str, QueryRequest]:
+    """The alias of the host that is asked, and what it is asked."""
     try:
         posted = msgspec.json.decode(body, type=_Posted)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -174,7 +184,7 @@ def _posted(body: bytes, *, gzip: bool) -> QueryRequest:
             f"the body cannot be understood: {error}",
             f"it is a JSON object with any of {', '.join(_PARAMETERS)}; {{}} asks for everything",
         ) from None
-    return QueryRequest(
+    return posted.target, QueryRequest(
         vm_ids=_names(posted.vm_ids),
         fields=_names(posted.fields),
         exclude=_names(posted.exclude),

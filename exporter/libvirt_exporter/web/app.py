@@ -16,14 +16,17 @@ from libvirt_exporter.contract import RequestError
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web import api
 from libvirt_exporter.web.bodies import Bodies
+from libvirt_exporter.web.discovery import TARGETS, Discovery
+from libvirt_exporter.web.fleet_page import FrontPage
 from libvirt_exporter.web.management import HEALTH, Management
 from libvirt_exporter.web.middleware import Counting, SizeLimits
 from libvirt_exporter.web.pages import Landing
 from libvirt_exporter.web.problems import API, problem, refused
-from libvirt_exporter.web.scrape import PROBE, Scrapes
+from libvirt_exporter.web.scrape import Scrapes
 from libvirt_exporter.web.security.middleware import SecurityMiddleware
 from libvirt_exporter.web.security.security import Security
 from libvirt_exporter.web.service import Service
+from libvirt_exporter.web.target_parameter import PROBE
 from libvirt_exporter.web.well_formed import OriginForm, WellFormed
 
 
@@ -51,12 +54,14 @@ def create_app(
     most = max_requests or math.inf
     bodies = Bodies()
     scrapes = Scrapes(service, most, bodies)
+    landing = Landing(service, telemetry_path, bodies)
     routes = [
         Route(telemetry_path, scrapes.metrics),
         Route(PROBE, scrapes.probe),
-        Route("/", Landing(service, telemetry_path, bodies).page),
+        Route("/", FrontPage(service, landing, telemetry_path, bodies).page),
         *Management(service, security, reload=reload).routes(),
         *api.Api(service, most, bodies).routes(),
+        Route(TARGETS, Discovery(service, PROBE).targets),
     ]
     telemetry = telemetry or Telemetry(process=False)
     if security.file:
@@ -64,7 +69,7 @@ def create_app(
             lambda: security.last_reload_successful, lambda: security.last_loaded
         )
     for route in routes:
-        if route.path != PROBE or service.aliases - {""}:
+        if route.path not in {PROBE, TARGETS} or service.aliases - {""}:
             telemetry.route_served(route.path)
 
     def failed(request: Request, error: Exception) -> Response:

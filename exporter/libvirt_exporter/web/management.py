@@ -44,10 +44,13 @@ class Management:
         return PlainTextResponse("Healthy.\n")
 
     async def ready(self, _request: Request) -> Response:
-        """Whether the first sample has been taken."""
-        if self._service.target().ready():
+        """Whether the first sample has been taken, of each of several hosts."""
+        if not (waiting := self._service.waits_for_first_samples):
             return PlainTextResponse("Ready.\n")
-        return PlainTextResponse("Not ready: the first sample is still to come.\n", status_code=503)
+        text = "Not ready: the first sample is still to come.\n"
+        if (hosts := len(self._service.aliases)) > 1:
+            text = f"Not ready: the first sample of {waiting} of {hosts} hosts is still to come.\n"
+        return PlainTextResponse(text, status_code=503)
 
     async def reload(self, _request: Request) -> Response:
         """Read both configurations again, and list what is wrong with them.

@@ -102,10 +102,19 @@ _DIAGNOSTICS: Final = _object(
     },
     "What OpenStack Nova's API 2.48 answers; null is what is not known.",
 )
+_TARGET: Final = "Alias of the host that is asked; none: the one that is no target."
+_TARGETS: Final = _list(
+    _object(
+        {
+            "targets": _list(_TEXT, "The address of this exporter."),
+            "labels": {"type": "object", "additionalProperties": _TEXT},
+        }
+    )
+)
 _PROBLEMS: Final[Mapping[str, str]] = {
     "400": "The request makes no sense.",
     "401": "The exporter wants a user and password.",
-    "404": "There is no such VM.",
+    "404": "There is no such VM, or no such target.",
     "413": "The body is too long.",
     "429": "Too many requests, by the web configuration of the exporter.",
     "503": "libvirt does not answer, or too many requests are being answered.",
@@ -137,13 +146,13 @@ def document(fields: Iterable[VmField], *, longest_wait: float) -> Schema:
                         }
                         for name, (schema, text) in parameters.items()
                     ],
-                    "responses": _responses("Changes"),
+                    "responses": _responses("Changes", "404"),
                 },
                 "post": {
                     "operationId": "postQuery",
                     "summary": "The same with the parameters in the body, which may be longer.",
                     "requestBody": {"required": True, "content": _json("Query")},
-                    "responses": _responses("Changes", "413"),
+                    "responses": _responses("Changes", "404", "413"),
                 },
             },
             "/api/v1/vms/{vmId}/diagnostics": {
@@ -157,9 +166,22 @@ def document(fields: Iterable[VmField], *, longest_wait: float) -> Schema:
                             "required": True,
                             "description": "UUID of the VM.",
                             "schema": _TEXT,
-                        }
+                        },
+                        {
+                            "name": "target",
+                            "in": "query",
+                            "description": _TARGET,
+                            "schema": _TEXT,
+                        },
                     ],
                     "responses": _responses("Diagnostics", "404"),
+                }
+            },
+            "/api/v1/targets": {
+                "get": {
+                    "operationId": "targets",
+                    "summary": "The targets, as Prometheus' HTTP service discovery takes them.",
+                    "responses": _responses("Targets"),
                 }
             },
         },
@@ -169,6 +191,7 @@ def document(fields: Iterable[VmField], *, longest_wait: float) -> Schema:
                 "Vm": _vm(fields),
                 "Changes": _CHANGES,
                 "Diagnostics": _DIAGNOSTICS,
+                "Targets": _TARGETS,
                 "Problem": _object({"error": _TEXT, "hint": _TEXT}),
             }
         },
@@ -195,6 +218,7 @@ def _parameters(longest_wait: float) -> Mapping[str, tuple[Schema, str]]:
         ),
         "explain": (_FLAG, "Say of each field without a value what it takes to have one."),
         "strict": (_FLAG, "Refuse unknown names of fields."),
+        "target": (_TEXT, _TARGET),
     }
 
 

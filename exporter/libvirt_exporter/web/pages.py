@@ -17,12 +17,12 @@ from starlette.responses import Response
 from libvirt_exporter import __version__
 from libvirt_exporter.model import DomainSample, HostSample
 from libvirt_exporter.shared import Shared
-from libvirt_exporter.uri import redacted
 from libvirt_exporter.web.bodies import Bodies, PiecewiseResponse
 from libvirt_exporter.web.connected import while_connected
 from libvirt_exporter.web.service import Service
+from libvirt_exporter.web.target_parameter import PROBE, TARGET, only_target
 
-_STYLE: Final = """
+STYLE: Final = """
 :root { color-scheme: light dark; --dim: #6b7280; --line: #8883; --bad: #c2410c; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.4rem; margin: 0; }
@@ -40,7 +40,7 @@ td:first-child { overflow-wrap: anywhere; }
 .paused::before, .blocked::before { color: #d97706; }
 .crashed::before { color: #dc2626; }
 """
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 
 CONTENT_SECURITY_POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
@@ -61,43 +61,48 @@ class Landing:
         """The last page, after what it was made of."""
 
     async def page(self, request: Request) -> Response:
-        """The default host's, a few seconds old at most."""
-        target = self._service.target()
-        libvirt = target.config.libvirt
+        """That of the default host, or of the `target`, a few seconds old at most."""
+        alias = only_target(request.query_params)
+        target = self._service.target(alias)
         sample = await while_connected(request, target.overview())
-        host = libvirt.name or redacted(libvirt.uri)
-        html = await self._pages.get((id(sample), host), lambda: self._made(sample, host))
+        key = id(sample), target.name
+        html = await self._pages.get(key, lambda: self._made(sample, target.name, alias))
         headers = {
             "Content-Type": "text/html; charset=utf-8",
             "Content-Security-Policy": CONTENT_SECURITY_POLICY,
         }
         return PiecewiseResponse(html, self._bodies, headers=headers, held=contextlib.ExitStack())
 
-    async def _made(self, sample: HostSample, host: str) -> bytes:
+    async def _made(self, sample: HostSample, host: str, alias: str) -> bytes:
         if self._last is None or self._last[0] is not sample or self._last[1] != host:
-            html = await asyncio.to_thread(landing, sample, self._telemetry_path, host)
+            html = await asyncio.to_thread(landing, sample, self._telemetry_path, host, alias)
             self._last = sample, host, html
         return self._last[2]
 
 
-def landing(sample: HostSample, telemetry_path: str, host: str) -> bytes:
-    """The landing page for one sample of `host` (its name or URI), as UTF-8 HTML."""
+def landing(sample: HostSample, telemetry_path: str, host: str, alias: str = "") -> bytes:
+    """The landing page for one sample of `host` (its name or URI), as UTF-8 HTML.
+
+    `alias`: that of a target, whose metrics are at another path than those of the default host.
+    """
+    metrics = f"{PROBE}?{TARGET}={quote(alias)}" if alias else quote(telemetry_path)
+    target = f"?{TARGET}={quote(alias)}" if alias else ""
     html = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>libvirt exporter</title>
-<style>{_STYLE}</style>
+<style>{STYLE}</style>
 </head>
 <body>
 <h1>libvirt exporter</h1>
 <p class="dim">{escape(_summary(sample, host))}</p>
-<nav><a href="{escape(quote(telemetry_path))}">Metrics</a>
-<a href="/api/v1/vms">Fields as JSON</a> <a href="/api/v1/openapi.json">API</a>
+<nav><a href="{escape(metrics)}">Metrics</a>
+<a href="/api/v1/vms{target}">Fields as JSON</a> <a href="/api/v1/openapi.json">API</a>
 <a href="/-/healthy">Health</a> <a href="/-/ready">Readiness</a></nav>
 {_problems(sample)}
-{_table(sample, telemetry_path)}
+{_table(sample, metrics)}
 </body>
 </html>
 """
@@ -140,11 +145,11 @@ def _problems(sample: HostSample) -> str:
     return "\n".join(f'<p class="problem">{escape(problem)}</p>' for problem in problems)
 
 
-def _table(sample: HostSample, telemetry_path: str) -> str:
+def _table(sample: HostSample, metrics: str) -> str:
     domains = sorted(sample.domains, key=_order)
     if not domains:
         return "<p>There are no VMs to show.</p>" if sample.up else ""
-    rows = "\n".join(_row(domain, telemetry_path) for domain in domains)
+    rows = "\n".join(_row(domain, metrics) for domain in domains)
     return f"""<table>
 <thead><tr><th>VM</th><th>State</th><th>Reason</th><th class="number">vCPUs</th>
 <th class="number">Memory</th><th>Problem</th></tr></thead>
@@ -154,7 +159,7 @@ def _table(sample: HostSample, telemetry_path: str) -> str:
 </table>"""
 
 
-def _row(domain: DomainSample, telemetry_path: str) -> str:
+def _row(domain: DomainSample, metrics: str) -> str:
     state = escape(domain.state)
     vcpus = domain.stats.get("vcpu.current")
     if vcpus is None and domain.info:
@@ -163,7 +168,8 @@ def _row(domain: DomainSample, telemetry_path: str) -> str:
     balloon = domain.stats.get("balloon.current")
     if isinstance(balloon, int):
         memory = balloon * 1024
-    link = f"{quote(telemetry_path)}?domain[]={quote(domain.uuid, safe='', errors='replace')}"
+    joint = "&" if "?" in metrics else "?"
+    link = f"{metrics}{joint}domain[]={quote(domain.uuid, safe='', errors='replace')}"
     return (
         f'<tr><td><a href="{escape(link)}">{escape(domain.name)}</a></td>'
         f'<td class="state {state}">{state}</td><td>{escape(domain.reason)}</td>'

@@ -20,9 +20,7 @@ from libvirt_exporter.web.connected import while_connected
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
 from libvirt_exporter.web.service import Service
 from libvirt_exporter.web.slots import Slots
-from libvirt_exporter.web.target_parameter import TARGET, only_target
-
-PROBE: Final = "/probe"
+from libvirt_exporter.web.target_parameter import PROBE, TARGET, only_target
 
 _PARAMETERS: Final = ("collect[]", "exclude[]", "domain[]")
 _RESEMBLANCE: Final = 0.8

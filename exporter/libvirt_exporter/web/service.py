@@ -34,8 +34,13 @@ class Target(Protocol):
     def config(self) -> Config:
         """The configuration in force."""
 
-    def ready(self) -> bool:
-        """Whether the first sample has been taken."""
+    @property
+    def name(self) -> str:
+        """What people call it: a name, or its URI without secrets."""
+
+    @property
+    def latest(self) -> HostSample | None:
+        """The last sample with all that is configured; None before the first."""
 
 
 class Service(Protocol):
@@ -43,6 +48,14 @@ class Service(Protocol):
 
     def target(self, alias: str = "") -> Target:
         """The served libvirt of that alias, '' for the default one; `NotFoundError`."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+
+    @property
+    def waits_for_first_samples(self) -> int:
+        """Hosts of the start that have not been sampled once, libvirt answering or not."""
 
     @property
     def aliases(self) -> Set[str]:

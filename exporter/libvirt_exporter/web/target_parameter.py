@@ -8,6 +8,8 @@ from starlette.datastructures import QueryParams
 
 from libvirt_exporter.contract import RequestError
 
+PROBE: Final = "/probe"
+"""The path at which a target is scraped."""
 TARGET: Final = "target"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from libvirt_exporter.config import load, of_target
-from libvirt_exporter.contract import NotFoundError, ScrapeRequest
+from libvirt_exporter.contract import NotFoundError, RequestError, ScrapeRequest
 from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.telemetry import Telemetry
 from tests.support.waiting import eventually
@@ -68,7 +68,7 @@ async def test_an_exporter_may_have_targets_alone(host: Callable[[str], str]) ->
     """Then it has no default host, and shows its own metrics there."""
     with serving("libvirt: {uri: ''}\n" + targets(a=host("vm-a"))) as exporter:
         assert exporter.aliases == {"a"}
-        with pytest.raises(NotFoundError, match="no host of its own"):
+        with pytest.raises(RequestError, match="no host of its own"):
             exporter.target()
         own = (await exporter.own(ScrapeRequest())).body.decode()
         assert "libvirt_exporter_build_info{" in own
@@ -132,3 +132,29 @@ targets:
     assert (own.libvirt.timeout, own.libvirt.parallel_calls, own.libvirt.stuck_calls) == (2, 1, 6)
     assert not own.guest_agent.enabled
     assert of_target(config, "") == load(text.partition("targets")[0])
+
+
+async def test_own_metrics_say_which_targets_answer(host: Callable[[str], str]) -> None:
+    """From their last sample; a probe has all other figures of its target, and nothing of this."""
+    text = "libvirt: {uri: ''}\n" + targets(a=host("vm-a"), b="test:///nowhere.xml")
+    with serving(text) as exporter:
+        assert exporter.waits_for_first_samples == 2
+        await shown(exporter, "a")
+        assert exporter.waits_for_first_samples == 1
+        await shown(exporter, "b")
+        assert exporter.waits_for_first_samples == 0
+        own = (await exporter.own(ScrapeRequest())).body.decode()
+        up = "libvirt_exporter_target_up"
+        assert f'{up}{{target="a"}} 1.0' in own
+        assert f'{up}{{target="b"}} 0.0' in own
+        assert 'target_last_sample_timestamp_seconds{target="a"}' in own
+        probed = (await exporter.target("a").scrape(ScrapeRequest())).body.decode()
+        assert up not in probed
+        assert "libvirt_exporter_samples_total 2.0" in probed
+
+
+async def test_without_targets_nothing_is_said_of_any(host: Callable[[str], str]) -> None:
+    """Not even the name of a family."""
+    with serving(f"libvirt: {{uri: '{host('own')}'}}\n") as exporter:
+        text = (await exporter.target().scrape(ScrapeRequest())).body.decode()
+        assert "libvirt_exporter_target" not in text
