@@ -10,7 +10,7 @@ keys and units (the catalogue knows those).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from msgspec import Struct, field
 
@@ -95,6 +95,12 @@ JOB_OPERATIONS: Final = (
     "snapshot_delete",
 )
 """Names of virDomainJobOperation by number."""
+
+
+UnseenReason = Literal["no_pid_file", "no_process", "proc_hidden"]
+"""Why a domain's QEMU process is not seen: libvirt's file with its number cannot be read; no
+process of that number here is the domain's; /proc does not show the processes of other users."""
+UNSEEN_REASONS: Final[tuple[UnseenReason, ...]] = get_args(UnseenReason)
 
 
 SHORTEST_REPORT_LIFE: Final = 60.0

@@ -123,6 +123,18 @@ HIDDEN_DOMAINS = _row(
     group="scrape",
 )
 
+UNSEEN_PROCESSES = _row(
+    "libvirt_scrape_unseen_processes",
+    "Active domains whose QEMU process is not seen from here, so that they have no start time and "
+    "a hang is found only by a call that it holds up, by reason: no_pid_file (libvirt's file with "
+    "its number cannot be read), no_process (the exporter has a PID namespace of its own), "
+    "proc_hidden (/proc shows no other user's processes). Absent where processes are not looked "
+    "for: libvirt is on another machine, has no QEMU, or no domain is active.",
+    "reason",
+    group="scrape",
+    source="/run/libvirt/qemu/NAME.pid and /proc",
+)
+
 BUILD_INFO = _row(
     "libvirt_exporter_build_info",
     "Always 1; versions of the exporter, of Python and of libvirt-python; the exporter's commit "
@@ -265,6 +277,7 @@ SCRAPE_METRICS: tuple[Metric, ...] = (
     UNMAPPED_KEYS,
     UNPARSABLE_XML,
     HIDDEN_DOMAINS,
+    UNSEEN_PROCESSES,
 )
 OWN_METRICS: tuple[Metric, ...] = (
     BUILD_INFO,

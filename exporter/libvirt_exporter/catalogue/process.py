@@ -3,7 +3,7 @@
 The exporter's own keys; a host that is reached over the network has none of `process.*`.
 """
 
-from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat
+from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, Stat, Withheld
 
 GROUPS: tuple[Group, ...] = (
     Group(
@@ -48,4 +48,8 @@ METRICS: tuple[Metric, ...] = (
         source="process.transparent_hugepages",
         default=False,
     ),
+)
+
+WITHHELD: tuple[Withheld, ...] = (
+    Withheld("process.unseen", "Counted for the host: libvirt_scrape_unseen_processes."),
 )

@@ -7,13 +7,13 @@ import re
 import shlex
 import stat
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from libvirt_exporter.catalogue import DOMAIN_METRICS
-from libvirt_exporter.model import DomainInfo, DomainSample, HostSample
+from libvirt_exporter.model import DomainInfo, DomainSample, HostSample, UnseenReason
 from libvirt_exporter.render.selection import Selection
 from libvirt_exporter.render.text import TextRenderer
 
@@ -25,6 +25,27 @@ Schedstats = Literal["on", "off", "absent", "unknown"]
 
 _NAMED: Final = 3
 """VMs that a finding names before it only counts."""
+_UNSEEN: Final[Mapping[UnseenReason, tuple[str, str]]] = {
+    "no_pid_file": (
+        "libvirt's files with their numbers, /run/libvirt/qemu/NAME.pid, cannot be read",
+        (
+            "give a container the host's directory, and not only the socket: "
+            "`--volume=/run/libvirt:/run/libvirt:ro`; in Kubernetes a hostPath volume"
+        ),
+    ),
+    "no_process": (
+        "this exporter has a PID namespace of its own, as containers do",
+        "start the container with `--pid=host`; in Kubernetes write `hostPID: true`",
+    ),
+    "proc_hidden": (
+        "/proc shows it no other user's processes",
+        (
+            "of a systemd unit look at ProtectProc=, which must be `default`; else `findmnt /proc` "
+            "must not show hidepid, or its gid= must be a group of the exporter's user"
+        ),
+    ),
+}
+"""Why processes are not seen, in words, and what to do."""
 _ALWAYS_THERE: Final = frozenset(
     {"cpu-total", "balloon", "vcpu", "interface", "block", "dirtyrate"}
 )
@@ -209,6 +230,7 @@ def _host_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
             "the exporter's user must be able to reach these directories as libvirtd does: in a "
             "container mount them, of a systemd unit look at ProtectHome= and PrivateTmp=",
         )
+    yield from _process_hints(sample)
     if lacking := _lacking_groups(sample):
         yield _hint(
             f"no VM has statistics of {', '.join(lacking)}: this driver or version of libvirt does "
@@ -223,6 +245,22 @@ def _host_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
             f"libvirt has statistics that this exporter does not know: {', '.join(unmapped)}",
             "a newer exporter may know them; if it does not, report their names",
         )
+
+
+def _process_hints(sample: HostSample) -> Iterator[Finding]:
+    """What keeps the exporter from seeing QEMU's processes, when it sees none at all."""
+    if any("process.pid" in domain.stats for domain in sample.domains):
+        return
+    for reason, remedy in _UNSEEN.items():
+        if unseen := [
+            domain for domain in sample.domains if domain.stats.get("process.unseen") == reason
+        ]:
+            why, how = remedy
+            yield _hint(
+                f"the QEMU process of {named(unseen)} is not seen from here: {why}. So there are "
+                "no start times, and a QEMU that hangs is found only by a call that it holds up",
+                how,
+            )
 
 
 def _unseen_file_systems(sample: HostSample) -> list[tuple[str, str]]:

@@ -82,7 +82,7 @@ class Host:
         )
         processes = (
             QemuProcesses(settings.pid_directory)
-            if settings.pid_directory is not None and settings.is_local
+            if settings.pid_directory is not None and settings.shows_processes
             else None
         )
         history = EventHistory()

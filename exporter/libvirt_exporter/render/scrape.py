@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric as MetricFamily
 
 from libvirt_exporter.catalogue import exporter
 from libvirt_exporter.catalogue.metric import Metric
-from libvirt_exporter.model import STATES, HostInfo, HostSample
+from libvirt_exporter.model import STATES, UNSEEN_REASONS, HostInfo, HostSample
 from libvirt_exporter.render.tally import Tally
 
 
@@ -51,6 +51,16 @@ def scrape_families(
     yield _family(exporter.UNMAPPED_KEYS, _single(tally.unmapped()))
     yield _family(exporter.UNPARSABLE_XML, {(): len(sample.unparsable)})
     yield _family(exporter.HIDDEN_DOMAINS, {(): hidden})
+    yield _family(exporter.UNSEEN_PROCESSES, _single(_unseen_processes(sample)))
+
+
+def _unseen_processes(sample: HostSample) -> dict[str, float]:
+    """Domains by the reason for which their process is not seen; {} where none was looked for."""
+    reasons = [domain.stats.get("process.unseen") for domain in sample.domains]
+    seen = any("process.pid" in domain.stats for domain in sample.domains)
+    return {
+        reason: float(reasons.count(reason)) for reason in UNSEEN_REASONS if seen or any(reasons)
+    }
 
 
 def _host_families(host: HostInfo) -> Iterator[MetricFamily]:

@@ -297,6 +297,34 @@ def test_pools_whose_file_system_is_not_seen_are_named() -> None:
     assert "'p 0'" not in finding.what
 
 
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("no_process", "`--pid=host`"),
+        ("no_pid_file", "`--volume=/run/libvirt:/run/libvirt:ro`"),
+        ("proc_hidden", "ProtectProc="),
+    ],
+)
+def test_processes_that_are_not_seen_are_said_with_what_shows_them(
+    reason: str, remedy: str
+) -> None:
+    """Otherwise they would cost start times and the sight of hung QEMUs in silence."""
+    stats: dict[str, StatValue] = {**STATS, "process.unseen": reason}
+
+    finding = only(host(vm("web-1", stats=stats)))
+
+    assert "1 VM (web-1) is not seen from here" in finding.what
+    assert remedy in finding.remedy
+
+
+def test_one_process_that_is_not_seen_is_no_finding() -> None:
+    """Where others are, it only starts or ends."""
+    unseen: dict[str, StatValue] = {**STATS, "process.unseen": "no_pid_file"}
+    seen: dict[str, StatValue] = {**STATS, "process.pid": 7}
+
+    assert not doctor.findings(host(vm(stats=unseen), vm(stats=seen)), uri=URI)
+
+
 def test_guest_that_stopped_reporting_is_named() -> None:
     """Its last figures are not shown, and nothing else would say why."""
     reported = float(STATS["balloon.last-update"])

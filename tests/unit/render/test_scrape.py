@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from libvirt_exporter.catalogue.exporter import SCRAPE_METRICS
-from libvirt_exporter.model import GroupOutcome, HostInfo, HostSample
+from libvirt_exporter.model import UNSEEN_REASONS, GroupOutcome, HostInfo, HostSample, Stats
 from libvirt_exporter.render.scrape import scrape_families
 from libvirt_exporter.render.tally import Tally
 from tests.support.samples import DEFAULT, domain
@@ -111,3 +111,16 @@ def test_families_are_those_of_the_catalogue() -> None:
     assert [said(family) for family in scrape_families(SAMPLE, Tally(DEFAULT), 0)] == [
         (row.name, row.type, row.help, row.unit) for row in SCRAPE_METRICS
     ]
+
+
+def test_unseen_processes_are_counted_by_reason() -> None:
+    """Every reason from the first domain on that was looked for; nothing where none was."""
+
+    def counts(*stats: Stats) -> dict[tuple[str, ...], float]:
+        domains = tuple(domain(each, uuid=str(uuid)) for uuid, each in enumerate(stats))
+        return values(replace(SAMPLE, domains=domains))["libvirt_scrape_unseen_processes"]
+
+    assert counts({}, {"state.state": 5}) == {}
+    assert counts({"process.pid": 7}) == {(reason,): 0 for reason in UNSEEN_REASONS}
+    unseen = {"process.unseen": "no_process"}
+    assert counts(unseen, unseen, {"process.pid": 7})["no_process",] == 2

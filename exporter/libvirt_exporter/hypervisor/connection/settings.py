@@ -10,6 +10,7 @@ from libvirt_exporter.model import DomainInfo
 from libvirt_exporter.patterns.labels import LabelPath
 
 _LOCAL: Final = re.compile(r"qemu(\+unix)?:///")
+_SYSTEM: Final = re.compile(r"qemu(\+unix)?:///system(\?|$)")
 
 
 class ShownDomains(Protocol):
@@ -71,5 +72,11 @@ class HostSettings:
 
     @property
     def is_local(self) -> bool:
-        """Whether this machine is the host, so that its QEMU processes can be seen from here."""
+        """Whether this machine is the host."""
         return _LOCAL.match(self.uri) is not None
+
+    @property
+    def shows_processes(self) -> bool:
+        """Whether the QEMU processes of this libvirt are to be looked at in /proc."""
+        # A user's own daemon keeps its files elsewhere.
+        return self.pid_directory is not None and _SYSTEM.match(self.uri) is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import re
 import time
@@ -18,6 +19,9 @@ from html import escape
 from typing import Final
 
 from libvirt_exporter.hypervisor.connection.threads import CallThread
+from libvirt_exporter.model import UnseenReason
+
+log = logging.getLogger(__name__)
 
 APART: Final = 0.1
 """Seconds between two readings of a process that waits: ordinary disk I/O does so for a moment."""
@@ -27,6 +31,8 @@ _TICK: Final = 10**9 // os.sysconf("SC_CLK_TCK")
 _STOPPED: Final = b"T"
 _WAITING: Final = (b"D", b"t")
 """Uninterruptible, and stopped by a tracer, which strace does for a moment at every call."""
+BLIND_AFTER: Final = 5.0
+"""Seconds for which no process is seen before the log says so: one that starts is not seen yet."""
 KEPT_OPEN: Final = 500
 """Processes whose /proc/PID/stat stays open, which halves what a reading costs."""
 _CMDLINE: Final = 1 << 17
@@ -90,6 +96,9 @@ class QemuProcesses:
         self._latest: asyncio.Future[Halted] | None = None
         self._known: dict[str, QemuProcess] = {}
         self._waits: dict[str, _Wait] = {}
+        self._unseen: dict[str, UnseenReason] = {}
+        self._blind_since: float | None = None
+        self._blindness_logged = False
         self.huge_pages: bool | None = None
         """Whether the kernel gives transparent huge pages to processes that ask for them, as QEMU
         does for its guest's memory; None before the first look, and where there are none."""
@@ -112,15 +121,21 @@ class QemuProcesses:
         """The process of a domain that was active when it was last looked for."""
         return self._known.get(uuid)
 
+    def unseen(self, uuid: str) -> UnseenReason | None:
+        """Why its process was not found; None where it was, or was not looked for."""
+        return self._unseen.get(uuid)
+
     def close(self) -> None:
         """End the thread when it can. Never blocks."""
         self._thread.stop()
 
     def _read(self, names: Mapping[str, str], uuids: Iterable[str]) -> Halted:
         halted = Halted()
-        for uuid in (self._known.keys() | self._waits.keys()) - names.keys():
+        for uuid in (self._known.keys() | self._waits.keys() | self._unseen.keys()) - names.keys():
             self._forget(uuid)
         if not os.access(self._directory, os.X_OK):
+            self._unseen.update(dict.fromkeys(uuids, "no_pid_file"))
+            self._note_blindness()
             return halted
         setting = _content(_HUGE_PAGES)  # 10 µs of CPU
         self.huge_pages = b"[never]" not in setting if setting else None
@@ -137,7 +152,28 @@ class QemuProcesses:
                 (halted.frozen if now - wait.since >= APART else halted.unsure).add(uuid)
             else:
                 self._waits.pop(uuid, None)
+        self._note_blindness()
         return halted
+
+    def _note_blindness(self) -> None:
+        """Log once when no process has been seen for a while, and once when one is again."""
+        if self._known or not self._unseen:
+            self._blind_since = None
+            if self._known and self._blindness_logged:
+                self._blindness_logged = False
+                log.info("QEMU processes are seen again")
+            return
+        now = time.monotonic()
+        self._blind_since = now if self._blind_since is None else self._blind_since
+        if now - self._blind_since >= BLIND_AFTER and not self._blindness_logged:
+            self._blindness_logged = True
+            log.warning(
+                "none of the QEMU processes of %d active domains is seen from here (%s): no start "
+                "times, and a QEMU that hangs is found only by a call that it holds up; "
+                "`libvirt-exporter doctor` says what to do",
+                len(self._unseen),
+                ", ".join(sorted(set(self._unseen.values()))),
+            )
 
     def _state(self, uuid: str, name: str) -> bytes:
         """The letter of a domain's process as of proc(5); empty when it cannot be known."""
@@ -150,6 +186,7 @@ class QemuProcesses:
         self._forget(uuid)
         pid = self._pid(name)
         if pid is None or not _is_qemu_of(pid, uuid):
+            self._unseen[uuid] = _reason(pid)
             return b""
         stat_file = _open(b"/proc/%d/stat" % pid) if len(self._known) < KEPT_OPEN else None
         state, start_time, guest_time = _stat(pid, stat_file)
@@ -167,6 +204,7 @@ class QemuProcesses:
 
     def _forget(self, uuid: str) -> None:
         self._waits.pop(uuid, None)
+        self._unseen.pop(uuid, None)
         process = self._known.pop(uuid, None)
         if process is not None and process.stat_file is not None:
             os.close(process.stat_file)
@@ -242,6 +280,14 @@ def _may_have_huge_pages(pid: int) -> bool | None:
 def _is_qemu_of(pid: int, uuid: str) -> bool:
     # The memory of each NUMA node is named before it.
     return b"\0-uuid\0%b\0" % uuid.encode() in _content(b"/proc/%d/cmdline" % pid, _CMDLINE)
+
+
+def _reason(pid: int | None) -> UnseenReason:
+    """Why the process that a pid file names, if there is one, is not seen."""
+    if pid is None:
+        return "no_pid_file"
+    # Every PID namespace has a process 1; who may not look at it sees no other user's either.
+    return "no_process" if _content(b"/proc/1/stat") else "proc_hidden"
 
 
 def _is_incoming(pid: int) -> bool:

@@ -50,6 +50,10 @@ class ProcessStats:
             fresh = domain.timestamp - process.read_at <= OLDEST
             if fresh and info is not None and info.type == "kvm":
                 stats["process.guest.time"] = process.guest_time
+        elif self._processes is not None:
+            unseen = self._processes.unseen(domain.uuid)
+            if unseen is not None:
+                stats["process.unseen"] = unseen
         huge_pages = self._huge_pages(info, process)
         if huge_pages is not None:
             stats["process.transparent_hugepages"] = huge_pages

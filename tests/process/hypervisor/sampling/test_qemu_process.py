@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 import time
@@ -157,6 +158,14 @@ async def test_nobody_waits_long_for_what_cannot_be_read_at_once(
 def test_only_the_processes_of_this_machine_are_looked_at(uri: str, *, local: bool) -> None:
     """The same pid means nothing on another host."""
     assert HostSettings(uri=uri).is_local is local
+    assert HostSettings(uri=uri).shows_processes is local
+
+
+@pytest.mark.parametrize("uri", ["qemu:///session", "qemu:///embed?root=/srv/x"])
+def test_processes_of_a_user_s_own_libvirt_are_not_looked_for(uri: str) -> None:
+    """Its files lie elsewhere; that they are not where the system's are means nothing."""
+    assert HostSettings(uri=uri).is_local
+    assert not HostSettings(uri=uri).shows_processes
 
 
 async def test_no_file_stays_open_for_a_process_that_is_not_looked_for_any_more(
@@ -181,3 +190,58 @@ async def test_no_file_stays_open_for_a_process_that_is_not_looked_for_any_more(
     assert len(kept()) == 1
     processes.close()
     wait_until(lambda: kept() == [], "the files are closed")
+
+
+async def test_why_a_process_is_not_seen_is_told(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is missing, its number is another program's here, or /proc hides it."""
+    seen, elsewhere, unknown = machine.start("seen"), machine.start("elsewhere"), str(UUID(int=9))
+    machine.names[unknown] = "unknown"
+    (machine.directory / "elsewhere.pid").write_text("1")
+    processes = QemuProcesses(str(machine.directory))
+    await look(processes, machine)
+    assert processes.unseen(seen) is None
+    assert processes.unseen(elsewhere) == "no_process"
+    assert processes.unseen(unknown) == "no_pid_file"
+
+    read = qemu_process._content
+
+    def hidden(path: bytes, size: int = 4096) -> bytes:
+        return b"" if path == b"/proc/1/stat" else read(path, size)
+
+    monkeypatch.setattr(qemu_process, "_content", hidden)
+    await look(processes, machine)
+    assert processes.unseen(elsewhere) == "proc_hidden"
+
+    (machine.directory / "elsewhere.pid").write_text(str(machine.processes[elsewhere].pid))
+    del machine.names[unknown]
+    await look(processes, machine)
+    assert processes.unseen(elsewhere) is None
+    assert processes.unseen(unknown) is None
+    processes.close()
+
+
+async def test_that_none_is_seen_is_logged_once_and_so_is_its_end(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not at once: a process that starts is not seen yet either."""
+    caplog.set_level(logging.INFO)
+    uuid = machine.start("vm")
+    files = machine.directory / "missing"
+    processes = QemuProcesses(str(files))
+    await look(processes, machine)
+    assert processes.unseen(uuid) == "no_pid_file"
+    assert not caplog.messages
+
+    monkeypatch.setattr(qemu_process, "BLIND_AFTER", 0.0)
+    for _ in range(3):
+        await look(processes, machine)
+    [said] = caplog.messages
+    assert "of 1 active domains is seen from here (no_pid_file)" in said
+
+    files.symlink_to(machine.directory)
+    for _ in range(3):
+        await look(processes, machine)
+    assert caplog.messages == [said, "QEMU processes are seen again"]
+    processes.close()

@@ -11,7 +11,7 @@ from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcess, QemuProcesses
 from libvirt_exporter.hypervisor.sources.process_stats import OLDEST, ProcessStats
-from libvirt_exporter.model import DomainInfo, Hugepages, OvirtInfo, Stats
+from libvirt_exporter.model import DomainInfo, Hugepages, OvirtInfo, Stats, UnseenReason
 
 UUID = "6e1f0a4c-9b8a-4c55-9d7e-6b7f0e7b1c11"
 NOW = 1_800_000_000.0
@@ -33,7 +33,9 @@ class Known:
         process: QemuProcess | None = None,
         event: int | None = None,
         huge_pages: bool | None = None,
+        unseen: UnseenReason | None = None,
     ) -> None:
+        self.reason = unseen
         self.huge_pages = huge_pages
         self.info = info
         self.known_process = process
@@ -46,6 +48,10 @@ class Known:
     def process(self, uuid: str) -> QemuProcess | None:
         assert uuid == UUID
         return self.known_process
+
+    def unseen(self, uuid: str) -> UnseenReason | None:
+        assert uuid == UUID
+        return self.reason
 
     def domain_stats(self, domain: DomainDraft) -> Stats:
         return {} if self.event is None else {"event.last.started": self.event}
@@ -94,6 +100,13 @@ def test_an_old_reading_is_no_figure_of_this_sample() -> None:
     old = process(read_at=NOW - OLDEST - 1)
     stats = Known(info(), old).source().domain_stats(draft())
     assert stats == {"process.pid": 4711, "start.time": STARTED}
+
+
+def test_a_process_that_is_not_seen_is_named_with_the_reason() -> None:
+    """Where it was looked for: what /proc would have told is absent, and this says why."""
+    known = Known(info(), unseen="no_process")
+    assert known.source().domain_stats(draft()) == {"process.unseen": "no_process"}
+    assert known.source(sees_processes=False).domain_stats(draft()) == {}
 
 
 def test_an_inactive_domain_has_nothing() -> None:
