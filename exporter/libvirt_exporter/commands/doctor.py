@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from libvirt_exporter.catalogue import DOMAIN_METRICS
+from libvirt_exporter.config import Config
 from libvirt_exporter.model import DomainInfo, DomainSample, HostSample, UnseenReason
 from libvirt_exporter.render.selection import Selection
 from libvirt_exporter.render.text import TextRenderer
+from libvirt_exporter.service.unmatched import unmatched
 
 SCHEDSTATS: Final = Path("/proc/sys/kernel/sched_schedstats")
 
@@ -74,14 +76,16 @@ def findings(
     *,
     uri: str,
     schedstats: Schedstats = "unknown",
+    hidden: int = 0,
     besides: Iterable[Finding] = (),
 ) -> list[Finding]:
-    """Return what is missing from a sample of all domains and what else was found, problems first.
+    """Return what is missing from a sample of the shown domains and what else was found.
 
-    `uri` is what commands for the person name.
+    Problems come first. `uri` is what commands for the person name, `hidden` the number of domains
+    that the configuration leaves out.
     """
     return sorted(
-        [*_of_sample(sample, uri, schedstats), *besides],
+        [*_of_sample(sample, uri, schedstats, hidden), *besides],
         key=lambda finding: finding.severity != "problem",
     )
 
@@ -107,6 +111,12 @@ def state_directory_findings(directory: str) -> Iterator[Finding]:
         yield _hint(what, remedy)
 
 
+def choice_findings(config: Config, sample: HostSample) -> Iterator[Finding]:
+    """Yield what the configuration chooses and a sample of all domains does not have."""
+    for found in unmatched(config, sample):
+        yield (_problem if found.alone else _hint)(found.what, found.remedy)
+
+
 def is_no_directory(path: str) -> bool:
     """Return whether something else stands in this place, as far as this process may see it."""
     try:
@@ -128,14 +138,18 @@ def schedstats_of(uri: str, path: Path = SCHEDSTATS) -> Schedstats:
         return "absent"
 
 
-def report(sample: HostSample, found: Collection[Finding], *, uri: str) -> list[str]:
+def report(
+    sample: HostSample, found: Collection[Finding], *, uri: str, hidden: int = 0
+) -> list[str]:
     """Return the lines that a person reads: the host, then the findings with their remedies."""
     lines = []
     if sample.up:
         active = sum(domain.active for domain in sample.domains)
         host = sample.host
         versions = f"{host.driver}, libvirt {host.libvirt_version}: " if host else ""
-        lines.append(f"{uri}: {versions}{_vms(len(sample.domains))}, {active} of them active")
+        left_out = f"; {hidden} left out by the configuration" if hidden else ""
+        shown = f"{_vms(len(sample.domains))}, {active} of them active{left_out}"
+        lines.append(f"{uri}: {versions}{shown}")
     for finding in found:
         lines += [f"{finding.severity}: {finding.what}", f"    {finding.remedy}"]
     if not found:
@@ -143,12 +157,14 @@ def report(sample: HostSample, found: Collection[Finding], *, uri: str) -> list[
     return lines
 
 
-def _of_sample(sample: HostSample, uri: str, schedstats: Schedstats) -> Iterator[Finding]:
+def _of_sample(
+    sample: HostSample, uri: str, schedstats: Schedstats, hidden: int
+) -> Iterator[Finding]:
     if not sample.up:
         yield _problem(sample.error, f"`{_looking(uri)} list --all` must work first")
         return
     yield from _problems(sample, uri)
-    yield from _host_hints(sample, uri)
+    yield from _host_hints(sample, uri, hidden)
     if _is_qemu(sample):
         yield from _schedstats_hint(sample, schedstats)
         yield from _guest_hints(sample, uri)
@@ -214,8 +230,8 @@ def _problems(sample: HostSample, uri: str) -> Iterator[Finding]:
         )
 
 
-def _host_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
-    if not sample.domains:
+def _host_hints(sample: HostSample, uri: str, hidden: int) -> Iterator[Finding]:
+    if not (sample.domains or hidden):
         yield _hint(
             f"libvirt lists no VMs at {uri}",
             f"`{_looking(uri)} list --all` must show them to the exporter's user; qemu:///system "

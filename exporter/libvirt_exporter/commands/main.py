@@ -247,13 +247,17 @@ def _doctor(arguments: Namespace) -> int:
 
 async def _print_findings(target: Target, besides: Sequence[doctor.Finding]) -> int:
     uri = redacted(target.config.libvirt.uri)
-    sample = target.shown(await target.sample())
+    everything = await target.sample()
+    besides = [*besides, *doctor.choice_findings(target.config, everything)]
+    sample = target.shown(everything)
     if target.config.guest_agent.enabled:
-        sample = target.shown(await _with_agents(target, sample))
+        everything = await _with_agents(target, everything)
+        sample = target.shown(everything)
         besides = [*besides, *agent_findings(sample, uri)]
     schedstats = doctor.schedstats_of(uri)
-    found = doctor.findings(sample, uri=uri, schedstats=schedstats, besides=besides)
-    for line in doctor.report(sample, found, uri=uri):
+    hidden = len(everything.domains) - len(sample.domains)
+    found = doctor.findings(sample, uri=uri, schedstats=schedstats, hidden=hidden, besides=besides)
+    for line in doctor.report(sample, found, uri=uri, hidden=hidden):
         _print(f"{vms_table.printable(line)}\n")
     return int(any(finding.severity == "problem" for finding in found))
 

@@ -27,7 +27,7 @@ from libvirt_exporter.config.vocabulary import (
 )
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.patterns.domains import DomainFilter
-from libvirt_exporter.patterns.expressions import compile_expression
+from libvirt_exporter.patterns.expressions import compile_expression, meant_by_shell_pattern
 from libvirt_exporter.patterns.fields import FieldPattern
 from libvirt_exporter.patterns.labels import compile_label
 
@@ -109,7 +109,19 @@ def notes(config: Config) -> Iterator[tuple[str, str, str]]:
     yield from _narrowing(config)
     yield from _another_meaning(config)
     yield from _cancelled(config)
+    yield from _shell_patterns(config)
     yield from _read_write(config)
+
+
+def _shell_patterns(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Say which patterns on domains are regular expressions against their looks."""
+    for (_, option, _), pattern in _entries(config, "domains.include", "domains.exclude"):
+        if meant := _meant_by_shell_pattern(pattern):
+            yield (
+                f"domains.{option}",
+                f"{quoted(pattern)} is a regular expression: * repeats the character before it",
+                f"to match any characters, write {quoted(meant)}",
+            )
 
 
 def _read_write(config: Config) -> Iterator[tuple[str, str, str]]:
@@ -248,7 +260,15 @@ def _domains(config: Config) -> Iterator[Finding]:
         try:
             DomainFilter([pattern], labels=labels)
         except ValueError as error:
-            yield path, str(error), ""
+            meant = _meant_by_shell_pattern(pattern)
+            yield path, str(error), meant and f"write {quoted(meant)}"
+
+
+def _meant_by_shell_pattern(pattern: str) -> str:
+    """Return the pattern that was meant where one holds a shell's pattern; '' elsewhere."""
+    begin, equals, expression = pattern.rpartition("=")
+    meant = meant_by_shell_pattern(expression)
+    return meant and begin + equals + meant
 
 
 def _custom_labels(labels: Labels) -> Iterator[Finding]:

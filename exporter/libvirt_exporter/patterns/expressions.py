@@ -64,6 +64,16 @@ def compile_expression(text: str) -> Matcher:
     return matches
 
 
+def meant_by_shell_pattern(text: str) -> str:
+    """Return the expression that a shell's pattern such as `web-*` means; '' for any other text.
+
+    As an expression `web-*` is `web` with any number of hyphens behind it.
+    """
+    if not re.fullmatch(r"(?:[\w@-]|(?<!\.)\*|\.(?!\*))*", text) or "*" not in text:
+        return ""
+    return text.replace(".", r"\.").replace("*", ".*")
+
+
 def _encoded(text: str) -> bytes:
     # libvirt-python decodes stray bytes of a name to lone surrogates; `.` must match them.
     return text.encode(errors="replace")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import time
 from collections.abc import Collection, Sequence
 
@@ -29,9 +30,12 @@ from libvirt_exporter.query.need import Need, Scope
 from libvirt_exporter.service.display import Choice, Display, named
 from libvirt_exporter.service.queries import Queries
 from libvirt_exporter.service.telemetry import TargetTelemetry
+from libvirt_exporter.service.unmatched import is_complete, unmatched
 from libvirt_exporter.service.workers import Workers
 from libvirt_exporter.shared import Shared
 from libvirt_exporter.uri import redacted
+
+log = logging.getLogger(__name__)
 
 _OVERVIEW_AGE = 2.0
 _OVERVIEW_ASKS = frozenset({"balloon", "vcpu"})
@@ -68,6 +72,9 @@ class Target:
         self.latest: HostSample | None = None
         """The last sample with all that is configured, of all domains."""
         self._latest_at = 0.0
+        self._examined: Display | None = None
+        """The last one whose choices were compared with what the host has."""
+        self._examination: asyncio.Task[None] | None = None
         self._page: tuple[HostSample, float] | None = None
         """The last sample for the page for people, and when it was taken (time.monotonic)."""
 
@@ -212,10 +219,20 @@ class Target:
         whole = scope == {display.need} and backing == display.everything.selection.backing
         if whole:
             self.latest, self._latest_at = sample, time.monotonic()
+            if display is not self._examined and sample.domains and is_complete(sample):
+                self._examined = display
+                self._examination = asyncio.create_task(self._examine(display.config, sample))
         if whole or for_queries:
             # By another configuration other domains were asked for other things.
             self._queries.saw(sample, scope if display is self._display else frozenset())
         return sample
+
+    async def _examine(self, config: Config, sample: HostSample) -> None:
+        """Log what the configuration chooses and this host does not have."""
+        pause = self._workers.pause
+        for found in await self._workers.other(lambda: [*unmatched(config, sample, pause)]):
+            if found.alone:
+                log.warning("%s; %s", found.what, found.remedy)
 
     async def _sample_for_queries(self, scope: Scope) -> HostSample:
         return await self._sample(scope, self.config.libvirt.timeout, for_queries=True)

@@ -875,3 +875,30 @@ def test_the_reference_names_every_option_and_flag() -> None:
         assert f"`{flag}`" in text
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "meant"),
+    [
+        ("web-*", "web-.*"),
+        ("a.b*", r"a\.b.*"),
+        ("metadata:openstack.project=prod*", "metadata:openstack.project=prod.*"),
+    ],
+)
+def test_a_shell_pattern_is_told_from_the_expression_that_it_is(pattern: str, meant: str) -> None:
+    """It is valid, and matches other names than the ones that begin so."""
+    (found,) = notes(load(f"domains: {{exclude: ['{pattern}']}}"))
+    assert found[2] == f"to match any characters, write {meant!r}"
+    load(f"domains: {{exclude: ['{meant}']}}")
+
+
+def test_a_shell_pattern_that_is_no_expression_is_answered_by_one() -> None:
+    """`*.example.com` cannot be compiled."""
+    (problem,) = problems("domains: {include: ['*.example.com']}")
+    assert problem.hint == r"write '.*\\.example\\.com'"
+
+
+@pytest.mark.parametrize("pattern", ["web.*", "web-[0-9]*", "(a|b)*", "web", "w.*-*", "a+b*c+"])
+def test_an_expression_is_not_taken_for_a_shell_pattern(pattern: str) -> None:
+    """Anything that only an expression can mean."""
+    assert not [*notes(load(f"domains: {{include: ['{pattern}']}}"))]

@@ -13,9 +13,10 @@ from uuid import UUID
 
 import libvirt
 import pytest
+from msgspec.structs import replace
 
 from libvirt_exporter.config import Config
-from libvirt_exporter.config.schema import Libvirt
+from libvirt_exporter.config.schema import Domains, Libvirt
 from libvirt_exporter.contract import NotFoundError, QueryRequest, ScrapeRequest
 from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
 from libvirt_exporter.service.exporter import Exporter
@@ -201,3 +202,19 @@ async def test_the_exporter_finds_targets_by_alias(tmp_path: Path) -> None:
         assert exporter.target().config is config
         with pytest.raises(NotFoundError, match="nowhere"):
             exporter.target("nowhere")
+
+
+async def test_a_configuration_that_hides_every_vm_is_logged_once(
+    tmp_path: Path, workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And again for another one."""
+    uri = node(tmp_path / "node.xml", ["one", "two"])
+    with serving(uri, workers, Telemetry(process=False), "") as target:
+        await domains(target)
+        for include in ("three", "four"):
+            await target.apply(replace(target.config, domains=Domains(include=(include,))))
+            for _ in range(3):
+                assert not await domains(target)
+            await eventually(lambda: len(caplog.messages) == 1, "one line in the log")
+            assert "domains.include does not match any of the 2 VMs" in caplog.messages[0]
+            caplog.clear()
