@@ -16,13 +16,13 @@ class Authority:
         self.directory = directory
         self._openssl(f"req -x509 {NEW_KEY} -subj /CN=authority -keyout ca.key -out ca.crt")
 
-    def issue(self, name: str, san: str, *, cn: str = "test") -> tuple[str, str]:
+    def issue(self, name: str, san: str, *, cn: str = "test", days: int = 2) -> tuple[str, str]:
         """Paths of a new certificate and its key."""
         crt, key, config = f"{name}.crt", f"{name}.key", self.directory / f"{name}.cnf"
         config.write_text(f"subjectAltName={san}\n")
         self._openssl(f"req {NEW_KEY} -subj /CN={cn} -keyout {key} -out request.csr")
         self._openssl(
-            "x509 -req -in request.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 "
+            f"x509 -req -in request.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days {days} "
             f"-extfile {config.name} -out {crt}"
         )
         return str(self.directory / crt), str(self.directory / key)

@@ -196,6 +196,11 @@ HANDSHAKE_FAILURES = _row(
     "`timeout`, `disconnected`, `other`.",
     "reason",
 )
+CERTIFICATE_NOT_AFTER = _row(
+    "libvirt_exporter_tls_certificate_not_after_timestamp_seconds",
+    "Unix time at which the certificate that is served expires, or one of those beside it in its "
+    "file, whichever is first. Absent without TLS.",
+)
 CALLS = _row("libvirt_exporter_libvirt_calls_total", "Calls of libvirt's API that ended.", "call")
 CALL_SECONDS = _row(
     "libvirt_exporter_libvirt_call_seconds_total",
@@ -292,6 +297,7 @@ OWN_METRICS: tuple[Metric, ...] = (
     HTTP_REQUESTS_IN_FLIGHT,
     REFUSED_LOGINS,
     HANDSHAKE_FAILURES,
+    CERTIFICATE_NOT_AFTER,
     CALLS,
     CALL_SECONDS,
     ERRORS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Final
 
@@ -37,8 +37,22 @@ _OF_PROCESS: Final = {
     exporter.HTTP_REQUESTS_IN_FLIGHT,
     exporter.REFUSED_LOGINS,
     exporter.HANDSHAKE_FAILURES,
+    exporter.CERTIFICATE_NOT_AFTER,
 }
 """What there is once, however many libvirts are served."""
+
+
+class _Optional(Collector):
+    """A gauge that is there while its function has a value."""
+
+    def __init__(self, row: Metric) -> None:
+        self._row = row
+        self.value: Callable[[], float | None] = lambda: None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """See prometheus_client."""
+        if (value := self.value()) is not None:
+            yield GaugeMetricFamily(self._row.name, self._row.help, value)
 
 
 class _Figures:
@@ -48,8 +62,12 @@ class _Figures:
         self.registry = registry
         self.counters: dict[Metric, Counter] = {}
         self.gauges: dict[Metric, Gauge] = {}
+        self.optional: dict[Metric, _Optional] = {}
         for row in rows:
-            if row.type == "counter":
+            if row is exporter.CERTIFICATE_NOT_AFTER:
+                self.optional[row] = _Optional(row)
+                registry.register(self.optional[row])
+            elif row.type == "counter":
                 made = Counter(row.name, row.help, tuple(row.labels), registry=registry)
                 self.counters[row] = made
             else:
@@ -146,6 +164,7 @@ class Telemetry:
             ProcessCollector(registry=self.registry)
         figures = _Figures(exporter.OWN_METRICS, self.registry)
         self._counters, self._gauges = figures.counters, figures.gauges
+        self._optional = figures.optional
         self._targets = {"": TargetTelemetry(figures)}
         self._gauges[exporter.BUILD_INFO].labels(
             __version__,
@@ -186,11 +205,18 @@ class Telemetry:
         self._gauges[exporter.RELOAD_SUCCESSFUL].set(0)
 
     def watch_web_config(
-        self, successful: Callable[[], bool], last_loaded: Callable[[], float]
+        self,
+        successful: Callable[[], bool],
+        last_loaded: Callable[[], float],
+        not_after: Callable[[], float | None],
     ) -> None:
-        """Ask for the state of the web configuration file when the metrics are read."""
+        """Ask for the state of the web configuration file when the metrics are read.
+
+        `not_after`: when the certificates expire, None without.
+        """
         self._gauges[exporter.WEB_CONFIG_SUCCESSFUL].set_function(successful)
         self._gauges[exporter.WEB_CONFIG_TIMESTAMP].set_function(last_loaded)
+        self._optional[exporter.CERTIFICATE_NOT_AFTER].value = not_after
 
     def route_served(self, handler: str) -> None:
         """Requests for this route will come; an alert on refused ones needs their 0."""

@@ -66,7 +66,9 @@ def create_app(
     telemetry = telemetry or Telemetry(process=False)
     if security.file:
         telemetry.watch_web_config(
-            lambda: security.last_reload_successful, lambda: security.last_loaded
+            lambda: security.last_reload_successful,
+            lambda: security.last_loaded,
+            lambda: security.certificate_not_after,
         )
     for route in routes:
         if route.path not in {PROBE, TARGETS} or service.aliases - {""}:

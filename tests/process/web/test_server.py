@@ -68,7 +68,12 @@ async def running(
     max_requests: int = 40,
     telemetry: Telemetry | None = None,
 ) -> AsyncIterator[Running]:
-    app = create_app(service or FakeService(), web_config=security, max_requests=max_requests)
+    app = create_app(
+        service or FakeService(),
+        web_config=security,
+        max_requests=max_requests,
+        telemetry=telemetry,
+    )
     one = Running(app, security, telemetry)
     yield one
     one.stop.set()
@@ -722,6 +727,25 @@ async def test_certificate_of_an_unknown_authority_is_refused_if_given(
         assert await scrape(one.base, authority.client()) == 200
         with pytest.raises(REFUSED):
             await scrape(one.base, authority.client(certificate))
+
+
+async def test_metric_tells_when_the_certificate_expires(
+    authority: Authority, tls: dict[str, object], tmp_path: Path
+) -> None:
+    """That which is served: a renewed one counts with the next connection."""
+    security, telemetry = secured(tmp_path, tls), Telemetry(process=False)
+
+    def days() -> float:
+        name = "libvirt_exporter_tls_certificate_not_after_timestamp_seconds"
+        return ((telemetry.registry.get_sample_value(name) or 0) - time.time()) / 86400
+
+    async with running(security=security, telemetry=telemetry) as one:
+        assert days() == pytest.approx(2, abs=0.01)
+        renewed = authority.issue(f"{tmp_path.name}-renewed", "IP:127.0.0.1", days=30)
+        for new, old in zip(renewed, (tls["cert_file"], tls["key_file"]), strict=True):
+            shutil.copy(new, str(old))
+        assert await scrape(one.base, authority.client()) == 200
+        assert days() == pytest.approx(30, abs=0.01)
 
 
 async def test_certificate_can_stand_in_the_file(

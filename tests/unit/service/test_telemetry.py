@@ -68,6 +68,9 @@ def test_the_default_host_stands_beside_the_process_in_the_catalogues_order() ->
     """One registry has them all, as /metrics shows them."""
     telemetry = Telemetry(process=False)
     assert telemetry.of("").registry is telemetry.registry
+    assert value(telemetry.registry, "tls_certificate_not_after_timestamp_seconds") is None
+    telemetry.watch_web_config(lambda: True, lambda: 1.0, lambda: 2.0)
+    assert value(telemetry.registry, "tls_certificate_not_after_timestamp_seconds") == 2
     names = [family.name for family in telemetry.registry.collect()]
     assert names == [row.family for row in OWN_METRICS]
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from time import monotonic, time
+from typing import Final
 
 from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.connection.drivers import DriverFallback
@@ -16,10 +17,11 @@ from libvirt_exporter.hypervisor.connection.walk import walk
 from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.sampling.phase import Phase
 from libvirt_exporter.hypervisor.sampling.request import STATE
-from libvirt_exporter.hypervisor.sampling.sources import SourceFailures
 from libvirt_exporter.model import Stats
 
 log = logging.getLogger(__name__)
+
+CALL: Final = "per-domain statistics"
 
 
 class FallbackMemory:
@@ -28,7 +30,6 @@ class FallbackMemory:
     def __init__(self, connections: Connections) -> None:
         self.answered_at: dict[str, float] = {}
         """When each domain answered last (time.monotonic): who waits longest comes first."""
-        self.failures = SourceFailures(connections.observer)
         self.blocked = Blocked(connections)
         """Domains at which a walk is stuck."""
 
@@ -77,7 +78,7 @@ class FallbackPhase(Phase):
             result = await walk(
                 self.connections,
                 "fallback",
-                "per-domain statistics",
+                CALL,
                 order,
                 visit,
                 deadline=draft.deadline,
@@ -87,13 +88,7 @@ class FallbackPhase(Phase):
             log.debug("per-domain statistics failed: %s", error)
             return
         draft.spent(groups, monotonic() - started)
-        for uuid, failure in result.failures.items():
-            words = f"domain {draft.domains[uuid].name} ({uuid})"
-            if isinstance(failure, CallError):
-                log.debug("%s: no per-domain statistics: %s", words, failure)
-            else:
-                memory.failures.failed(self.fallback, uuid, words, failure)
-        memory.failures.works(self.fallback, result.answers)
+        self.report(CALL, result)
         for uuid, stats in result.answers.items():
             domain = draft.domains[uuid]
             domain.fallback = stats

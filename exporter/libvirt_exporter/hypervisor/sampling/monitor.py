@@ -224,7 +224,7 @@ class MonitorPhase(Phase):
             enough = self.draft.look / 2 if quarantined else STUCK_AFTER
             if control is not None and control.seconds >= enough:
                 standing.stuck(uuid, control.seconds)
-            elif control is not None or uuid in result.failures:
+            elif control is not None or isinstance(result.failures.get(uuid), CallError):
                 standing.answers(uuid)
         for uuid in standing.quarantine:
             standing.hold(uuid)

@@ -21,6 +21,7 @@ from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.threads import mark_retrieved
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, Walk, walk
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
+from libvirt_exporter.hypervisor.sampling.sources import SourceFailures
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class Phase(ABC):
     draft: HostDraft
     locked: Blocked
     """Domains not to be touched at all; grows."""
+    failures: SourceFailures
+    """Where mistakes of ours are reported."""
 
     @abstractmethod
     async def run(self) -> None:
@@ -115,4 +118,15 @@ class Phase(ABC):
         self.locked.add(result.blocked)
         for uuid in result.blocked:
             self.draft.domains[uuid].excused = True
+        self.report(call, result)
         return result
+
+    def report(self, call: str, result: Walk[Any]) -> None:
+        """Log and count the visits that failed by a mistake of ours; what libvirt says is none."""
+        for uuid, failure in result.failures.items():
+            words = f"{call} of domain {uuid}"
+            if isinstance(failure, CallError):
+                log.debug("%s failed: %s", words, failure)
+            else:
+                self.failures.failed(type(self), f"{call} {uuid}", words, failure)
+        self.failures.works(type(self), (f"{call} {uuid}" for uuid in result.answers))

@@ -8,7 +8,6 @@ not answer in bulk. Requests that come while a sample is in flight share it.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -38,8 +37,6 @@ from libvirt_exporter.hypervisor.sampling.stats_groups import (
     idle_groups,
 )
 from libvirt_exporter.model import HostInfo, HostSample, StatValue
-
-log = logging.getLogger(__name__)
 
 USABLE_SHARE: Final = 0.9
 """Share of a request's time after which it gets what there is; the rest is for the answer."""
@@ -159,8 +156,10 @@ class Sampler:
         if task.cancelled() or draft is None:
             return
         if (error := task.exception()) is not None:
-            log.error("sampling failed unexpectedly", exc_info=error)
+            self._failures.failed(self, "sample", "a sample", error)
             draft.up, draft.error = False, f"internal error: {error!r}"
+        else:
+            self._failures.works(self, ("sample",))
         frozen = {
             request: self._freeze(draft, request)
             for request in {waiter.request for waiter in sharing}
@@ -232,7 +231,7 @@ class Sampler:
         )
 
     async def _take(self, draft: HostDraft) -> None:
-        common = self._connections, draft, self._locked
+        common = self._connections, draft, self._locked, self._failures
         await StatePhase(*common, self._states).timed("state")
         if not draft.up or draft.facts is None:
             self._monitors.standing.surveyed = False

@@ -56,13 +56,13 @@ class SourceFailures:
         self._observer = observer
         self._failing: dict[tuple[object, str], tuple[str, float]] = {}
 
-    def failed(self, source: object, thing: str, words: str, error: Exception) -> None:
-        """A source could not tell of a thing, which these words describe."""
+    def failed(self, source: object, thing: str, words: str, error: BaseException) -> None:
+        """A source, or a kind of them, could not tell of a thing, which these words describe."""
         self._observer.source_failed()
         now = monotonic()
         if (source, thing) not in self._failing:
             told = "%s: what %s knows of it is left out until that works again"
-            log.error(told, words, type(source).__name__, exc_info=error)
+            log.error(told, words, _name(source), exc_info=error)
             self._failing = {
                 key: failing
                 for key, failing in self._failing.items()
@@ -75,7 +75,7 @@ class SourceFailures:
         for thing in things if self._failing else ():
             words, _ = self._failing.pop((source, thing), ("", 0.0))
             if words:
-                log.info("%s: %s no longer fails", words, type(source).__name__)
+                log.info("%s: %s no longer fails", words, _name(source))
 
     def conclude(self, sources: Sequence[object], listed: Container[str], since: float) -> None:
         """These sources were asked of all listed domains, from `since` (time.monotonic) on."""
@@ -85,3 +85,7 @@ class SourceFailures:
                     self.works(source, (uuid,))
                 else:
                     del self._failing[source, uuid]
+
+
+def _name(source: object) -> str:
+    return source.__name__ if isinstance(source, type) else type(source).__name__

@@ -108,12 +108,18 @@ class StatePhase(Phase):
             always=True,
         )
         self.locked.add(result.blocked)
+        self.report("state", result)
+        gone = {
+            uuid
+            for uuid, failure in result.failures.items()
+            if isinstance(failure, CallError) and failure.error_class is ErrorClass.GONE
+        }
         rows: list[Row] = [(uuid, names[uuid], *row) for uuid, row in result.answers.items()]
         # Whoever could not be asked is still there, for all that is known.
         rows += [
             (uuid, name, True, {})
             for uuid, name in names.items()
-            if uuid not in result.answers and uuid not in result.failures
+            if uuid not in result.answers and uuid not in gone
         ]
         if not result.answers:
             # A call that needs no domain tells a host of locked ones from a frozen daemon.

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from libvirt_exporter.config import ConfigError, Problem, read_document
 from libvirt_exporter.files import read_file
+from libvirt_exporter.web.security.expiry import not_after
 from libvirt_exporter.web.security.tls import CLIENT_AUTH, TLSError, server_context
 from libvirt_exporter.web.security.web_config import (
     Parsed,
@@ -48,6 +49,8 @@ class Loaded:
     context: ssl.SSLContext | None = None
     """None for plain HTTP."""
     client_rights: ClientRights = ClientRights()  # noqa: RUF009 - immutable
+    not_after: float | None = None
+    """Unix time at which the first of the certificates expires; None where that is not known."""
     given: Mapping[str, int] = field(default_factory=dict)
     """See `web_config.Parsed`."""
     notes: tuple[Problem, ...] = ()
@@ -94,7 +97,7 @@ def load_web_config(file: str) -> Loaded:
         if not tls.enabled:
             return Loaded(parsed.config, file, stamps, given=parsed.given, notes=parsed.notes)
         stamps = {**stamps, **stamps_of(tls.files())}
-        context, rights = _tls(parsed, file)
+        context, rights, ends = _tls(parsed, file)
     except ConfigError as error:
         return Loaded(file=file, stamps=stamps, problems=error.problems)
     except Exception as error:  # noqa: BLE001 - delivered as a problem
@@ -102,11 +105,11 @@ def load_web_config(file: str) -> Loaded:
         _log.exception("web configuration not read")
         problem = Problem(file, 0, f"cannot be read: {type(error).__name__}")
         return Loaded(file=file, stamps=stamps, problems=(problem,))
-    return Loaded(parsed.config, file, stamps, context, rights, parsed.given, parsed.notes)
+    return Loaded(parsed.config, file, stamps, context, rights, ends, parsed.given, parsed.notes)
 
 
-def _tls(parsed: Parsed, file: str) -> tuple[ssl.SSLContext, ClientRights]:
-    """Raises ConfigError, which says which file fails and why."""
+def _tls(parsed: Parsed, file: str) -> tuple[ssl.SSLContext, ClientRights, float | None]:
+    """See `Loaded`. Raises ConfigError, which says which file fails and why."""
     tls = parsed.config.tls_server_config
 
     def refused(key: str, problem: str, hint: str = "") -> ConfigError:
@@ -133,7 +136,17 @@ def _tls(parsed: Parsed, file: str) -> tuple[ssl.SSLContext, ClientRights]:
         text = f"{named}: {error}" if isinstance(named, str) and named else str(error)
         raise refused(error.key, text, error.hint) from None
     digest = hashlib.sha256(client_ca).digest() if client_ca else b""
-    return context, ClientRights(tls.client_auth_type, digest, tls.client_allowed_sans)
+    rights = ClientRights(tls.client_auth_type, digest, tls.client_allowed_sans)
+    return context, rights, _not_after(certificate)
+
+
+def _not_after(certificate: bytes) -> float | None:
+    try:
+        return not_after(certificate)
+    except ValueError as error:
+        # OpenSSL reads it, so it is served all the same.
+        _log.warning("when the certificate expires cannot be read: %s", error)
+        return None
 
 
 def _pem(tls: TLSServerConfig, option: str, refused: Callable[[str, str], ConfigError]) -> bytes:

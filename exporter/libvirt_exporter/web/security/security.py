@@ -105,6 +105,11 @@ class Security:
         return bool(config.basic_auth_users) or config.tls_server_config.requires_certificates
 
     @property
+    def certificate_not_after(self) -> float | None:
+        """Unix time at which the first of the certificates in force expires; None without TLS."""
+        return self._in_force.not_after
+
+    @property
     def client_rights(self) -> ClientRights:
         """What decides which clients may connect."""
         return self._in_force.client_rights

@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from libvirt_exporter.hypervisor.connection import pool
 from libvirt_exporter.hypervisor.connection.errors import ErrorClass
 from libvirt_exporter.hypervisor.connection.observer import Observer
+from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.host import Host
+from libvirt_exporter.hypervisor.sampling import control, monitor, state
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.hypervisor.sources import walking_lane
@@ -607,6 +609,65 @@ def test_a_source_that_fails_for_one_domain_costs_that_domain_only_what_it_knows
     )
     assert begun.startswith(f"domain vm1 ({bad}): what ProcessStats knows of it is left out")
     assert over == f"domain vm1 ({bad}): ProcessStats no longer fails"
+
+
+def test_a_mistake_in_reading_a_state_is_told_once_counted_and_ends_no_domain(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Domains are visited one by one while a lock is held; libvirt did not say that it is gone."""
+    fake, recorder = FakeHost(4), Recorder()
+    bad = fake[1].uuid
+    read = state.visit_state
+
+    def fail(session: Session, uuid: str) -> tuple[bool, Stats]:
+        if uuid == bad:
+            raise OverflowError("state")
+        return read(session, uuid)
+
+    monkeypatch.setattr(state, "visit_state", fail)
+    with host_of(fake, observer=recorder) as host:
+        take(host)
+        fake[2].unlocked.clear()
+        samples = [take(host) for _ in range(2)]
+        fake[2].unlocked.set()
+    for sample in samples:
+        assert sample.up
+        assert set(by_name(sample)) == {"vm0", "vm1", "vm2", "vm3"}
+    assert recorder.failures == 2
+    assert [record.message for record in told_of_failures(caplog)] == [
+        f"state of domain {bad}: what StatePhase knows of it is left out until that works again"
+    ]
+
+
+def test_a_mistake_in_looking_at_a_monitor_is_told_once_counted_and_heals_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A hung domain stays apart, so that it costs no second call."""
+    fake, recorder = FakeHost(4), Recorder()
+    bad = fake[1].uuid
+    read = control.visit_control
+
+    def fail(session: Session, uuid: str) -> control.Control:
+        if uuid == bad:
+            raise OverflowError("control")
+        return read(session, uuid)
+
+    with host_of(fake, observer=recorder) as host, fake[1].hung():
+        take(host)
+        assert host.stuck_domains.keys() == {bad}
+        monkeypatch.setattr(monitor, "visit_control", fail)
+        samples = [take(host) for _ in range(2)]
+        assert host.stuck_domains.keys() == {bad}
+        assert len(recorder.abandoned) == 1
+    for sample in samples:
+        assert incomplete(sample) == {"vm1"}
+    assert recorder.failures > 1
+    assert len(told_of_failures(caplog)) == 1
+
+
+def told_of_failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What the log says of mistakes."""
+    return [record for record in caplog.records if record.name.endswith("sampling.sources")]
 
 
 def test_a_failing_interface_call_costs_its_domain_only() -> None:
