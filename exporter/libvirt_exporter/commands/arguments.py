@@ -70,10 +70,10 @@ With --json the same fields as at /api/v1/vms, one answer a line: everything fir
 --watch, what changed. Rates come with the first sample that is 5 s after another one."""
 
 _CHECK_CONFIG: Final = """\
-report every mistake in a configuration file
+report every mistake in configuration files
 
-Each with file, line and the nearest valid name; the web configuration that it names is checked
-as well. Exit status 1 if there is any."""
+Each with file, line and the nearest valid name; the web configuration that a file names is checked
+as well, and what is valid but may not be intended is noted. Exit status 1 if there is a mistake."""
 
 _CONFIG: Final = """\
 print the configuration file that holds every option with its default
@@ -265,7 +265,17 @@ def _add_commands(parser: _Parser) -> Collection[_Parser]:
         help="names of the only fields for --json (default: all that need no naming)",
     )
     own["check-config"].add_argument(
-        "file", type=Path, metavar="FILE", help="the configuration, as for --config.file"
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="a configuration, as for --config.file; - is standard input",
+    )
+    own["check-config"].add_argument(
+        "--format",
+        choices=("text", "json"),
+        default="text",
+        help="text for people (the default), json for programs",
     )
     own["files"].add_argument(
         "name", nargs="?", choices=tuple(FILES), default=None, metavar="NAME", help=", ".join(FILES)

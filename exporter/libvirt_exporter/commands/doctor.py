@@ -117,16 +117,6 @@ def choice_findings(config: Config, sample: HostSample) -> Iterator[Finding]:
         yield (_problem if found.alone else _hint)(found.what, found.remedy)
 
 
-def is_no_directory(path: str) -> bool:
-    """Return whether something else stands in this place, as far as this process may see it."""
-    try:
-        return bool(path) and not stat.S_ISDIR(os.stat(path).st_mode)
-    except NotADirectoryError:
-        return True
-    except OSError:
-        return False
-
-
 def schedstats_of(uri: str, path: Path = SCHEDSTATS) -> Schedstats:
     """Return whether the domains' kernel keeps scheduler statistics, as far as this host knows."""
     scheme, _, rest = uri.partition("://")

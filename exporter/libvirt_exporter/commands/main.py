@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 
 from msgspec.structs import replace
 
-from libvirt_exporter.commands import doctor, logs, shipped, vms_table
+from libvirt_exporter.commands import check_config, doctor, logs, shipped, vms_table
 from libvirt_exporter.commands import serve as serving
 from libvirt_exporter.commands.arguments import PROGRAM, options, parse
 from libvirt_exporter.commands.doctor_agents import LANE, agent_findings
@@ -27,8 +27,6 @@ from libvirt_exporter.config import (
     Config,
     ConfigError,
     Place,
-    Problem,
-    chosen_by_vm_fields,
     load,
     notes,
     override,
@@ -204,24 +202,14 @@ def _columns() -> int | None:
 
 
 def _check_config(arguments: Namespace) -> int:
-    file: Path = arguments.file
-    config = load(file)
-    mistakes: list[Problem] = []
-    directory, option = config.events.state_directory, "events.state_directory"
-    if doctor.is_no_directory(directory):
-        mistakes.append(Problem(*place_of(option, file), f"{directory} is not a directory"))
-    try:
-        _security(config, file)
-    except ConfigError as error:
-        mistakes += error.problems
-    if mistakes:
-        raise ConfigError(mistakes)
-    for option, what, remedy in notes(config):
-        _print(f"{Problem(*place_of(option, file), f'note: {what}', remedy)}\n")
-    for option, meaning in chosen_by_vm_fields(config):
-        _print(f"{Problem(*place_of(option, file), f'note: {meaning}')}\n")
-    _print(f"{file}: no mistakes\n")
-    return 0
+    verdicts = [check_config.judge(file) for file in arguments.files]
+    mistakes = [mistake for verdict in verdicts for mistake in verdict.mistakes]
+    if arguments.format == "json":
+        _print(f"{check_config.as_json(verdicts)}\n")
+        return int(bool(mistakes))
+    for line in check_config.as_text(verdicts):
+        _print(f"{line}\n")
+    return _failed("\n".join(map(str, mistakes))) if mistakes else 0
 
 
 def _config(_arguments: Namespace) -> int:
@@ -297,13 +285,9 @@ def _configuration(arguments: Namespace) -> Config:
 def _security(config: Config, file: Path | None) -> Security:
     """The web configuration, which `file` names, or else a flag. Raises ConfigError."""
     option = "web.config_file"
-    try:
-        return Security(config.web.config_file)
-    except ConfigError as error:
-        place, named = Place(FLAGS[option], 0), ""
-        if file is not None:
-            place, named = place_of(option, file), f"{option}: "
-        raise ConfigError(Problem(*place, f"{named}{each}") for each in error.problems) from None
+    if file is None:
+        return check_config.secured(config.web.config_file, Place(FLAGS[option], 0))
+    return check_config.secured(config.web.config_file, place_of(option, file), option)
 
 
 def _run_with_target(

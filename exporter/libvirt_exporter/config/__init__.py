@@ -1,7 +1,15 @@
 """The configuration: its schema and defaults, how a file is read, and what is wrong with it."""
 
 from libvirt_exporter.config.changes import changed_keys
-from libvirt_exporter.config.loading import load, override, place_of, read_document
+from libvirt_exporter.config.loading import (
+    Source,
+    load,
+    override,
+    place_of,
+    read,
+    read_document,
+    written,
+)
 from libvirt_exporter.config.meaning import chosen_by_vm_fields, metrics_of, notes
 from libvirt_exporter.config.problem import ConfigError, Place, Problem
 from libvirt_exporter.config.schema import FLAGS, Config
@@ -13,6 +21,7 @@ __all__ = [
     "ConfigError",
     "Place",
     "Problem",
+    "Source",
     "aliases",
     "changed_keys",
     "chosen_by_vm_fields",
@@ -22,5 +31,7 @@ __all__ = [
     "of_target",
     "override",
     "place_of",
+    "read",
     "read_document",
+    "written",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import structs
 
@@ -20,17 +20,37 @@ MAXIMUM_FILE_SIZE: Final = 1024 * 1024
 """Bytes."""
 
 
-def load(source: str | os.PathLike[str]) -> Config:
+class Source(NamedTuple):
+    """The text of a configuration, and where it is from."""
+
+    name: str
+    """What problems call it."""
+    text: str
+    directory: FilePath | None = None
+    """That of relative file names in it; None: they are left as they are."""
+
+
+def read(path: str | os.PathLike[str]) -> Source:
+    """Read a file's text. Raises ConfigError for one that cannot be read."""
+    name, text = _read(path)
+    return Source(name, text, FilePath(path).parent)
+
+
+def load(source: str | os.PathLike[str] | Source) -> Config:
     """Read a configuration: a path-like object names a file, a str is the YAML text itself.
 
     An empty text gives the defaults. A relative `web.config_file` is that of the file's directory.
     Raises ConfigError with every problem found.
     """
-    file, text = ("<text>", source) if isinstance(source, str) else _read(source)
-    config = _load(parse(text, file), Config(), Report(file), strict=True)
-    if isinstance(source, str) or not config.web.config_file:
+    if isinstance(source, str):
+        source = Source("<text>", source)
+    elif not isinstance(source, Source):
+        source = read(source)
+    document = parse(source.text, source.name)
+    config = _load(document, Config(), Report(source.name), strict=True)
+    if not (config.web.config_file and source.directory):
         return config
-    web_file = FilePath(source).parent / config.web.config_file
+    web_file = source.directory / config.web.config_file
     return structs.replace(config, web=structs.replace(config.web, config_file=str(web_file)))
 
 
@@ -50,18 +70,27 @@ def override(config: Config, changes: Mapping[str, object]) -> Config:
     return _load(Document(root, []), config, Report(nowhere.file), strict=False)
 
 
-def place_of(option: str, file: str | os.PathLike[str]) -> Place:
+def place_of(option: str, source: str | os.PathLike[str] | Source) -> Place:
     """Return where a file sets an option, named `web.listen`; line 0 where it does not.
 
     Raises ConfigError for a file that is no YAML.
     """
-    name, text = _read(file)
-    value = parse(text, name).root
+    source = source if isinstance(source, Source) else read(source)
+    value = written(option, source)
+    return value.place if value else Place(source.name, 0)
+
+
+def written(option: str, source: Source) -> Value | None:
+    """Return what a text has for an option, whatever else is wrong with the text.
+
+    Raises ConfigError for what is no YAML.
+    """
+    value = parse(source.text, source.name).root
     for key in option.split("."):
         if not isinstance(value.content, Mapping) or key not in value.content:
-            return Place(name, 0)
+            return None
         value = value.content[key]
-    return value.place
+    return value
 
 
 def read_document(path: str | os.PathLike[str]) -> Value:
