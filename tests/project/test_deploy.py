@@ -104,9 +104,10 @@ def test_unit_has_the_directory_that_the_configuration_recommends() -> None:
     assert settings["StateDirectoryMode"] == "0700"
 
 
-def test_promtool_accepts_the_scrape_configuration() -> None:
+@pytest.mark.parametrize("file", [SCRAPE, SCRAPE.with_name("scrape-fleet.yml")])
+def test_promtool_accepts_the_scrape_configuration(file: Path) -> None:
     """Prometheus' own checker takes the file as it is."""
-    verdict = run("promtool", "check", "config", SCRAPE)
+    verdict = run("promtool", "check", "config", file)
 
     assert verdict.returncode == 0, verdict.stdout
 

@@ -245,6 +245,9 @@ def _add_commands(parser: _Parser) -> Collection[_Parser]:
         metavar="FILE",
         help="write to FILE, replaced in one step, instead of to stdout",
     )
+    for name in ("scrape", "vms"):
+        _add_target(own[name], "the one of these configured targets, not the host of libvirt.uri")
+    _add_target(own["doctor"], "that one alone; without it, every configured host")
     own["metrics"].add_argument(
         "--format",
         choices=("table", "markdown", "json"),
@@ -281,6 +284,10 @@ def _add_commands(parser: _Parser) -> Collection[_Parser]:
         "name", nargs="?", choices=tuple(FILES), default=None, metavar="NAME", help=", ".join(FILES)
     )
     return own.values()
+
+
+def _add_target(parser: _Parser, text: str) -> None:
+    parser.add_argument("--target", default=None, metavar="ALIAS", help=text)
 
 
 def _flags(argv: Sequence[str]) -> Iterator[str]:

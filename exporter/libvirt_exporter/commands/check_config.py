@@ -7,13 +7,14 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Collection, Iterator
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from msgspec import to_builtins
 
 from libvirt_exporter.config import (
+    TARGET_FILES,
     Config,
     ConfigError,
     Place,
@@ -86,6 +87,17 @@ def is_no_directory(path: str) -> bool:
         return False
 
 
+def is_missing(path: str) -> bool:
+    """Return whether nothing is in this place, as far as this process may see it."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def as_text(verdicts: Collection[Verdict]) -> Iterator[str]:
     """Yield the lines of files without mistakes; the others' mistakes are those of `failures`."""
     for verdict in verdicts:
@@ -116,9 +128,15 @@ def _of_named_files(source: Source) -> Iterator[Problem]:
             secured(str((source.directory or Path()) / name), place_of(option, source), option)
         except ConfigError as error:
             yield from error.problems
+    targets = written("targets", source)
+    for alias in targets.content if targets and isinstance(targets.content, Mapping) else ():
+        for named in TARGET_FILES:
+            keys = ("targets", alias, named)
+            if (path := _text(keys, source)) and PurePath(path).is_absolute() and is_missing(path):
+                yield Problem(*place_of(keys, source), f"{path} is not there")
 
 
-def _text(option: str, source: Source) -> str:
+def _text(option: str | Sequence[str], source: Source) -> str:
     value = written(option, source)
     return value.content if value and isinstance(value.content, str) else ""
 

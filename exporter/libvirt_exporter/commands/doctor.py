@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from libvirt_exporter.catalogue import DOMAIN_METRICS
+from libvirt_exporter.commands.check_config import is_missing
 from libvirt_exporter.config import Config
 from libvirt_exporter.model import DomainInfo, DomainSample, HostSample, UnseenReason
 from libvirt_exporter.render.selection import Selection
@@ -117,6 +118,18 @@ def choice_findings(config: Config, sample: HostSample) -> Iterator[Finding]:
         yield (_problem if found.alone else _hint)(found.what, found.remedy)
 
 
+def file_findings(files: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what keeps this process from reading the files of a target, by their options."""
+    for option, path in files.items():
+        if is_missing(path):
+            yield _problem(f"{option}: {path} is not there", "put it there, or correct the option")
+        elif not os.access(path, os.R_OK, effective_ids=True):
+            yield _problem(
+                f"{option}: {path} cannot be read by uid {os.geteuid()}",
+                f"give it to the exporter's user: `ls -ld {shlex.quote(path)}`, `chown`",
+            )
+
+
 def schedstats_of(uri: str, path: Path = SCHEDSTATS) -> Schedstats:
     """Return whether the domains' kernel keeps scheduler statistics, as far as this host knows."""
     scheme, _, rest = uri.partition("://")
@@ -140,11 +153,16 @@ def report(
         left_out = f"; {hidden} left out by the configuration" if hidden else ""
         shown = f"{_vms(len(sample.domains))}, {active} of them active{left_out}"
         lines.append(f"{uri}: {versions}{shown}")
-    for finding in found:
-        lines += [f"{finding.severity}: {finding.what}", f"    {finding.remedy}"]
-    if not found:
-        lines.append("Nothing is missing.")
-    return lines
+    return [*lines, *(lines_of(found) or ["Nothing is missing."])]
+
+
+def lines_of(found: Iterable[Finding]) -> list[str]:
+    """Return the lines that a person reads of findings, with their remedies."""
+    return [
+        line
+        for finding in found
+        for line in (f"{finding.severity}: {finding.what}", f"    {finding.remedy}")
+    ]
 
 
 def _of_sample(

@@ -11,9 +11,9 @@ import shutil
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from msgspec.structs import replace
 
@@ -27,13 +27,18 @@ from libvirt_exporter.config import (
     Config,
     ConfigError,
     Place,
+    Problem,
+    aliases,
+    files_of,
     load,
     notes,
+    of_target,
     override,
     place_of,
 )
 from libvirt_exporter.contract import QueryRequest, RequestError, ScrapeRequest, UnavailableError
 from libvirt_exporter.model import HostSample
+from libvirt_exporter.nearest import nearest
 from libvirt_exporter.reference import metrics as metric_list
 from libvirt_exporter.reference.configuration import configuration_file
 from libvirt_exporter.service.exporter import Exporter
@@ -228,12 +233,40 @@ def _files(arguments: Namespace) -> int:
 
 def _doctor(arguments: Namespace) -> int:
     config = _configuration(arguments)
-    besides = [*doctor.state_directory_findings(config.events.state_directory)]
-    besides += [doctor.Finding("hint", what, remedy) for _, what, remedy in notes(config)]
-    return _run_with_target(arguments, lambda target: _print_findings(target, besides))
+    of_all = [*doctor.state_directory_findings(config.events.state_directory)]
+    of_all += [doctor.Finding("hint", what, remedy) for _, what, remedy in notes(config)]
+    chosen = aliases(config) if arguments.target is None else (_known(config, arguments.target),)
+    files = {
+        alias: [*doctor.file_findings(files_of(target))] for alias, target in config.targets.items()
+    }
+
+    async def examine(exporter: Exporter) -> int:
+        reports = [_examined(exporter.target(alias), files.get(alias, ())) for alias in chosen]
+        if len(reports) == 1:
+            return _print_report(await reports[0], of_all)
+        status = _print_lines(doctor.lines_of(of_all), of_all)
+        for alias, report in zip(chosen, await asyncio.gather(*reports), strict=True):
+            _print(f"{alias or 'libvirt.uri'}:\n")
+            status |= _print_report(report)
+        return status
+
+    served = {alias: target for alias, target in config.targets.items() if alias in chosen}
+    uri = config.libvirt.uri if "" in chosen else ""
+    config = replace(config, targets=served, libvirt=replace(config.libvirt, uri=uri))
+    return _run_with_exporter(arguments, config, examine)
 
 
-async def _print_findings(target: Target, besides: Sequence[doctor.Finding]) -> int:
+class _Report(NamedTuple):
+    """What the doctor found of one host."""
+
+    sample: HostSample
+    hidden: int
+    """Domains that the configuration leaves out."""
+    uri: str
+    besides: Sequence[doctor.Finding]
+
+
+async def _examined(target: Target, besides: Sequence[doctor.Finding]) -> _Report:
     uri = redacted(target.config.libvirt.uri)
     everything = await target.sample()
     besides = [*besides, *doctor.choice_findings(target.config, everything)]
@@ -242,10 +275,23 @@ async def _print_findings(target: Target, besides: Sequence[doctor.Finding]) -> 
         everything = await _with_agents(target, everything)
         sample = target.shown(everything)
         besides = [*besides, *agent_findings(sample, uri)]
-    schedstats = doctor.schedstats_of(uri)
-    hidden = len(everything.domains) - len(sample.domains)
-    found = doctor.findings(sample, uri=uri, schedstats=schedstats, hidden=hidden, besides=besides)
-    for line in doctor.report(sample, found, uri=uri, hidden=hidden):
+    return _Report(sample, len(everything.domains) - len(sample.domains), uri, besides)
+
+
+def _print_report(report: _Report, besides: Sequence[doctor.Finding] = ()) -> int:
+    sample, hidden, uri, own = report
+    found = doctor.findings(
+        sample,
+        uri=uri,
+        schedstats=doctor.schedstats_of(uri),
+        hidden=hidden,
+        besides=[*own, *besides],
+    )
+    return _print_lines(doctor.report(sample, found, uri=uri, hidden=hidden), found)
+
+
+def _print_lines(lines: Iterable[str], found: Iterable[doctor.Finding]) -> int:
+    for line in lines:
         _print(f"{vms_table.printable(line)}\n")
     return int(any(finding.severity == "problem" for finding in found))
 
@@ -290,11 +336,31 @@ def _security(config: Config, file: Path | None) -> Security:
     return check_config.secured(config.web.config_file, place_of(option, file), option)
 
 
+def _known(config: Config, alias: str) -> str:
+    """The alias, if it is one. Raises ConfigError."""
+    if alias not in config.targets:
+        hint = nearest(alias, config.targets) if config.targets else "none is configured"
+        raise ConfigError([Problem("--target", 0, f"there is no target {alias}", hint)])
+    return alias
+
+
 def _run_with_target(
     arguments: Namespace, use: Callable[[Target], Coroutine[Any, Any, int]]
 ) -> int:
-    """Run a command that samples this host and ends. Raises ConfigError."""
+    """Run a command that samples one host and ends. Raises ConfigError."""
     config = _configuration(arguments)
+    alias = "" if arguments.target is None else _known(config, arguments.target)
+    if not (alias or config.libvirt.uri):
+        hint = f"--target names one of {', '.join(config.targets)}"
+        raise ConfigError([Problem("libvirt.uri", 0, "is empty", hint)])
+    config = of_target(config, alias)
+    return _run_with_exporter(arguments, config, lambda exporter: use(exporter.target()))
+
+
+def _run_with_exporter(
+    arguments: Namespace, config: Config, use: Callable[[Exporter], Coroutine[Any, Any, int]]
+) -> int:
+    """Run a command that samples hosts and ends."""
     # The state is the running exporter's: a moment has nothing to add, and root would own the file.
     config = replace(
         config,
@@ -309,7 +375,7 @@ def _run_with_target(
     async def used() -> int:
         # Without process_*: node_exporter, which may read the output, has its own.
         with contextlib.closing(Exporter(lambda: config, Telemetry(process=False))) as exporter:
-            return await use(exporter.target())
+            return await use(exporter)
 
     return _run(used())
 

@@ -12,6 +12,10 @@ FILES: Final[Mapping[str, tuple[str, str]]] = {
     "examples": ("config/examples", "configurations to start from"),
     "web-config": ("config/web-config.yml", "TLS and users"),
     "scrape": ("deploy/prometheus/scrape.yml", "Prometheus' configuration for the exporter"),
+    "scrape-fleet": (
+        "deploy/prometheus/scrape-fleet.yml",
+        "the same for an exporter of several hosts",
+    ),
     "rules": ("deploy/prometheus/rules", "alerting rules for Prometheus"),
     "runbooks": ("docs/runbooks", "what each alert means, and what to do"),
     "alertmanager": ("deploy/alertmanager/alertmanager.yml", "routes and inhibition for alerts"),

@@ -13,10 +13,11 @@ from libvirt_exporter.config.loading import (
 from libvirt_exporter.config.meaning import chosen_by_vm_fields, metrics_of, notes
 from libvirt_exporter.config.problem import ConfigError, Place, Problem
 from libvirt_exporter.config.schema import FLAGS, Config
-from libvirt_exporter.config.targets import aliases, of_target
+from libvirt_exporter.config.targets import TARGET_FILES, aliases, files_of, of_target
 
 __all__ = [
     "FLAGS",
+    "TARGET_FILES",
     "Config",
     "ConfigError",
     "Place",
@@ -25,6 +26,7 @@ __all__ = [
     "aliases",
     "changed_keys",
     "chosen_by_vm_fields",
+    "files_of",
     "load",
     "metrics_of",
     "notes",

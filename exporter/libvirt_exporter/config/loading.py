@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Final, NamedTuple
 
@@ -70,23 +70,24 @@ def override(config: Config, changes: Mapping[str, object]) -> Config:
     return _load(Document(root, []), config, Report(nowhere.file), strict=False)
 
 
-def place_of(option: str, source: str | os.PathLike[str] | Source) -> Place:
-    """Return where a file sets an option, named `web.listen`; line 0 where it does not.
+def place_of(option: str | Sequence[str], source: str | os.PathLike[str] | Source) -> Place:
+    """Return where a file sets an option; line 0 where it does not.
 
-    Raises ConfigError for a file that is no YAML.
+    It is named `web.listen`, or by its keys where one of them may hold a dot. Raises ConfigError
+    for a file that is no YAML.
     """
     source = source if isinstance(source, Source) else read(source)
     value = written(option, source)
     return value.place if value else Place(source.name, 0)
 
 
-def written(option: str, source: Source) -> Value | None:
+def written(option: str | Sequence[str], source: Source) -> Value | None:
     """Return what a text has for an option, whatever else is wrong with the text.
 
     Raises ConfigError for what is no YAML.
     """
     value = parse(source.text, source.name).root
-    for key in option.split("."):
+    for key in option.split(".") if isinstance(option, str) else option:
         if not isinstance(value.content, Mapping) or key not in value.content:
             return None
         value = value.content[key]

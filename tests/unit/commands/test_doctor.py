@@ -473,3 +473,12 @@ def test_report_puts_the_remedy_below_its_finding() -> None:
         "hint: something is off",
         "    `fix it`",
     ]
+
+
+def test_files_of_a_target_that_cannot_be_read_are_problems(tmp_path: Path) -> None:
+    """Each by its option; what can be read is none."""
+    (tmp_path / "key").write_text("")
+    files = {"key_file": str(tmp_path / "key"), "credentials_file": str(tmp_path / "auth.conf")}
+    (found,) = doctor.file_findings(files)
+    assert found.severity == "problem"
+    assert found.what == f"credentials_file: {tmp_path}/auth.conf is not there"
