@@ -38,6 +38,9 @@ _FILES: Final[Mapping[str, _File]] = {
     "credentials_file": _File("authfile", ()),
 }
 
+TARGET_FILES: Final = tuple(_FILES)
+"""Options of a target that name a file or directory."""
+
 
 def aliases(config: Config) -> tuple[str, ...]:
     """All that is served: '' for the host of `libvirt.uri`, if there is one, and the targets."""
