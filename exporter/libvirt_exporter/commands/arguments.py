@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 from libvirt_exporter import __version__
 from libvirt_exporter.build import BRANCH, REVISION
 from libvirt_exporter.commands.shipped import FILES
+from libvirt_exporter.commands.vms_table import SORTED_BY
 from libvirt_exporter.config import FLAGS, Config, ConfigError, override
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.reference.configuration import configuration_schema
@@ -38,7 +39,7 @@ signals of serve:
 
 Each flag overrides the option of the configuration file that does the same. No file is searched
 for and no environment variable configures anything. scrape, vms and doctor log errors only, unless
---log.level says otherwise. `libvirt-exporter COMMAND --help` has more."""
+--log.level says otherwise. `libvirt-exporter help COMMAND` has more."""
 
 _SERVE: Final = """\
 serve the metrics over HTTP (the default)
@@ -64,7 +65,7 @@ show the host's VMs as a table
 
 What is per second, and CPU (100% is one CPU of the host), takes two samples a second apart.
 RSS is what QEMU holds of the host's memory, MEM what the guest has, MAX what it may have. A
-narrow terminal leaves columns out.
+narrow terminal leaves columns out, and colours show states unless NO_COLOR is set.
 
 With --json the same fields as at /api/v1/vms, one answer a line: everything first, then, with
 --watch, what changed. Rates come with the first sample that is 5 s after another one."""
@@ -92,6 +93,9 @@ say what this host does not show, and how to fix it
 A problem is something that does not work (exit status 1), a hint something that could be shown
 and is not (exit status 0)."""
 
+_WATCH: Final = 2.0
+"""Seconds."""
+
 _HOST_OPTIONS: Final = ("libvirt.uri", "log.level", "log.format")
 
 _COMMANDS: Final[Mapping[str, tuple[str, Collection[str]]]] = {
@@ -113,12 +117,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     What makes no sense ends the process with status 2, --help and --version with status 0.
     """
     parser, commands = _parsers()
-    known = {flag for each in (parser, *commands) for flag in each.flags}
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:2], "--help"]
+    known = {flag for each in (parser, *commands.values()) for flag in each.flags}
+    command = _command(argv)
     # Before argparse does: it would take an unknown flag's value for the command.
     for flag in _flags(argv):
         if flag not in known:
-            parser.error(f"unknown flag {flag}{_meant(flag, known)}")
-    command = _command(argv)
+            meant = _meant(flag, commands[command].flags if command in commands else known)
+            parser.error(f"unknown flag {flag}{meant}")
     if command not in _COMMANDS:
         parser.error(f"unknown command {command}{_meant(command, _COMMANDS)}")
     arguments, unknown = parser.parse_known_args(argv)
@@ -171,7 +178,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, "".join(lines))
 
 
-def _parsers() -> tuple[_Parser, Collection[_Parser]]:
+def _parsers() -> tuple[_Parser, Mapping[str, _Parser]]:
     """The parser of the command line, and those of its commands."""
     parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG)
     _add_options(parser, FLAGS)
@@ -227,8 +234,8 @@ def _version() -> str:
     return f"{PROGRAM} {__version__} ({known})"
 
 
-def _add_commands(parser: _Parser) -> Collection[_Parser]:
-    """Add the subcommands with all their flags; return their parsers."""
+def _add_commands(parser: _Parser) -> Mapping[str, _Parser]:
+    """Add the subcommands with all their flags; return their parsers by name."""
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     own: dict[str, _Parser] = {}
     for name, (text, takes) in _COMMANDS.items():
@@ -255,7 +262,27 @@ def _add_commands(parser: _Parser) -> Collection[_Parser]:
         help="table for people (the default), markdown as in docs/metrics.md, json for programs",
     )
     own["vms"].add_argument(
-        "--watch", type=_interval, default=None, metavar="N", help="show it again every N seconds"
+        "names",
+        nargs="*",
+        default=(),
+        metavar="NAME",
+        help="names or UUIDs of the only VMs to show, with * and ? as in a shell; not for --json",
+    )
+    own["vms"].add_argument(
+        "--sort",
+        choices=tuple(SORTED_BY),
+        default="name",
+        metavar="COLUMN",
+        help=f"{', '.join(SORTED_BY)}; figures from the highest (default: name)",
+    )
+    own["vms"].add_argument(
+        "--watch",
+        nargs="?",
+        type=_interval,
+        default=None,
+        const=_WATCH,
+        metavar="N",
+        help=f"show it again every N seconds (default: {_WATCH:g})",
     )
     own["vms"].add_argument(
         "--json", action="store_true", default=False, help="write fields as JSON instead"
@@ -283,7 +310,7 @@ def _add_commands(parser: _Parser) -> Collection[_Parser]:
     own["files"].add_argument(
         "name", nargs="?", choices=tuple(FILES), default=None, metavar="NAME", help=", ".join(FILES)
     )
-    return own.values()
+    return own
 
 
 def _add_target(parser: _Parser, text: str) -> None:

@@ -150,14 +150,18 @@ def _metrics(arguments: Namespace) -> int:
 
 def _vms(arguments: Namespace) -> int:
     if arguments.json:
+        if arguments.names:
+            return _failed("vms --json shows all VMs; leave out the names")
         request = QueryRequest(fields=arguments.fields, strict=True)
         return _run_with_target(
             arguments, lambda target: _print_fields(target, request, arguments.watch)
         )
-    return _run_with_target(arguments, lambda target: _print_vms(target, arguments.watch))
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    look = vms_table.Look(None, arguments.sort, arguments.names, colour)
+    return _run_with_target(arguments, lambda target: _print_vms(target, look, arguments.watch))
 
 
-async def _print_vms(target: Target, watch: float | None) -> int:
+async def _print_vms(target: Target, look: vms_table.Look, watch: float | None) -> int:
     before = target.shown(await target.sample(vms_table.ASKS))
     # The first table follows soon, for whoever watches too.
     await asyncio.sleep(1.0 if before.up else 0.0)
@@ -166,12 +170,16 @@ async def _print_vms(target: Target, watch: float | None) -> int:
         if watch is None:
             if not now.up:
                 return _failed(now.error)
-            _print(_vms_text(before, now))
+            _print(vms_table.text(before, now, look._replace(width=_columns())))
             return 0
         if sys.stdout.isatty():
             # To the upper left corner, and everything from there on cleared.
             _print("\x1b[H\x1b[J")
-        _print(_vms_text(before, now) if now.up else f"{vms_table.printable(now.error)}\n")
+        _print(
+            vms_table.text(before, now, look._replace(width=_columns()))
+            if now.up
+            else f"{vms_table.printable(now.error)}\n"
+        )
         before = now
         await asyncio.sleep(watch)
 
@@ -193,10 +201,6 @@ async def _print_fields(target: Target, request: QueryRequest, watch: float | No
         if watch is None:
             return status
         await asyncio.sleep(watch)
-
-
-def _vms_text(before: HostSample, now: HostSample) -> str:
-    return vms_table.text(before, now, _columns())
 
 
 def _columns() -> int | None:

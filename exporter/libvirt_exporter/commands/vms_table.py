@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from libvirt_exporter.model import DomainSample, HostSample, Stats
 
@@ -15,6 +18,14 @@ _TITLES: Final = (
     *("RSS", "MEM", "MAX", "DISK/s", "NET/s"),
 )
 _TEXTS: Final = {"NAME", "STATE", "REASON"}
+_COLOURS: Final[Mapping[str, str]] = {
+    "running": "32",
+    "paused": "33",
+    "pmsuspended": "33",
+    "crashed": "31",
+    "shutoff": "2",
+}
+"""State → parameters of the terminal's SGR sequence: green, yellow, red, faint."""
 _NAME_WIDTH: Final = 12
 """Columns that names keep when there is not enough room."""
 _LONGEST_NAME: Final = 40
@@ -43,28 +54,73 @@ class Row(NamedTuple):
     """Bytes per second, received and sent, of all interfaces."""
 
 
-def text(before: HostSample, now: HostSample, width: int | None) -> str:
+SORTED_BY: Final[Mapping[str, str]] = {
+    **{name: name for name in ("name", "state", "vcpus", "cpu", "rss")},
+    "mem": "memory",
+    "max": "memory_maximum",
+    "disk": "disk",
+    "net": "net",
+}
+"""Columns that the table can be sorted by → their attributes of `Row`."""
+
+
+class Look(NamedTuple):
+    """How a person wants to see the table."""
+
+    width: int | None = None
+    """Columns of the terminal; None for any number of them."""
+    sort: str = "name"
+    """One of `SORTED_BY`: names and states in their order, figures from the highest."""
+    names: Sequence[str] = ()
+    """A shell's patterns of the names and UUIDs to show; none: all."""
+    colour: bool = False
+
+
+def text(before: HostSample, now: HostSample, look: Look) -> str:
     """Return the VMs of `now` as a table, and below it which of them are stuck.
 
-    The arguments are those of `rows` and `render`.
+    `before` is that of `rows`.
     """
+    now = replace(now, domains=tuple(filter(look_for(look.names), now.domains)))
     if not now.domains:
         return "There are no VMs to show.\n"
-    table, stuck = render(rows(before, now), width), _stuck(now)
+    attribute = SORTED_BY[look.sort]
+    table = render(_sorted(rows(before, now), attribute), look.width, colour=look.colour)
+    stuck = _stuck(now)
     return f"{table}\n{stuck}" if stuck else table
+
+
+def look_for(names: Sequence[str]) -> Callable[[DomainSample], bool]:
+    """Return what tells whether a domain's name or UUID matches one of a shell's patterns."""
+    return lambda domain: (
+        not names
+        or any(fnmatchcase(text, name) for name in names for text in (domain.name, domain.uuid))
+    )
 
 
 def rows(before: HostSample, now: HostSample) -> list[Row]:
     """Return the VMs of `now` by name; `before` is an earlier sample for what is per second."""
     earlier = {domain.uuid: domain for domain in before.domains}
-    return sorted(_row(domain, earlier.get(domain.uuid)) for domain in now.domains)
+    found = (_row(domain, earlier.get(domain.uuid)) for domain in now.domains)
+    return sorted(found, key=lambda row: row.name)
 
 
-def render(table: Iterable[Row], width: int | None) -> str:
+def _sorted(table: Iterable[Row], attribute: str) -> list[Row]:
+    """Rows that are sorted by name, by another attribute; unknown figures come last."""
+
+    def order(row: Row) -> tuple[bool, object]:
+        value = getattr(row, attribute)
+        return value is None, value if isinstance(value, str) else -(value or 0)
+
+    return sorted(table, key=order)
+
+
+def render(table: Iterable[Row], width: int | None, *, colour: bool = False) -> str:
     """Return the table for a terminal of `width` columns; None for any number of them.
 
     Names are cut to fit, and what could command the terminal is replaced in them.
     """
+    table = [*table]
     lines = [_cells(row) for row in table]
     columns = {title: [cells[index] for cells in lines] for index, title in enumerate(_TITLES)}
     room = _room(columns, width)
@@ -74,7 +130,14 @@ def render(table: Iterable[Row], width: int | None) -> str:
             room = _room(columns, width)
     columns["NAME"] = [_cut(name, max(room, _NAME_WIDTH)) for name in columns["NAME"]]
     aligned = zip(*(_aligned(title, cells) for title, cells in columns.items()), strict=True)
-    return "".join("  ".join(line).rstrip() + "\n" for line in aligned)
+    text = ["  ".join(line).rstrip() for line in aligned]
+    if colour:
+        codes = ["1", *(_COLOURS.get(row.state, "") for row in table)]
+        text = [
+            f"\x1b[{code}m{line}\x1b[m" if code else line
+            for code, line in zip(codes, text, strict=True)
+        ]
+    return "".join(f"{line}\n" for line in text)
 
 
 def printable(text: str) -> str:

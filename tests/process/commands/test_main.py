@@ -998,6 +998,37 @@ def test_version_is_that_of_the_package() -> None:
     assert outcome.stdout.startswith(f"libvirt-exporter {__version__} (Python 3.")
 
 
+@pytest.mark.parametrize("command", [[], ["vms"]], ids=" ".join)
+def test_help_is_a_command_too(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """It prints what --help prints."""
+    printed = []
+    for words in (["help", *command], [*command, "--help"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main(words)
+        assert end.value.code == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+
+
+def test_a_hint_names_flags_of_that_command_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """What another command takes would be refused next."""
+    for words, hint in (
+        (["serve", "--web.listen"], ", did you mean"),
+        (["vms", "--web.listen"], ";"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(words)
+        assert f"unknown flag --web.listen{hint}" in capsys.readouterr().err
+
+
+def test_vms_as_json_refuse_names() -> None:
+    """They would be ignored."""
+    outcome = run("vms", "--json", "web-*", "--libvirt.uri", DEMO)
+
+    assert (outcome.returncode, outcome.stdout) == (1, "")
+    assert "leave out the names" in outcome.stderr
+
+
 @pytest.mark.parametrize(
     "command",
     ["", "serve", "scrape", "metrics", "vms", "check-config", "config", "files", "doctor"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_exporter.commands import vms_table
+from libvirt_exporter.commands.vms_table import Look
 from libvirt_exporter.model import DomainInfo, DomainSample, HostSample, StatValue
 
 RUNNING: dict[str, StatValue] = {"state.state": 1, "state.reason": 1}
@@ -203,16 +205,72 @@ def test_stuck_vms_are_told_below_the_table_with_their_time() -> None:
     answering = vm("b", {**RUNNING, "monitor.responsive": True})
     sample = host(vm("c\x1b", hung), answering, vm("a" * 60, hung))
 
-    table, stuck = vms_table.text(sample, sample, 40).split("\n\n")
+    table, stuck = vms_table.text(sample, sample, Look(40)).split("\n\n")
 
     assert len(table.splitlines()) == 4
     assert stuck.splitlines() == [
         f"{'a' * 39}…: stuck for 12 s, QEMU's monitor does not answer",
         "c�: stuck for 12 s, QEMU's monitor does not answer",
     ]
-    assert "stuck" not in vms_table.text(host(answering), host(answering), None)
+    assert "stuck" not in vms_table.text(host(answering), host(answering), Look())
 
 
 def test_host_without_vms_has_no_empty_table() -> None:
     """A sentence instead of a header with nothing below."""
-    assert vms_table.text(host(), host(), None) == "There are no VMs to show.\n"
+    assert vms_table.text(host(), host(), Look()) == "There are no VMs to show.\n"
+
+
+def busy(name: str, cpu: int | None, net: int = 0) -> tuple[DomainSample, DomainSample]:
+    """A VM before and now, two seconds apart; None is a figure that libvirt does not have."""
+    stats: dict[str, StatValue] = {"net.0.name": "a", "net.0.rx.bytes": 0, "net.0.tx.bytes": 0}
+    now: dict[str, StatValue] = stats | {"net.0.rx.bytes": net}
+    if cpu is not None:
+        stats, now = {**stats, "cpu.time": 0}, {**now, "cpu.time": cpu}
+    return vm(name, RUNNING | stats), vm(name, RUNNING | now, at=102.0)
+
+
+def names(sort: str = "name", *patterns: str) -> list[str]:
+    """The order in which some busy VMs are shown."""
+    vms = [busy("b", 5, net=1), busy("a", 9), busy("d", None, net=7), busy("c", 5)]
+    before, now = zip(*vms, strict=True)
+    text = vms_table.text(host(*before), host(*now), Look(sort=sort, names=patterns))
+    return [line.split()[0] for line in text.splitlines()[1:]]
+
+
+@pytest.mark.parametrize(
+    ("sort", "order"), [("name", "abcd"), ("cpu", "abcd"), ("net", "dbac"), ("state", "abcd")]
+)
+def test_figures_are_sorted_from_the_highest(sort: str, order: str) -> None:
+    """Equal ones by name, unknown ones last."""
+    assert names(sort) == [*order]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "shown"),
+    [((), "abcd"), (("a", "c"), "ac"), (("[ab]",), "ab"), (("uuid of d",), "d"), (("*",), "abcd")],
+)
+def test_names_choose_the_vms_that_are_shown(patterns: tuple[str, ...], shown: str) -> None:
+    """By a shell's patterns of names and UUIDs."""
+    assert names("name", *patterns) == [*shown]
+
+
+def test_a_name_that_no_vm_has_shows_none() -> None:
+    """In words, not as an empty table."""
+    assert names("name", "e") == []
+
+
+def test_colours_show_states_without_moving_columns() -> None:
+    """The text without them is the same."""
+    sample = host(vm("a", RUNNING), vm("b", {"state.state": 3, "state.reason": 1}))
+    plain = vms_table.text(sample, sample, Look())
+    coloured = vms_table.text(sample, sample, Look(colour=True))
+    assert re.sub(r"\x1b\[[0-9]*m", "", coloured) == plain
+    assert "\x1b[32ma " in coloured
+    assert "\x1b[33mb " in coloured
+    assert "\x1b" not in plain
+
+
+@given(st.sampled_from(sorted(vms_table.SORTED_BY)))
+def test_every_column_can_be_sorted_by(sort: str) -> None:
+    """Whatever is unknown."""
+    assert sorted(names(sort)) == [*"abcd"]
