@@ -6,7 +6,6 @@ both show the same families, labels and values in the same order.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
@@ -71,11 +70,11 @@ def domain_families(
     host = [as_domain(host_stats)] if host_stats else []
     for domain in chain(host, domains):
         found = domain_series(domain, selection, identity)
-        counts = Counter(series.family for series in found.series)
-        if tally.add(found.identity, counts.items(), found.duplicates, found.unmapped):
+        if tally.add(found.identity, len(found.series), found.duplicates, found.unmapped):
             for series in found.series:
                 labels = dict(found.identity + series.own)
                 families[series.family].samples.append(
                     Sample(series.name, labels, series.value(domain.stats))
                 )
+    tally.counts = [len(family.samples) for family in families]
     return [families[family] for family in tally.kept(series_limit)], tally

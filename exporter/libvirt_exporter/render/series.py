@@ -56,8 +56,10 @@ class DomainSeries(NamedTuple):
     series: tuple[Series, ...]
     structure: tuple[str, ...]
     """Keys whose values became labels or constants: other values make other series."""
-    optional: tuple[tuple[Metric, str], ...]
-    """Rows and keys whose values decide whether there is a series."""
+    zeros: tuple[str, ...]
+    """Keys of which a 0 has no series."""
+    floats: tuple[str, ...]
+    """Keys that have no series while they are no figure."""
     unmapped: tuple[str, ...]
     duplicates: int
     """Series left out because their name and labels were taken."""
@@ -95,7 +97,8 @@ class _Compilation:
         self._identity = identity.of(domain)
         self._series: list[Series] = []
         self._structure: set[str] = set()
-        self._optional: list[tuple[Metric, str]] = []
+        self._zeros: set[str] = set()
+        self._floats: set[str] = set()
         self._unmapped: list[str] = []
         self._bins: dict[tuple[Histogram, Labels], list[tuple[float, str]]] = defaultdict(list)
 
@@ -124,7 +127,8 @@ class _Compilation:
             self._identity,
             tuple(sorted(unique.values(), key=attrgetter("family"))),
             tuple(sorted(self._structure)),
-            tuple(self._optional),
+            tuple(sorted(self._zeros)),
+            tuple(sorted(self._floats)),
             tuple(self._unmapped),
             len(self._series) - len(unique),
         )
@@ -161,8 +165,10 @@ class _Compilation:
                     self._structure.add(start)
                     self._bins[row, own].append((bound, key))
             case Stat() if not isinstance(value, str):
-                if row.zero_is_absent or isinstance(value, float):
-                    self._optional.append((row, key))
+                if row.zero_is_absent:
+                    self._zeros.add(key)
+                if isinstance(value, float):
+                    self._floats.add(key)
                 if is_present(row, value):
                     self._add(row, own, (key,), row.scale)
             case _:

@@ -19,29 +19,22 @@ class Tally:
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
-        self._counts = [0] * len(selection.families)
+        self.counts = [0] * len(selection.families)
+        """Series of the domains that were added, per family; for whoever adds them to fill."""
         self._identities: set[Labels] = set()
         self._unmapped: Counter[str] = Counter()
         self._duplicates = 0
 
-    def add(
-        self,
-        identity: Labels,
-        counts: Iterable[tuple[int, int]],
-        duplicates: int,
-        unmapped: Iterable[str],
-    ) -> bool:
-        """Counts a domain's series, given as (family index, number).
+    def add(self, identity: Labels, series: int, duplicates: int, unmapped: Iterable[str]) -> bool:
+        """Take note of a domain with so many series; whether they are to be shown.
 
-        False, and nothing counted but duplicates, when another domain has the same identity.
+        They are not, and count as duplicates, when another domain has the same identity.
         """
+        self._duplicates += duplicates
         if identity in self._identities:
-            self._duplicates += duplicates + sum(count for _, count in counts)
+            self._duplicates += series
             return False
         self._identities.add(identity)
-        self._duplicates += duplicates
-        for family, count in counts:
-            self._counts[family] += count
         self._unmapped.update(labels.clean(key, _KEY_LENGTH) for key in keys.generalise(unmapped))
         return True
 
@@ -51,27 +44,27 @@ class Tally:
         Whole families go, in the order of LIMIT_ORDER and within a group the last one first.
         """
         families = self._selection.families
-        kept = [family for family, count in enumerate(self._counts) if count]
+        kept = [family for family, count in enumerate(self.counts) if count]
         optional = [family for family in kept if families[family].group in LIMIT_ORDER]
         optional.sort(key=lambda family: (-LIMIT_ORDER.index(families[family].group), family))
-        total = sum(self._counts)
+        total = sum(self.counts)
         while limit and total > limit and optional:
             left_out = optional.pop()
             kept.remove(left_out)
-            total -= self._counts[left_out]
+            total -= self.counts[left_out]
         return kept
 
     def series(self, limit: int) -> dict[str, int]:
         """Series shown per field group; chosen groups without series are there with 0."""
         shown = dict.fromkeys(sorted(self._selection.groups), 0)
         for family in self.kept(limit):
-            shown[self._selection.families[family].group] += self._counts[family]
+            shown[self._selection.families[family].group] += self.counts[family]
         return shown
 
     def dropped(self, limit: int) -> dict[str, int]:
         """Series left out, per reason."""
-        shown = sum(self._counts[family] for family in self.kept(limit))
-        return {"limit": sum(self._counts) - shown, "duplicate": self._duplicates}
+        shown = sum(self.counts[family] for family in self.kept(limit))
+        return {"limit": sum(self.counts) - shown, "duplicate": self._duplicates}
 
     def unmapped(self) -> dict[str, int]:
         """Unmapped stats keys, numbers in them as `<n>`, and how many domains have them.

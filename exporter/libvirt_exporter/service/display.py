@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -148,7 +148,7 @@ class Display:
     ) -> Exposition:
         """The body of a scrape that gave this sample; one call at a time for a choice.
 
-        `pause` is called after each domain, and may let others go first.
+        `pause` is called after each step of the rendering, and may let others go first.
         """
         shown = self.shown(sample, request.domains)
         domains = [*shown.domains, *self._crashed(sample, request.domains)]
@@ -156,7 +156,7 @@ class Display:
         renderer = self._renderer(choice.selection) if request.domains else choice.renderer
         return expose(
             sample,
-            renderer.render(_pausing(domains, pause), sample.stats),
+            renderer.render(domains, sample.stats, pause=pause),
             self._own,
             series_limit=self.config.limits.series,
             hidden=shown.hidden,
@@ -204,9 +204,3 @@ class Display:
             if "event.last.crash" in domain.stats and not (told_by_name and domain.name in listed)
         )
         return self.shown(replace(sample, domains=tuple(gone)), wanted).domains
-
-
-def _pausing(domains: Iterable[DomainSample], pause: Callable[[], None]) -> Iterator[DomainSample]:
-    for domain in domains:
-        yield domain
-        pause()

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from libvirt_exporter.catalogue import DOMAIN_METRICS
 from libvirt_exporter.model import DomainSample, Stats, StatValue
 from libvirt_exporter.render.selection import Selection
+from libvirt_exporter.render.series import Identity
 from libvirt_exporter.render.text import TextRenderer, header
 from tests.support.samples import ALL, DEFAULT, TYPICAL_INFO, domain, typical
 
@@ -115,6 +116,18 @@ def test_second_domain_of_the_same_identity_is_left_out() -> None:
 
     assert 'state="running"} 1' in "".join(rendered.parts(openmetrics=False))
     assert rendered.tally.dropped(0) == {"limit": 0, "duplicate": 8}
+
+
+def test_domain_is_shown_once_no_other_has_its_identity() -> None:
+    """Although nothing has changed about it."""
+    renderer = TextRenderer(Selection({"state"}), Identity(("domain",)))
+    first, second = domain({"state.state": 1}, uuid="a"), domain({"state.state": 3}, uuid="b")
+    text(renderer, first, second)
+    renamed = replace(first, name="renamed")
+
+    assert text(renderer, renamed, second) == text(
+        TextRenderer(Selection({"state"}), Identity(("domain",))), renamed, second
+    )
 
 
 def test_families_are_contiguous_over_domains() -> None:
