@@ -24,7 +24,14 @@ RULES: Final = Path(__file__).parents[1] / "deploy" / "prometheus" / "rules"
 FROM_PROMETHEUS: Final[Mapping[str, frozenset[str]]] = {
     "up": SCRAPED,
     "scrape_duration_seconds": SCRAPED,
-    "process_start_time_seconds": SCRAPED,
+    **dict.fromkeys(
+        (
+            "process_cpu_seconds_total",
+            "process_resident_memory_bytes",
+            "process_start_time_seconds",
+        ),
+        SCRAPED,
+    ),
     "ALERTS": SCRAPED | IDENTITY | {"alertname", "alertstate", "severity"},
 }
 """Labels of what Prometheus says of targets and alerts, and its client libraries of processes."""
@@ -113,6 +120,8 @@ def result_labels(node: Any) -> set[str] | None:
             return result_labels(node.vector_selector)
         case promql_parser.ParenExpr():
             return result_labels(node.expr)
+        case promql_parser.Call() if node.func.name == "scalar":
+            return None
         case promql_parser.Call() if node.func.name == "absent":
             equal = (
                 matcher
@@ -133,7 +142,8 @@ def result_labels(node: Any) -> set[str] | None:
             assert inner is not None
             if str(node.op) in ("topk", "bottomk"):
                 return inner
-            assert modifier is not None, f"by or without what: {node}"
+            if modifier is None:
+                return set()
             named = set(modifier.labels)
             assert named <= inner, f"{named - inner} are no labels of {node.expr}"
             return named if modifier.type == promql_parser.AggModifierType.By else inner - named

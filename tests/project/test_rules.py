@@ -63,6 +63,11 @@ LEVELS: Final = {
     "project": {"job", "project_id", "project_name"},
 }
 """Labels of recorded metrics by their level."""
+NAMING: Final = {
+    "libvirt_display_name": {"display_name"},
+    "libvirt_project": {"project_id", "project_name"},
+}
+"""What metrics that name things say besides."""
 NAMES: Final = sorted({rule["alert"] for rule in RULES})
 EACH = pytest.mark.parametrize(
     "rule", RULES, ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}"
@@ -215,9 +220,7 @@ def test_recorded_metric_is_named_by_level_metric_and_operation(name: str, expre
         r"info|bytes|sum|count|ratio|rate5m|(ratio|seconds)_rate5m|bytes_sum", operation
     )
     assert_selects_what_exists(parsed)
-    assert result_labels(parsed) == LEVELS[level] | (
-        {"display_name"} if "display_name" in metric else set()
-    )
+    assert result_labels(parsed) == LEVELS[level] | NAMING.get(metric, set())
 
 
 def test_few_alerts_page() -> None:
