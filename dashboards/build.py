@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from dashboards import vms
+from dashboards import host, vm
 from dashboards.grafana import Json
 
 DIRECTORY = Path(__file__).parent
 
-DASHBOARDS: Final[tuple[Callable[[], Json], ...]] = (vms.vms,)
+DASHBOARDS: Final[tuple[Callable[[], Json], ...]] = (host.host, vm.vm)
 """What makes each dashboard."""
 
 

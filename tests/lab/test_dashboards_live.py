@@ -1,11 +1,11 @@
-"""The dashboards' queries, asked of a real Prometheus that scrapes real exporters.
+"""The dashboards' queries, asked of a real Prometheus with the shipped rules.
 
-Two hosts, as operators have: the lab's QEMU guests and the demo host of libvirt's test driver.
+It scrapes two hosts, as operators have: the lab's QEMU guests, and the demo host of libvirt's test
+driver.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -16,12 +16,21 @@ from urllib.parse import quote
 import libvirt
 import pytest
 
-from dashboards import build, vms
+from dashboards.queries import HOST, state_number
 from libvirt_exporter.model import STATES
+from tests.grafana import (
+    DASHBOARDS,
+    Query,
+    interpolated,
+    other_queries,
+    panel_queries,
+    variable_expression,
+)
 from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import MIB, begin_backup, paused_domain
 from tests.lab.exporter import Exporter
 from tests.lab.prometheus import Prometheus, prometheus
+from tests.promql import RULES
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -29,13 +38,31 @@ DEMO = f"test://{quote(str(ROOT / 'deploy' / 'demo' / 'node.xml'))}"
 
 Json = dict[str, Any]
 
-DASHBOARDS: tuple[Json, ...] = tuple(json.loads(text) for text in build.files().values())
-
 EMPTY = {
-    "Failed and abandoned libvirt calls": "no call fails here",
-    "Paused by an error": "no guest is",
+    "Abandoned calls": "no call of libvirt hangs",
+    "Age of the oldest snapshot": "no guest has one",
+    "Alerts that fire": "whether one does is not up to this test",
+    "Disks whose error has paused a VM": "no disk has an error",
+    "Events received": "none comes",
+    "Failed calls": "no call of libvirt fails",
+    "Firing alerts": "whether one does is not up to this test",
+    "Guest file systems in use": "the guest mounts none",
+    "Guest load": "the agent of this QEMU does not know it",
+    "Hidden domains": "none is",
+    "Incomplete domains": "all answer",
+    "Last events": "none comes",
+    "Last jobs": "none ends",
+    "Pools that are not running": "all are",
+    "Thin disks": "no disk is a volume",
+    "Unknown statistics": "whether libvirt has some is not up to this test",
+    "libvirt does not answer": "it does",
+    "VMs that crashed, and why": "none does",
+    "annotation Crash or panic": "none crashes",
+    "annotation I/O error": "no disk has one",
+    "annotation Migration ended": "none migrates",
+    "annotation Watchdog": "none fires",
 }
-"""Panels that may have nothing to show, and why."""
+"""Panels and annotations that may have nothing to show, and why."""
 
 
 class Grafana:
@@ -46,8 +73,8 @@ class Grafana:
 
     def query(self, expression: str) -> list[Json]:
         """The series at this moment; urllib's HTTPError for a query that is wrong."""
-        expression = all_chosen(expression).replace("$__rate_interval", "12s")
-        result: list[Json] = self._get("query", query=expression)["result"]
+        query = interpolated(expression, top=200, rate_interval="12s", time_range="30s")
+        result: list[Json] = self._get("query", query=query)["result"]
         return result
 
     def query_until_shown(self, expression: str, what: str) -> list[Json]:
@@ -63,12 +90,7 @@ class Grafana:
 
     def label_values(self, selector: str, label: str) -> set[str]:
         """The values of a label, as the dashboard's variables list them."""
-        return set(self._get(f"label/{label}/values", **{"match[]": all_chosen(selector)}))
-
-
-def all_chosen(expression: str) -> str:
-    """The expression with every variable set to All."""
-    return re.sub(r"\$(?!_)\w+", ".+", expression)
+        return set(self._get(f"label/{label}/values", **{"match[]": interpolated(selector)}))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +101,7 @@ def grafana(
 ) -> Iterator[Grafana]:
     """A Prometheus that scrapes both hosts every two seconds.
 
-    Meanwhile a guest is backed up; its image stands in a storage pool.
+    Meanwhile a guest is backed up; its image stands in a storage pool. A guest's agent is asked.
     """
     assert guests
     backed_up = paused_domain(libvirtd, "backed-up", disks=1, data=128 * MIB)
@@ -89,11 +111,17 @@ def grafana(
         f"<pool type='dir'><name>images</name>{place}</pool>"
     )
     directory = tmp_path_factory.mktemp("prometheus")
+    configuration = {"guest_agent": {"enabled": True, "interval": "5s", "slow_interval": "5s"}}
     try:
         with (
-            Exporter(libvirtd.read_only_uri, directory / "lab") as lab,
+            Exporter(libvirtd.uri, directory / "lab", configuration) as lab,
             Exporter(DEMO, directory / "demo") as demo,
-            prometheus(directory, {"libvirt": [lab.address, demo.address]}, every="2s") as server,
+            prometheus(
+                directory,
+                {"libvirt": [lab.address, demo.address]},
+                every="2s",
+                rules=sorted(RULES.glob("*.yml")),
+            ) as server,
         ):
             asked = Grafana(server)
             asked.query_until_shown("count(libvirt_up == 1) == 2", "both hosts are scraped")
@@ -104,49 +132,52 @@ def grafana(
 
 
 @pytest.mark.parametrize(
-    ("panel", "target"),
+    "query",
     [
-        pytest.param(panel, target, id=f"{panel['title']} {target['refId']}")
-        for dashboard in DASHBOARDS
-        for panel in dashboard["panels"]
-        for target in panel.get("targets", ())
+        pytest.param(query, id=f"{query.dashboard}: {query.place}")
+        for query in (*panel_queries(), *other_queries())
     ],
 )
-def test_query_shows_figures(grafana: Grafana, panel: Json, target: Json) -> None:
+def test_query_shows_figures(grafana: Grafana, query: Query) -> None:
     """Prometheus answers it with figures that make sense, and every part of the legend is there."""
-    if panel["title"] in EMPTY:
-        shown = grafana.query(target["expr"])
+    if query.panel.get("title", query.place) in EMPTY:
+        shown = grafana.query(query.expression)
     else:
-        shown = grafana.query_until_shown(target["expr"], f"{panel['title']} has data")
+        shown = grafana.query_until_shown(query.expression, f"{query.place} has data")
 
     for series in shown:
         value = float(series["value"][1])
         assert math.isfinite(value), series
         assert value >= 0, series
-        for label in re.findall(r"{{(\w+)}}", target["legendFormat"]):
+        for label in re.findall(r"{{(\w+)}}", query.target.get("legendFormat", "")):
             assert series["metric"].get(label), series
 
 
 def test_variables_offer_both_hosts_and_their_vms(grafana: Grafana) -> None:
-    """Every variable of every dashboard has something to choose."""
-    for dashboard in DASHBOARDS:
+    """Every variable of every dashboard has something to choose, and VMs have their names."""
+    for name, dashboard in DASHBOARDS.items():
         offered = {}
         for variable in dashboard["templating"]["list"]:
             if variable["type"] == "query":
-                query = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"])
-                assert query
-                offered[variable["name"]] = grafana.label_values(query[1], query[2])
+                expression, label = variable_expression(variable)
+                offered[variable["name"]] = (
+                    grafana.label_values(expression, label)
+                    if label
+                    else {each["metric"]["display_name"] for each in grafana.query(expression)}
+                )
 
         assert offered["job"] == {"libvirt"}
         assert len(offered["instance"]) == 2
-        assert offered["domain"] >= {"running", "off", "web-1"}
+        if name == "libvirt-vm.json":
+            assert offered["uuid"] >= {"running", "off", "web-1"}
+            assert "instance-0000002a" not in offered["uuid"]
 
 
 def test_state_timeline_tells_each_vm_state(grafana: Grafana) -> None:
     """The number of the state is the VM's, one series each."""
     found = [
         (series["metric"]["domain"], STATES[int(series["value"][1])])
-        for series in grafana.query(vms.state_number())
+        for series in grafana.query(state_number(HOST))
     ]
 
     assert len(found) == len(dict(found))

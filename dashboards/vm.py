@@ -1,0 +1,491 @@
+"""The dashboard of one VM, on whichever host it is."""
+
+from __future__ import annotations
+
+from dashboards import bounds, parts, shared_panels
+from dashboards.grafana import (
+    Bands,
+    Json,
+    dashboard,
+    graph,
+    instant,
+    row,
+    series,
+    stat,
+    state_timeline,
+    table,
+)
+from dashboards.queries import (
+    BY_DEVICE,
+    BY_VM,
+    PROJECTS,
+    VM,
+    named,
+    rate,
+    seen,
+    select,
+    state_number,
+    top,
+    top_now,
+    top_rates,
+)
+
+HERE = "{{instance}}"
+YES_NO = {"0": ("no", "red"), "1": ("yes", "green")}
+
+
+def vm() -> Json:
+    """One VM."""
+    return dashboard(
+        "libvirt-vm",
+        "libvirt / VM",
+        "One VM of a libvirt host: state, CPU, memory, disks, network, jobs and what its guest "
+        "agent reports. Data from libvirt-exporter and its recording rules, which Prometheus must "
+        "have loaded.",
+        variables=[*parts.variables(), parts.vm_variable()],
+        annotations=parts.event_marks(VM),
+        panels=[
+            *row("Now", *now_panels()),
+            *row("State", *state_panels()),
+            *row("CPU", *cpu_panels()),
+            *row("Memory", *memory_panels()),
+            *row("Disks", *disk_panels()),
+            *row("Network", *network_panels()),
+            *row("Events and jobs", *event_panels()),
+            *row(
+                "Guest agent: where guest_agent.enabled is set",
+                *guest_panels(),
+                collapsed=True,
+            ),
+        ],
+    )
+
+
+def of_vm(metric: str, *matchers: str) -> str:
+    """The metric of the VM."""
+    return select(metric, *matchers, scope=VM)
+
+
+def now_panels() -> list[Json]:
+    """What it is, and how it is."""
+    kind = of_vm("libvirt_domain_info")
+    labels = f"{BY_VM}, type, machine, os_type"
+    about = f"({named(f'max by ({labels}) ({kind})')}) * on ({BY_VM}) group_left"
+    return [
+        table(
+            "VM",
+            instant(top_now(f"{about} (project_name) {PROJECTS}"), ref="vm"),
+            [],
+            labels={
+                "display_name": "VM",
+                "domain": "Domain",
+                "project_name": "Project",
+                "instance": "Instance",
+                "type": "Type",
+                "machine": "Machine",
+                "uuid": "UUID",
+            },
+            hidden=["job", "os_type"],
+            overrides=parts.identity_columns(),
+            sort_by="Instance",
+            description="A line for each host that has it: two while it migrates.",
+            height=4,
+        ),
+        stat(
+            "State now",
+            instant(state_number(VM), legend=HERE),
+            unit="none",
+            description="Its state by libvirt.",
+            mappings=parts.STATE_NUMBERS,
+            width=3,
+        ),
+        stat(
+            "Running for",
+            instant(f"time() - {of_vm('libvirt_domain_start_time_seconds')}", legend=HERE),
+            unit="s",
+            description="Age of the QEMU process; a reboot of the guest does not begin it anew.",
+            nothing="not known",
+            width=3,
+        ),
+        stat(
+            "vCPUs",
+            instant(of_vm("libvirt_domain_vcpus_current"), legend=HERE),
+            unit="none",
+            description="That it has now.",
+            nothing="inactive",
+            width=3,
+        ),
+        stat(
+            "Memory given",
+            instant(of_vm("libvirt_domain_balloon_current_bytes"), legend=HERE),
+            unit="bytes",
+            description="By the balloon; the guest need not use it.",
+            nothing="inactive",
+            width=3,
+        ),
+        stat(
+            "QEMU answers",
+            instant(of_vm("libvirt_domain_monitor_responsive"), legend=HERE),
+            unit="none",
+            description="Whether its monitor does; if not, most figures are missing.",
+            mappings=YES_NO,
+            nothing="not asked",
+            width=3,
+        ),
+        stat(
+            "Agent connected",
+            instant(of_vm("libvirt_domain_agent_connected"), legend=HERE),
+            unit="none",
+            description="Whether the guest's agent has opened its channel.",
+            mappings=YES_NO,
+            nothing="no channel",
+            width=3,
+        ),
+        stat(
+            "Snapshots",
+            instant(of_vm("libvirt_domain_snapshots"), legend=HERE),
+            unit="none",
+            description="That libvirt keeps of it.",
+            nothing="not known",
+            width=3,
+        ),
+        stat(
+            "Starts with the host",
+            instant(of_vm("libvirt_domain_autostart"), legend=HERE),
+            unit="none",
+            description="libvirt's autostart.",
+            mappings={"0": ("no", "text"), "1": ("yes", "text")},
+            nothing="not known",
+            width=3,
+        ),
+    ]
+
+
+def state_panels() -> list[Json]:
+    """What it did, and why it stood still."""
+    return [
+        state_timeline(
+            "State over time",
+            series(state_number(VM), legend=HERE),
+            mappings=parts.STATE_NUMBERS,
+            description="A bar for each host that has it; a gap means that nothing is known.",
+            height=6,
+        ),
+        state_timeline(
+            "Reason of the state",
+            series(
+                seen(of_vm("libvirt_domain_state_reason"), f"{BY_VM}, state, reason"),
+                legend="{{state}}: {{reason}}",
+            ),
+            mappings={"1": ("yes", "blue")},
+            description="A bar for each reason while it holds; ioerror and watchdog are trouble.",
+            height=6,
+        ),
+    ]
+
+
+def cpu_panels() -> list[Json]:
+    """CPU time, relative and absolute, and the time that vCPUs had to wait."""
+    vcpu = f"{BY_VM}, vcpu"
+    return [
+        graph(
+            "CPU use",
+            series(of_vm("domain:libvirt_cpu_use:ratio_rate5m"), legend=HERE),
+            unit="percentunit",
+            description=shared_panels.VM_CPU,
+        ),
+        graph(
+            "Steal",
+            series(of_vm("domain:libvirt_steal:ratio_rate5m"), legend=HERE),
+            unit="percentunit",
+            description=shared_panels.VM_STEAL,
+            bands=bounds.STEAL,
+        ),
+        graph(
+            "CPU time of vCPUs",
+            series(
+                top_rates(of_vm("libvirt_domain_vcpu_seconds_total"), vcpu), legend="vCPU {{vcpu}}"
+            ),
+            unit="percentunit",
+            description="Of one CPU of the host. One vCPU at its end slows a program that cannot "
+            "use more. The `$top` busiest.",
+        ),
+    ]
+
+
+def memory_panels() -> list[Json]:
+    """What the guest says of its memory, and what the host spends on it."""
+    swap = "libvirt_domain_balloon_swap_{}_bytes_total"
+    return [
+        graph(
+            "Memory used",
+            series(of_vm("domain:libvirt_memory_used:ratio"), legend=HERE),
+            unit="percentunit",
+            description=shared_panels.VM_MEMORY,
+            bands=bounds.MEMORY_USED,
+        ),
+        graph(
+            "Guest memory",
+            *(
+                series(of_vm(f"libvirt_domain_balloon_{name}_bytes"), legend=legend)
+                for name, legend in (
+                    ("available", "available"),
+                    ("usable", "usable"),
+                    ("unused", "unused"),
+                    ("disk_caches", "caches"),
+                )
+            ),
+            unit="bytes",
+            description="libvirt's names. Available: all that the guest sees. Usable: could be had "
+            "without swapping. Unused: without even caches, near 0 in a healthy guest.",
+        ),
+        graph(
+            "Host memory",
+            *(
+                series(of_vm(f"libvirt_domain_balloon_{name}_bytes"), legend=legend)
+                for name, legend in (
+                    ("maximum", "maximum"),
+                    ("current", "given"),
+                    ("rss", "resident"),
+                )
+            ),
+            unit="bytes",
+            description="Maximum and given: to the guest. Resident: what the QEMU process takes, "
+            "its overhead included, huge pages not.",
+        ),
+        graph(
+            "Guest swap traffic",
+            series(rate(of_vm(swap.format("in"))), legend="swap in"),
+            series(rate(of_vm(swap.format("out"))), legend="swap out"),
+            unit="Bps",
+            description="Swapping by the guest's own system. Reported by its balloon driver.",
+            width=8,
+        ),
+        graph(
+            "Major page faults",
+            series(rate(of_vm("libvirt_domain_balloon_major_faults_total")), legend=HERE),
+            unit="cps",
+            description="Faults of the guest that took a disk. Reported by its balloon driver.",
+        ),
+        graph(
+            "Age of the memory report",
+            series(
+                f"time() - {of_vm('libvirt_domain_balloon_last_update_timestamp_seconds')}",
+                legend=HERE,
+            ),
+            unit="s",
+            description="How old the guest's word of its memory is: it rises if that hangs.",
+        ),
+    ]
+
+
+def disk_panels() -> list[Json]:
+    """Requests, throughput, latency and fill level of each disk."""
+    operations = {"Read": "reads", "Write": "writes", "Flush": "flushes"}
+    requests = {
+        title: of_vm(f"libvirt_domain_block_{plural}_completed_total")
+        for title, plural in operations.items()
+    }
+    times = {
+        title: of_vm(f"libvirt_domain_block_{title.lower()}_time_seconds_total")
+        for title in operations
+    }
+    chosen = " + ".join(f"increase({time}[$__range] @ end())" for time in times.values())
+    in_flight = " + ".join(rate(time) for time in times.values())
+    flush_latency = f"{rate(times['Flush'])} / ({rate(requests['Flush'])} > 0)"
+    return [
+        *(
+            device_graph(
+                f"{title} requests",
+                top_rates(requests[title]),
+                unit="iops",
+                description="Requests of the guest that completed.",
+            )
+            for title in operations
+        ),
+        *(
+            device_graph(
+                f"{title} throughput",
+                top_rates(of_vm(f"libvirt_domain_block_{participle}_bytes_total")),
+                unit="Bps",
+                description="Data of the guest's requests; what its storage moves may differ.",
+            )
+            for title, participle in (("Read", "read"), ("Write", "written"))
+        ),
+        device_graph(
+            "Requests in flight: read, write and flush",
+            f"{in_flight} and on ({BY_DEVICE}) topk($top, {chosen})",
+            unit="none",
+            description="Mean number of requests under way (Little's law: seconds that requests "
+            "took, per second).",
+        ),
+        *(
+            device_graph(
+                f"{title} latency",
+                top(of_vm(f"device:libvirt_{title.lower()}_latency:seconds_rate5m"), BY_DEVICE),
+                unit="s",
+                description="Mean over the requests that completed; a gap means there were none.",
+                bands=bounds.LATENCY,
+            )
+            for title in ("Read", "Write")
+        ),
+        device_graph(
+            "Flush latency",
+            f"{flush_latency} and on ({BY_DEVICE})"
+            f" topk($top, increase({requests['Flush']}[$__range] @ end()))",
+            unit="s",
+            description="Mean over the flushes that completed; a gap means there were none.",
+        ),
+        disk_table(),
+    ]
+
+
+def disk_table() -> Json:
+    """A line for each disk: how much of it is written."""
+    return shared_panels.disk_table(
+        "Disks",
+        top_now(of_vm("libvirt_domain_block_capacity_bytes")),
+        scope=VM,
+        labels={"device": "Disk", "instance": "Instance"},
+        hidden=["job", "domain", "uuid"],
+        description="Allocated may pass the capacity: snapshots and metadata count.",
+    )
+
+
+def network_panels() -> list[Json]:
+    """Traffic, drops and errors of each interface, for each direction."""
+    kinds = (
+        ("throughput", "bytes", "Bps"),
+        ("packets", "packets", "pps"),
+        ("drops", "drop", "pps"),
+        ("errors", "errors", "cps"),
+    )
+    ways = {"Receive": "on the way to the guest", "Transmit": "on the way from the guest"}
+    return [
+        device_graph(
+            f"{title} {kind}",
+            top_rates(of_vm(f"libvirt_domain_interface_{title.lower()}_{what}_total")),
+            unit=unit,
+            description=f"As the guest sees it: {way}.",
+            width=6,
+        )
+        for kind, what, unit in kinds
+        for title, way in ways.items()
+    ]
+
+
+def event_panels() -> list[Json]:
+    """What happened to it, and what is done with it."""
+    event = of_vm("libvirt_domain_last_event_timestamp_seconds")
+    return [
+        table(
+            "Last events",
+            instant(top_now(f"max by (instance, event) ({event}) * 1000"), ref="time"),
+            [],
+            labels={"event": "Event", "instance": "Instance", "Value #time": "Last"},
+            hidden=[],
+            overrides=[parts.time_column("Last")],
+            sort_by="Last",
+            description="When each kind of event was last, since the exporter follows them.",
+            width=6,
+            height=8,
+            shown=True,
+        ),
+        *shared_panels.job_panels(
+            VM, legend="{{operation}}", device="{{device}}: {{job_type}}", width=6
+        ),
+    ]
+
+
+def guest_panels() -> list[Json]:
+    """What its agent reports, where the configuration has agents asked."""
+    filesystem = f"{BY_VM}, mountpoint, fstype, guest_device"
+    used = of_vm("libvirt_domain_guest_filesystem_used_bytes")
+    size = of_vm("libvirt_domain_guest_filesystem_size_bytes")
+    share = f"{used} / ({size} > 0)"
+    ranking = f"topk($top, {used} @ end() / ({size} @ end() > 0))"
+    answered = of_vm("libvirt_domain_guest_agent_answer_timestamp_seconds")
+    errors = of_vm("libvirt_domain_guest_agent_errors_total")
+    return [
+        graph(
+            "Guest file systems in use",
+            series(f"{share} and on ({filesystem}) {ranking}", legend="{{mountpoint}}"),
+            unit="percentunit",
+            description="Of the space that is not reserved for root. The `$top` fullest.",
+            bands=bounds.FILE_SYSTEM,
+        ),
+        graph(
+            "Guest load",
+            *(
+                series(of_vm(f"libvirt_domain_guest_load{minutes}"), legend=f"{minutes} min")
+                for minutes in (1, 5, 15)
+            ),
+            series(of_vm("libvirt_domain_guest_cpus_online"), legend="CPUs"),
+            unit="none",
+            description="Load average beside the CPUs that the guest uses. Load needs an agent of "
+            "QEMU 10.0 or newer.",
+        ),
+        graph(
+            "Guest users",
+            series(of_vm("libvirt_domain_guest_users"), legend=HERE),
+            unit="none",
+            description="Users that are logged on.",
+        ),
+        graph(
+            "Age of the agent's answers",
+            series(f"time() - {answered}", legend="{{kind}}"),
+            unit="s",
+            description="By what was asked.",
+            width=8,
+        ),
+        graph(
+            "Failed questions to the agent",
+            series(rate(errors), legend="{{error}}"),
+            unit="cps",
+            description="Timeout: no answer in time. Refused: the agent does not know or allow it. "
+            "Denied: libvirt does not.",
+            width=8,
+        ),
+        table(
+            "Guest system",
+            instant(
+                top_now(
+                    "max by (instance, pretty_name, kernel_release, machine)"
+                    f" ({of_vm('libvirt_domain_guest_os_info')})"
+                ),
+                ref="os",
+            ),
+            [],
+            labels={
+                "pretty_name": "System",
+                "kernel_release": "Kernel",
+                "machine": "Machine",
+                "instance": "Instance",
+            },
+            hidden=[],
+            sort_by="System",
+            description="As the guest's agent reports it.",
+            width=8,
+            height=8,
+        ),
+    ]
+
+
+def device_graph(
+    title: str,
+    expression: str,
+    *,
+    unit: str,
+    description: str,
+    width: int = 8,
+    bands: Bands | None = None,
+) -> Json:
+    """A line for each of the `$top` disks or interfaces."""
+    return graph(
+        title,
+        series(expression, legend="{{device}}"),
+        unit=unit,
+        description=f"{description} The `$top` highest of the time range.",
+        width=width,
+        bands=bands,
+    )
