@@ -12,12 +12,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from dashboards import host, vm
+from dashboards import exporter, fleet, host, storage_and_jobs, vm
 from dashboards.grafana import Json
 
 DIRECTORY = Path(__file__).parent
 
-DASHBOARDS: Final[tuple[Callable[[], Json], ...]] = (host.host, vm.vm)
+DASHBOARDS: Final[tuple[Callable[[], Json], ...]] = (
+    fleet.fleet,
+    host.host,
+    vm.vm,
+    storage_and_jobs.storage_and_jobs,
+    exporter.exporter,
+)
 """What makes each dashboard."""
 
 

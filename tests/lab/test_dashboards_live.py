@@ -153,6 +153,15 @@ def test_query_shows_figures(grafana: Grafana, query: Query) -> None:
             assert series["metric"].get(label), series
 
 
+def test_allowed_to_be_empty_is_a_panel() -> None:
+    """Every name in the list is one of a panel or an annotation."""
+    names = {
+        query.panel.get("title", query.place) for query in (*panel_queries(), *other_queries())
+    }
+
+    assert EMPTY.keys() <= names
+
+
 def test_variables_offer_both_hosts_and_their_vms(grafana: Grafana) -> None:
     """Every variable of every dashboard has something to choose, and VMs have their names."""
     for name, dashboard in DASHBOARDS.items():

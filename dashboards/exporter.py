@@ -1,0 +1,304 @@
+"""The dashboard of the exporters: whether the other dashboards can be trusted, and at what cost."""
+
+from __future__ import annotations
+
+from dashboards import bounds, parts
+from dashboards.grafana import (
+    Bands,
+    Json,
+    dashboard,
+    graph,
+    instant,
+    row,
+    series,
+    stat,
+    state_timeline,
+)
+from dashboards.queries import BY_HOST, seen, select, top, top_now, top_rates
+
+YES_NO = {"0": ("no", "red"), "1": ("yes", "green")}
+
+
+def exporter() -> Json:
+    """The exporters of the chosen hosts."""
+    return dashboard(
+        "libvirt-exporter",
+        "libvirt / Exporter",
+        "Health and cost of libvirt-exporter: scrapes, libvirt's calls, events, what is missing. "
+        "Its recording rules must be loaded for the other dashboards.",
+        variables=parts.variables(),
+        panels=[
+            *row("Now", *now_panels()),
+            *row("Scrapes", *scrape_panels()),
+            *row("What is missing", *missing_panels()),
+            *row("libvirt", *libvirt_panels()),
+            *row("Process and HTTP", *process_panels()),
+        ],
+    )
+
+
+def of_hosts(
+    title: str,
+    metric: str,
+    unit: str,
+    description: str,
+    *,
+    label: str = "",
+    bands: Bands | None = None,
+    width: int = 8,
+) -> Json:
+    """A line for each of the `$top` hosts, or for a host and a value of a label."""
+    by = f"{BY_HOST}, {label}" if label else BY_HOST
+    selector = select(metric)
+    counter = metric.endswith("_total")
+    return graph(
+        title,
+        series(
+            top_rates(selector, by) if counter else top(selector, by),
+            legend=f"{{{{instance}}}} {{{{{label}}}}}" if label else "{{instance}}",
+        ),
+        unit=unit,
+        description=f"{description} The `$top` highest of the time range.",
+        links=parts.HOST_LINE_LINKS,
+        bands=bands,
+        width=width,
+    )
+
+
+def now_panels() -> list[Json]:
+    """What an operator looks at first."""
+    return [
+        stat(
+            "Exporters reached",
+            instant(f"sum({select('up')})", legend="reached"),
+            unit="none",
+            description="By Prometheus' last scrape.",
+        ),
+        stat(
+            "libvirt answers",
+            instant(f"sum({select('libvirt_up')})", legend="answers"),
+            unit="none",
+            description="Hosts whose libvirt answered.",
+        ),
+        stat(
+            "VMs with recorded figures",
+            instant(f"count({select('domain:libvirt_display_name:info')})", legend="VMs"),
+            unit="none",
+            description="None: the recording rules are not loaded, and most panels stay empty.",
+            nothing="no rules loaded",
+        ),
+        stat(
+            "Versions",
+            instant(
+                top_now(f"count by (version) ({select('libvirt_exporter_build_info')})"),
+                legend="{{version}}",
+            ),
+            unit="none",
+            description="Number of exporters of each version.",
+            text="value_and_name",
+        ),
+        stat(
+            "Configuration in force",
+            instant(
+                f"min({select('libvirt_exporter_config_last_reload_successful')})", legend="loaded"
+            ),
+            unit="none",
+            description="No: an exporter has kept its old one, as the new one has a mistake.",
+            mappings=YES_NO,
+        ),
+        stat(
+            "Events followed",
+            instant(
+                f"min({select('libvirt_exporter_event_stream_connected')})", legend="connected"
+            ),
+            unit="none",
+            description="No: an exporter is not subscribed to libvirt's events, and alerts on "
+            "events are blind there.",
+            mappings=YES_NO,
+        ),
+    ]
+
+
+def scrape_panels() -> list[Json]:
+    """Whether scrapes come, and what they take."""
+    silent = f"{select('libvirt_up')} == 0"
+    return [
+        state_timeline(
+            "libvirt does not answer",
+            series(
+                f"({silent}) and on ({BY_HOST}) bottomk($top,"
+                f" avg_over_time({select('libvirt_up')}[$__range] @ end()))",
+                legend="{{instance}}",
+            ),
+            mappings={"0": ("no answer", "red")},
+            description="A bar for each host while it lasts. Empty is good.",
+            width=8,
+            links=parts.HOST_LINE_LINKS,
+        ),
+        of_hosts(
+            "Scrape duration",
+            "scrape_duration_seconds",
+            "s",
+            "As Prometheus measures it.",
+            bands=bounds.SCRAPE,
+        ),
+        of_hosts(
+            "Sample duration",
+            "libvirt_scrape_duration_seconds",
+            "s",
+            "Time of libvirt's part of a scrape.",
+        ),
+        of_hosts(
+            "Time of libvirt's calls by group",
+            "libvirt_scrape_group_duration_seconds",
+            "s",
+            "Summed over calls in parallel: which field groups cost most.",
+            label="group",
+        ),
+        of_hosts(
+            "Series",
+            "libvirt_exporter_series",
+            "short",
+            "Series in a scrape by field group: what they cost Prometheus.",
+            label="group",
+        ),
+        of_hosts(
+            "Age of slow lanes",
+            "libvirt_exporter_lane_age_seconds",
+            "s",
+            "How old what is read beside the statistics is, by lane.",
+            label="lane",
+        ),
+    ]
+
+
+def missing_panels() -> list[Json]:
+    """What the other dashboards do not show."""
+    return [
+        of_hosts(
+            "Incomplete domains",
+            "libvirt_scrape_incomplete_domains",
+            "none",
+            "Domains that did not answer all of a field group: their series have gaps.",
+            label="group",
+        ),
+        of_hosts(
+            "Stuck domains",
+            "libvirt_exporter_stuck_domains",
+            "none",
+            "Domains whose QEMU does not answer: they are not asked for what needs it.",
+        ),
+        of_hosts(
+            "Hidden domains",
+            "libvirt_scrape_hidden_domains",
+            "none",
+            "Left out while their XML, by which the configuration chooses, is not known.",
+        ),
+        of_hosts(
+            "Dropped series",
+            "libvirt_scrape_series_dropped",
+            "none",
+            "Left out by limits.series, or because name and labels were taken.",
+            label="reason",
+        ),
+        of_hosts(
+            "Failing sources",
+            "libvirt_exporter_source_failures_total",
+            "cps",
+            "Readings beside the statistics that were left out of a sample.",
+        ),
+        state_timeline(
+            "Unknown statistics",
+            series(
+                seen(select("libvirt_exporter_unmapped_stats_keys"), f"{BY_HOST}, key"),
+                legend="{{key}} on {{instance}}",
+            ),
+            mappings={},
+            description="Keys of a newer libvirt that this version does not know, and how many "
+            "domains have them. Empty is good.",
+            width=8,
+        ),
+    ]
+
+
+def libvirt_panels() -> list[Json]:
+    """What libvirt is asked, and what comes back."""
+    by_class = f"{BY_HOST}, call, class"
+    stuck = select("libvirt_exporter_stuck_calls")
+    limit = select("libvirt_exporter_stuck_calls_limit")
+    return [
+        of_hosts(
+            "Calls of libvirt", "libvirt_exporter_libvirt_calls_total", "reqps", "", label="call"
+        ),
+        graph(
+            "Failed calls",
+            series(
+                top_rates(select("libvirt_exporter_libvirt_errors_total"), by_class),
+                legend="{{instance}} {{call}}: {{class}}",
+            ),
+            unit="cps",
+            description="By call and class of error. The `$top` most frequent.",
+            links=parts.HOST_LINE_LINKS,
+        ),
+        of_hosts(
+            "Abandoned calls",
+            "libvirt_exporter_abandoned_calls_total",
+            "cps",
+            "Calls that did not return in time.",
+            label="call",
+        ),
+        graph(
+            "Stuck calls",
+            series(
+                f"{stuck} / {limit} and on ({BY_HOST})"
+                f" topk($top, {stuck} @ end() / {limit} @ end())",
+                legend="{{instance}}",
+            ),
+            unit="percentunit",
+            description="Of those that may be stuck before only groups that cannot block are asked "
+            "(libvirt.stuck_calls). The `$top` highest.",
+            links=parts.HOST_LINE_LINKS,
+            bands=bounds.STUCK_CALLS,
+        ),
+        of_hosts(
+            "Age of the event loop",
+            "libvirt_exporter_event_stream_alive_age_seconds",
+            "s",
+            "Time since libvirt's event loop last ran, which it does every 3 s.",
+        ),
+        of_hosts(
+            "Events received",
+            "libvirt_exporter_events_received_total",
+            "cps",
+            "By libvirt's name for them.",
+            label="event",
+        ),
+    ]
+
+
+def process_panels() -> list[Json]:
+    """What the exporter itself costs, and who asks it."""
+    return [
+        of_hosts(
+            "CPU of exporters",
+            "process_cpu_seconds_total",
+            "percentunit",
+            "Of one CPU of the host.",
+        ),
+        of_hosts(
+            "Resident memory of exporters", "process_resident_memory_bytes", "bytes", "On the host."
+        ),
+        graph(
+            "HTTP requests",
+            series(
+                top_rates(
+                    select("libvirt_exporter_http_requests_total"), f"{BY_HOST}, handler, code"
+                ),
+                legend="{{instance}} {{handler}} {{code}}",
+            ),
+            unit="reqps",
+            description="By route and status code; 503 means more clients than web.max_requests. "
+            "The `$top` most frequent.",
+            links=parts.HOST_LINE_LINKS,
+        ),
+    ]
