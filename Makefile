@@ -30,9 +30,12 @@ docs: ## write the generated documentation anew
 
 dashboards: ## write the Grafana dashboards anew
 	$(bin)/python -m dashboards.build
+	$(bin)/python -m deploy.needs
 
-rules: ## write the Prometheus rules anew
+rules: ## write the Prometheus rules anew, and the dashboards with their thresholds
 	$(bin)/python -m deploy.prometheus.build
+	$(bin)/python -m dashboards.build
+	$(bin)/python -m deploy.needs
 
 bench: ## cost of a scrape, beside a raw bulk call
 	$(bin)/python -m tests.bench

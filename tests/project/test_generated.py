@@ -30,8 +30,9 @@ def contents(root: Path) -> dict[str, bytes]:
         ("dashboards", ["-m", "dashboards.build"]),
         ("rules", ["-m", "deploy.prometheus.build"]),
         ("golden", ["-m", "tests.contract.golden"]),
+        ("dashboards", ["-m", "deploy.needs"]),
     ],
-    ids=["docs", "dashboards", "rules", "golden"],
+    ids=["docs", "dashboards", "rules", "golden", "needs"],
 )
 def test_generator_changes_nothing(target: str, generator: list[str], tmp_path: Path) -> None:
     """In a copy of the tree, running the generator leaves every file as it was."""

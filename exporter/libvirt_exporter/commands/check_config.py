@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from msgspec import to_builtins
 
+from libvirt_exporter.commands import blind
 from libvirt_exporter.config import (
     TARGET_FILES,
     Config,
@@ -144,5 +145,7 @@ def _text(option: str | Sequence[str], source: Source) -> str:
 def _notes(config: Config, source: Source) -> Iterator[Problem]:
     for option, what, remedy in notes(config):
         yield Problem(*place_of(option, source), what, remedy)
+    for option, what in blind.notes(config):
+        yield Problem(*place_of(option, source), what)
     for option, meaning in chosen_by_vm_fields(config):
         yield Problem(*place_of(option, source), meaning)

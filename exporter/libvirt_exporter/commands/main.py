@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from msgspec.structs import replace
 
-from libvirt_exporter.commands import check_config, doctor, logs, shipped, vms_table
+from libvirt_exporter.commands import blind, check_config, doctor, logs, shipped, vms_table
 from libvirt_exporter.commands import serve as serving
 from libvirt_exporter.commands.arguments import PROGRAM, options, parse
 from libvirt_exporter.commands.doctor_agents import LANE, agent_findings
@@ -239,6 +239,10 @@ def _doctor(arguments: Namespace) -> int:
     config = _configuration(arguments)
     of_all = [*doctor.state_directory_findings(config.events.state_directory)]
     of_all += [doctor.Finding("hint", what, remedy) for _, what, remedy in notes(config)]
+    of_all += [
+        doctor.Finding("hint", what, f"show again what {option} leaves out, or do without these")
+        for option, what in blind.notes(config)
+    ]
     chosen = aliases(config) if arguments.target is None else (_known(config, arguments.target),)
     files = {
         alias: [*doctor.file_findings(files_of(target))] for alias, target in config.targets.items()

@@ -75,7 +75,9 @@ def test_a_file_that_is_not_there_is_a_mistake_of_that_file(tmp_path: Path) -> N
 def test_notes_are_for_files_without_mistakes(tmp_path: Path) -> None:
     """Each with its line; a faulty file has none."""
     file = write(tmp_path, "groups:\n  include: [job]\n")
-    note, verdict = as_text([judge(file)])
+    note, *blinded, verdict = as_text([judge(file)])
+    assert all(f"{file}:2: note: groups.include leaves " in each for each in blinded)
+    assert any("LibvirtDomainStealHigh" in each for each in blinded)
     assert note.startswith(f"{file}:2: note: groups.include shows job instead of ")
     assert verdict == f"{file}: no mistakes"
     assert not [*as_text([judge(write(tmp_path, "groups: {include: [job]}\nlog: 7\n"))])]
