@@ -9,6 +9,7 @@ from gzip import compress
 
 import httpx
 
+from libvirt_exporter.catalogue import SAMPLE_METRICS
 from libvirt_exporter.config import Config
 from libvirt_exporter.contract import (
     Exposition,
@@ -20,6 +21,7 @@ from libvirt_exporter.contract import (
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.fields.table import FIELDS
+from libvirt_exporter.query.overview import Overview, overview
 from libvirt_exporter.render.exposition import OPENMETRICS, TEXT
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.uri import redacted
@@ -33,6 +35,9 @@ class FakeService:
 
     def __init__(self, sample: HostSample = EMPTY) -> None:
         self.sample = sample
+        self.before: HostSample | None = None
+        """An earlier sample, for the rates of the pages."""
+        self._overview: Overview | None = None
         self.config = Config()
         self.body = b"libvirt_up 1\n"
         """The text of every exposition."""
@@ -108,10 +113,13 @@ class FakeService:
     def fields(self) -> Sequence[VmField]:
         return FIELDS
 
-    async def overview(self) -> HostSample:
+    async def overview(self) -> Overview:
         if self.holds_everything:
             await self._wait()
-        return self.sample
+        if self._overview is None or self._overview.sample is not self.sample:
+            metrics = frozenset(row.name for row in SAMPLE_METRICS)
+            self._overview = overview(self.sample, self.before, metrics)
+        return self._overview
 
     @property
     def name(self) -> str:

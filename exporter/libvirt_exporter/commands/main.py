@@ -39,6 +39,7 @@ from libvirt_exporter.config import (
 from libvirt_exporter.contract import QueryRequest, RequestError, ScrapeRequest, UnavailableError
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.nearest import nearest
+from libvirt_exporter.query.overview import ASKS
 from libvirt_exporter.reference import metrics as metric_list
 from libvirt_exporter.reference.configuration import configuration_file
 from libvirt_exporter.service.exporter import Exporter
@@ -162,11 +163,11 @@ def _vms(arguments: Namespace) -> int:
 
 
 async def _print_vms(target: Target, look: vms_table.Look, watch: float | None) -> int:
-    before = target.shown(await target.sample(vms_table.ASKS))
+    before = target.shown(await target.sample(ASKS))
     # The first table follows soon, for whoever watches too.
     await asyncio.sleep(1.0 if before.up else 0.0)
     while True:
-        now = target.shown(await target.sample(vms_table.ASKS))
+        now = target.shown(await target.sample(ASKS))
         if watch is None:
             if not now.up:
                 return _failed(now.error)

@@ -9,10 +9,9 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from libvirt_exporter.model import DomainSample, HostSample, Stats
+from libvirt_exporter.model import DomainSample, HostSample
+from libvirt_exporter.query.overview import Row, overview
 
-ASKS: Final = frozenset({"balloon", "block", "cpu-total", "interface", "vcpu"})
-"""libvirt's statistics groups that the table shows."""
 _TITLES: Final = (
     *("NAME", "STATE", "REASON", "VCPUS", "CPU"),
     *("RSS", "MEM", "MAX", "DISK/s", "NET/s"),
@@ -32,26 +31,6 @@ _LONGEST_NAME: Final = 40
 """Columns that the longest name gets where the width is unlimited."""
 _LEFT_OUT: Final = ("MAX", "REASON", "VCPUS", "RSS", "NET/s", "DISK/s")
 """Columns that a narrow terminal does without, the first one first."""
-
-
-class Row(NamedTuple):
-    """One VM; None where libvirt or the time between two samples does not say."""
-
-    name: str
-    state: str
-    reason: str
-    vcpus: int | None
-    cpu: float | None
-    """CPUs of the host in use: 1.0 is one of them."""
-    rss: int | None
-    """Bytes of the host's memory that QEMU holds."""
-    memory: int | None
-    """Bytes that the guest has."""
-    memory_maximum: int | None
-    disk: float | None
-    """Bytes per second, read and written, of all disks."""
-    net: float | None
-    """Bytes per second, received and sent, of all interfaces."""
 
 
 SORTED_BY: Final[Mapping[str, str]] = {
@@ -100,9 +79,7 @@ def look_for(names: Sequence[str]) -> Callable[[DomainSample], bool]:
 
 def rows(before: HostSample, now: HostSample) -> list[Row]:
     """Return the VMs of `now` by name; `before` is an earlier sample for what is per second."""
-    earlier = {domain.uuid: domain for domain in before.domains}
-    found = (_row(domain, earlier.get(domain.uuid)) for domain in now.domains)
-    return sorted(found, key=lambda row: row.name)
+    return sorted(overview(now, before).rows, key=lambda row: row.name)
 
 
 def _sorted(table: Iterable[Row], attribute: str) -> list[Row]:
@@ -158,54 +135,6 @@ def _stuck(sample: HostSample) -> str:
     return "".join(lines)
 
 
-def _row(domain: DomainSample, earlier: DomainSample | None) -> Row:
-    stats, info = domain.stats, domain.info
-    cpu = _rate(domain, earlier, ["cpu.time"])
-    vcpus = _integer(stats, "vcpu.current")
-    memory = _integer(stats, "balloon.current", 1024)
-    maximum = _integer(stats, "balloon.maximum", 1024)
-    if info is not None:
-        vcpus = info.vcpus_current if vcpus is None else vcpus
-        memory = info.memory_current if memory is None else memory
-        maximum = info.memory_maximum if maximum is None else maximum
-    return Row(
-        name=domain.name,
-        state=domain.state,
-        reason=domain.reason,
-        vcpus=vcpus,
-        cpu=None if cpu is None else cpu / 1e9,
-        rss=_integer(stats, "balloon.rss", 1024),
-        memory=memory,
-        memory_maximum=maximum,
-        disk=_rate(domain, earlier, _devices(stats, "block", ("rd.bytes", "wr.bytes"))),
-        net=_rate(domain, earlier, _devices(stats, "net", ("rx.bytes", "tx.bytes"))),
-    )
-
-
-def _devices(stats: Stats, kind: str, figures: Sequence[str]) -> list[str]:
-    """The keys of the figures of every device, the lower images of its chain left out."""
-    first: dict[str, str] = {}
-    for key, value in stats.items():
-        if key.startswith(f"{kind}.") and key.endswith(".name"):
-            # A chain's images have the name of its disk, the top one first.
-            first.setdefault(str(value), key.removesuffix("name"))
-    keys = [device + figure for device in first.values() for figure in figures]
-    return [key for key in keys if key in stats]
-
-
-def _rate(domain: DomainSample, earlier: DomainSample | None, keys: Sequence[str]) -> float | None:
-    """How fast the sum of the counters grows per second; None when that cannot be told."""
-    if earlier is None or earlier.timestamp >= domain.timestamp:
-        return None
-    differences = []
-    for key in keys:
-        before, now = _integer(earlier.stats, key), _integer(domain.stats, key)
-        if before is None or now is None or now < before:
-            return None
-        differences.append(now - before)
-    return sum(differences) / (domain.timestamp - earlier.timestamp) if differences else None
-
-
 def _cells(row: Row) -> tuple[str, ...]:
     return (
         printable(row.name),
@@ -215,11 +144,6 @@ def _cells(row: Row) -> tuple[str, ...]:
         "" if row.cpu is None else f"{row.cpu:.1%}",
         *map(_size, (row.rss, row.memory, row.memory_maximum, row.disk, row.net)),
     )
-
-
-def _integer(stats: Stats, key: str, factor: int = 1) -> int | None:
-    value = stats.get(key)
-    return value * factor if isinstance(value, int) else None
 
 
 def _size(size: float | None) -> str:

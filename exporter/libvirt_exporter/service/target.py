@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import time
 from collections.abc import Collection, Sequence
 
 from msgspec.structs import asdict, replace
@@ -27,7 +26,9 @@ from libvirt_exporter.model import HostSample
 from libvirt_exporter.patterns.labels import compile_label
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.need import Need, Scope
+from libvirt_exporter.query.overview import ASKS, Overview
 from libvirt_exporter.service.display import Choice, Display, named
+from libvirt_exporter.service.overviews import Overviews
 from libvirt_exporter.service.queries import Queries
 from libvirt_exporter.service.telemetry import TargetTelemetry
 from libvirt_exporter.service.unmatched import is_complete, unmatched
@@ -36,10 +37,6 @@ from libvirt_exporter.shared import Shared
 from libvirt_exporter.uri import redacted
 
 log = logging.getLogger(__name__)
-
-_OVERVIEW_AGE = 2.0
-_OVERVIEW_ASKS = frozenset({"balloon", "vcpu"})
-"""What the page for people shows, and whether monitors answer."""
 
 
 class Target:
@@ -67,16 +64,12 @@ class Target:
         self._host = self._start_host()
         self._bodies = Shared[Exposition]()
         """By sample and what decides how it is shown."""
-        self._overview: tuple[HostSample, Display, HostSample] | None = None
-        """The last overview, after what it was made of."""
+        self._overviews = Overviews(lambda: self.sample(ASKS), workers)
         self.latest: HostSample | None = None
         """The last sample with all that is configured, of all domains."""
-        self._latest_at = 0.0
         self._examined: Display | None = None
         """The last one whose choices were compared with what the host has."""
         self._examination: asyncio.Task[None] | None = None
-        self._page: tuple[HostSample, float] | None = None
-        """The last sample for the page for people, and when it was taken (time.monotonic)."""
 
     def _start_host(self) -> Host:
         loop = asyncio.get_running_loop()
@@ -131,24 +124,10 @@ class Target:
         """The sample with those domains only that the configuration lets through."""
         return replace(sample, domains=tuple(self._display.shown(sample).domains))
 
-    async def overview(self) -> HostSample:
-        """The visible domains, two seconds ago at most, for the page for people.
-
-        As long as nothing is sampled anew it is the same object.
-        """
+    async def overview(self) -> Overview:
+        """The visible domains of late, for the pages for people."""
         await self._workers.turn()
-        oldest = time.monotonic() - _OVERVIEW_AGE
-        if self.latest is not None and self._latest_at >= oldest:
-            sample = self.latest
-        elif self._page is not None and self._page[1] >= oldest:
-            sample, _ = self._page
-        else:
-            sample = await self.sample(_OVERVIEW_ASKS)
-            self._page = sample, time.monotonic()
-        display = self._display
-        if self._overview is None or self._overview[:2] != (sample, display):
-            self._overview = sample, display, self.shown(sample)
-        return self._overview[2]
+        return await self._overviews.get(self.latest, self._display)
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         """Sample the host and render it; RequestError for what the client got wrong.
@@ -218,7 +197,7 @@ class Target:
         sample = await asyncio.wrap_future(self._host.sample(request, timeout=seconds))
         whole = scope == {display.need} and backing == display.everything.selection.backing
         if whole:
-            self.latest, self._latest_at = sample, time.monotonic()
+            self.latest = sample
             if display is not self._examined and sample.domains and is_complete(sample):
                 self._examined = display
                 self._examination = asyncio.create_task(self._examine(display.config, sample))

@@ -17,10 +17,9 @@ from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web import api
 from libvirt_exporter.web.bodies import Bodies
 from libvirt_exporter.web.discovery import TARGETS, Discovery
-from libvirt_exporter.web.fleet_page import FrontPage
 from libvirt_exporter.web.management import HEALTH, Management
 from libvirt_exporter.web.middleware import Counting, SizeLimits
-from libvirt_exporter.web.pages import Landing
+from libvirt_exporter.web.pages.routes import Pages
 from libvirt_exporter.web.problems import API, problem, refused
 from libvirt_exporter.web.scrape import Scrapes
 from libvirt_exporter.web.security.middleware import SecurityMiddleware
@@ -54,11 +53,10 @@ def create_app(
     most = max_requests or math.inf
     bodies = Bodies()
     scrapes = Scrapes(service, most, bodies)
-    landing = Landing(service, telemetry_path, bodies)
     routes = [
         Route(telemetry_path, scrapes.metrics),
         Route(PROBE, scrapes.probe),
-        Route("/", FrontPage(service, landing, telemetry_path, bodies).page),
+        *Pages(service, telemetry_path, bodies).routes(),
         *Management(service, security, reload=reload).routes(),
         *api.Api(service, most, bodies).routes(),
         Route(TARGETS, Discovery(service, PROBE).targets),

@@ -9,6 +9,7 @@ from libvirt_exporter.config import Config
 from libvirt_exporter.contract import Exposition, QueryAnswer, QueryRequest, ScrapeRequest
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.fields.field import VmField
+from libvirt_exporter.query.overview import Overview
 
 
 class Target(Protocol):
@@ -27,8 +28,8 @@ class Target(Protocol):
     def fields(self) -> Sequence[VmField]:
         """The fields that clients may ask for."""
 
-    async def overview(self) -> HostSample:
-        """The host a few seconds ago at most, for the page for people."""
+    async def overview(self) -> Overview:
+        """The host of late, for the pages for people; the same object until it is another one."""
 
     @property
     def config(self) -> Config:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from libvirt_exporter.commands import vms_table
 from libvirt_exporter.commands.vms_table import Look
 from libvirt_exporter.model import DomainInfo, DomainSample, HostSample, StatValue
+from libvirt_exporter.query.overview import Row
 
 RUNNING: dict[str, StatValue] = {"state.state": 1, "state.reason": 1}
 
@@ -30,10 +31,15 @@ def vm(
     )
 
 
-def row(before: dict[str, StatValue], now: dict[str, StatValue]) -> vms_table.Row:
+def row(before: dict[str, StatValue], now: dict[str, StatValue]) -> Row:
     """The row of a VM sampled twice, two seconds apart."""
     rows = vms_table.rows(host(vm("a", before)), host(vm("a", now, at=102.0)))
     return rows[0]
+
+
+def unknown(name: str, state: str) -> Row:
+    """A VM of which nothing else is known."""
+    return Row(name, state, "", None, None, None, None, None, None, None)
 
 
 def width(line: str) -> int:
@@ -148,8 +154,8 @@ def test_rows_are_sorted_by_name() -> None:
 def test_table_shows_human_units_and_nothing_for_the_unknown() -> None:
     """Sizes are short, CPU is a percentage of one CPU, gaps are empty."""
     table = [
-        vms_table.Row("a", "running", "booted", 2, 1.5, 2**31, 2**32, 2**42, 1023.0, 0.0),
-        vms_table.Row("b", "shutoff", "", *[None] * 7),
+        Row("a", "running", "booted", 2, 1.5, 2**31, 2**32, 2**42, 1023.0, 0.0),
+        unknown("b", "shutoff"),
     ]
 
     assert vms_table.render(table, None).splitlines() == [
@@ -162,7 +168,7 @@ def test_table_shows_human_units_and_nothing_for_the_unknown() -> None:
 @given(st.text(min_size=1, max_size=300), st.integers(min_value=50, max_value=300))
 def test_no_name_breaks_the_table_or_commands_the_terminal(name: str, columns: int) -> None:
     """Whatever a VM is called, it has one visible line that fits the terminal."""
-    found = vms_table.Row(name, "running", "booted", 2, 1.5, 2**31, 2**32, 2**42, 1.0, 1.0)
+    found = Row(name, "running", "booted", 2, 1.5, 2**31, 2**32, 2**42, 1.0, 1.0)
 
     text = vms_table.render([found], columns)
 
@@ -175,7 +181,7 @@ def test_no_name_breaks_the_table_or_commands_the_terminal(name: str, columns: i
 
 def test_narrow_terminal_leaves_columns_out_and_keeps_names_readable() -> None:
     """Name, state and CPU are kept to the last."""
-    found = vms_table.Row("a-long-name-of-a-vm", "running", "booted", 2, 0.5, 1, 1, 1, 1.0, 1.0)
+    found = Row("a-long-name-of-a-vm", "running", "booted", 2, 0.5, 1, 1, 1, 1.0, 1.0)
 
     header, line = vms_table.render([found], 40).splitlines()
 
@@ -186,7 +192,7 @@ def test_narrow_terminal_leaves_columns_out_and_keeps_names_readable() -> None:
 def test_names_are_cut_where_no_terminal_limits_them() -> None:
     """In a pipe all columns are there, and names as long as a UUID, but none that fill a line."""
     uuid = "6e1f0a4c-9b8a-4c55-9d7e-6b7f0e7b1c11"
-    table = [vms_table.Row(name, "running", "", *[None] * 7) for name in (uuid, "n" * 100)]
+    table = [unknown(name, "running") for name in (uuid, "n" * 100)]
 
     header, first, second = vms_table.render(table, None).splitlines()
 

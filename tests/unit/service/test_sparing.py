@@ -9,14 +9,15 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import pytest
 
-from libvirt_exporter.commands import vms_table
 from libvirt_exporter.config import Config
 from libvirt_exporter.config.schema import Api, Domains, Groups, Libvirt
 from libvirt_exporter.contract import QueryRequest, ScrapeRequest
+from libvirt_exporter.query.overview import ASKS
 from libvirt_exporter.service.target import Target
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.service.workers import Workers
@@ -25,7 +26,7 @@ from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
-Asked = Mapping[str, set[str]]
+Asked = Mapping[str, AbstractSet[str]]
 """Groups by name of the domain."""
 Action = Callable[[Target, FakeHost], Awaitable[object]]
 
@@ -36,7 +37,7 @@ NOBODY: Final[Asked] = {}
 NAMES: Final = ("vm0", "vm1", "vm2")
 
 
-def everybody(groups: set[str]) -> Asked:
+def everybody(groups: AbstractSet[str]) -> Asked:
     return dict.fromkeys(NAMES, groups)
 
 
@@ -112,7 +113,7 @@ async def overview(target: Target, _: FakeHost) -> None:
 
 
 async def table(target: Target, _: FakeHost) -> None:
-    await target.sample(vms_table.ASKS)
+    await target.sample(ASKS)
 
 
 async def waiting(target: Target, _: FakeHost) -> None:
@@ -158,7 +159,7 @@ ACTIONS: Final[Mapping[str, tuple[Action, Asked]]] = {
     "fields of nobody": (query(fields=("disks",), vm_ids=("x",)), NOBODY),
     "explain": (query(fields=("memUsage",), explain=True), everybody({"balloon"})),
     "diagnostics": (diagnostics, {"vm1": DEFAULT - {"cpu-total"}}),
-    "the page": (overview, everybody({"balloon", "vcpu"})),
+    "the page": (overview, everybody(ASKS)),
     "the table": (table, everybody(DEFAULT)),
 }
 
@@ -219,7 +220,7 @@ async def test_what_the_configuration_hides_is_not_asked(way: str, workers: Work
             assert asked(fake) == expected
         fake.calls.clear()
         await overview(target, fake)
-        page = {name: groups & {"balloon", "vcpu"} for name, groups in expected.items()}
+        page = {name: groups & ASKS for name, groups in expected.items()}
         assert asked(fake) == {name: groups for name, groups in page.items() if groups}
 
 

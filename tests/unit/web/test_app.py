@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import re
 from collections.abc import Sequence
-from html.parser import HTMLParser
-from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import structs
 
-from libvirt_exporter import __version__
-from libvirt_exporter.config import Config, ConfigError, Problem
-from libvirt_exporter.config.schema import Libvirt
+from libvirt_exporter.config import ConfigError, Problem
 from libvirt_exporter.contract import (
     RequestError,
     ScrapeRequest,
 )
-from libvirt_exporter.model import DomainInfo, DomainSample, GroupOutcome, HostInfo, HostSample
 from libvirt_exporter.render.exposition import TEXT
 from libvirt_exporter.service.telemetry import Telemetry
-from libvirt_exporter.web import pages
 from libvirt_exporter.web.app import create_app
 from libvirt_exporter.web.negotiation import accepts_gzip, accepts_openmetrics
-from libvirt_exporter.web.pages import landing
 from tests.support.fake_service import FakeService, client
 from tests.support.virtual_time import run_virtually
 
@@ -326,30 +315,6 @@ def test_reloads_that_come_together_are_one() -> None:
     run_virtually(run(), 60)
 
 
-def test_a_page_is_made_once_for_each_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many look at it at the same time, or later."""
-    made = 0
-
-    def counting(*arguments: Any) -> bytes:
-        nonlocal made
-        made += 1
-        return landing(*arguments)
-
-    monkeypatch.setattr(pages, "landing", counting)
-
-    async def run() -> None:
-        service = FakeService()
-        async with client(service) as session:
-            await asyncio.gather(*(session.get("/") for _ in range(10)))
-            await session.get("/")
-            assert made == 1
-            service.sample = HostSample(timestamp=2.0, duration=0.01, up=True)
-            await session.get("/")
-            assert made == 2
-
-    asyncio.run(run())
-
-
 def test_reload_is_a_post() -> None:
     """A GET, as a crawler sends it, reloads nothing and is told what would."""
     service = FakeService()
@@ -480,195 +445,6 @@ def test_requests_under_way_and_refused_ones_are_seen_from_0_on() -> None:
             assert (figure("in_flight"), figure("total", code="200")) == (0, 1)
 
     asyncio.run(run())
-
-
-class PageReader(HTMLParser):
-    """Collects table rows, links, and the names of all tags and attributes."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self.tags: set[str] = set()
-        self.attributes: set[str] = set()
-        self.links: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes.update(name for name, _ in attrs)
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in {"td", "th"}:
-            self.rows[-1].append("")
-        elif tag == "a":
-            self.links.append(dict(attrs)["href"] or "")
-
-    def handle_data(self, data: str) -> None:
-        if self.rows and self.rows[-1] and data.strip():
-            self.rows[-1][-1] += data
-
-
-def domain(name: str, **stats: int) -> DomainSample:
-    return DomainSample(
-        uuid=f"uuid of {name}",
-        name=name,
-        active=True,
-        stats={key.replace("_", ".", 1): value for key, value in stats.items()},
-        timestamp=1.0,
-    )
-
-
-def host(*domains: DomainSample, up: bool = True, error: str = "") -> HostSample:
-    return HostSample(timestamp=1.0, duration=0.25, up=up, domains=domains, error=error)
-
-
-def test_landing_page_lists_the_vms() -> None:
-    """Name, state, reason, vCPUs and memory of each VM are in its row."""
-    running = domain("web", state_state=1, state_reason=1, vcpu_current=2, balloon_current=1 << 20)
-    paused = domain("db", state_state=3, state_reason=5)
-    newer = domain("new", state_state=12, state_reason=99)
-    page = PageReader(ask(FakeService(host(running, paused, newer)), "/").text)
-    assert page.rows[1:] == [
-        ["db", "paused", "ioerror", "", "", ""],
-        ["new", "unknown_12", "unknown_99", "", "", ""],
-        ["web", "running", "booted", "2", "1 GiB", ""],
-    ]
-    assert "/metrics?domain[]=uuid%20of%20web" in page.links
-    assert "/metrics" in page.links
-
-
-def test_inactive_vm_shows_what_its_xml_says() -> None:
-    """Without statistics the configured vCPUs and memory are shown."""
-    info = DomainInfo(uuid="u", name="off", vcpus_current=4, memory_current=512 << 20)
-    off = DomainSample(
-        uuid="u",
-        name="off",
-        active=False,
-        stats={"state.state": 5, "state.reason": 1},
-        timestamp=1.0,
-        info=info,
-    )
-    page = PageReader(ask(FakeService(host(off)), "/").text)
-    assert page.rows[1] == ["off", "shutoff", "shutdown", "4", "512 MiB", ""]
-
-
-def test_landing_page_says_what_is_wrong() -> None:
-    """Failed groups, stuck and busy VMs and unreadable XML are named."""
-    busy = domain("mm-busy", state_state=1)
-    stuck = DomainSample(
-        uuid="u",
-        name="zz-stuck",
-        active=True,
-        stats={"state.state": 1, "monitor.responsive": False, "monitor.stuck.time": 12_300_000_000},
-        timestamp=1.0,
-        missing_groups=("block", "balloon"),
-    )
-    sample = HostSample(
-        timestamp=1.0,
-        duration=0.1,
-        up=True,
-        host=HostInfo(name="", driver="QEMU", hypervisor_version="7.2.0", libvirt_version="9.0.0"),
-        domains=(domain("aa"), structs.replace(busy, missing_groups=("vcpu",)), stuck),
-        groups=(GroupOutcome(group="perf", success=False, duration=0.1),),
-        unparsable=("4711",),
-    )
-    text = ask(FakeService(sample), "/").text
-    assert "Groups that failed: perf" in text
-    assert "4711" in text
-    assert "QEMU 7.2.0, libvirt 9.0.0" in text
-    assert "1 of 3 VMs stuck" in text
-    assert "1 of 3 VMs did not answer in full" in text
-    assert [(row[0], row[-1]) for row in PageReader(text).rows[1:]] == [
-        ("zz-stuck", "stuck for 12 s, missing: block, balloon"),
-        ("mm-busy", "missing: vcpu"),
-        ("aa", ""),
-    ]
-
-
-def test_landing_page_without_libvirt_says_nothing_but_that() -> None:
-    """That there are no VMs, or that groups failed, would be no news, or wrong.
-
-    libvirt's words are for the log alone: they may name users, keys and hosts.
-    """
-    away = structs.replace(
-        host(up=False, error="Failed to connect socket: Permission denied"),
-        error_code=38,
-        groups=(GroupOutcome(group="perf", success=False, duration=0.1),),
-    )
-    text = ask(FakeService(away), "/").text
-    assert "libvirt does not answer (libvirt&#x27;s error 38). The exporter&#x27;s log" in text
-    assert "Permission denied" not in text
-    assert "VMs" not in text
-    assert "perf" not in text
-    assert "sampled" not in text
-
-
-@pytest.mark.parametrize(
-    ("libvirt", "shown"),
-    [
-        (Libvirt(uri="qemu+tls://far/system"), "qemu+tls://far/system"),
-        (Libvirt(uri="qemu+tls://far/system", name="rack 7"), "rack 7"),
-        (
-            Libvirt(uri="esx://anna:secret@far/?pkipath=/etc/pki"),
-            "esx://***@far/?pkipath=***",
-        ),
-    ],
-)
-@pytest.mark.parametrize("up", [True, False])
-def test_landing_page_names_host_and_version(libvirt: Libvirt, shown: str, up: bool) -> None:
-    """Whose VMs these are, by name or else URI, and which exporter says so, libvirt up or down."""
-    service = FakeService(host(up=up))
-    service.config = Config(libvirt=libvirt)
-    text = ask(service, "/").text
-    assert f'<p class="dim">{shown} · ' in text
-    assert f"exporter {__version__}" in text
-
-
-def test_landing_page_without_vms_says_so() -> None:
-    """An empty host is not an empty page."""
-    assert "no VMs" in ask(FakeService(), "/").text
-
-
-ANY_TEXT = st.text(st.characters(exclude_categories=()))
-
-
-@given(ANY_TEXT, ANY_TEXT)
-def test_hostile_text_stays_text(name: str, error: str) -> None:
-    """Whatever a VM or an error is called, the page's structure is that of a harmless one."""
-    hostile = DomainSample(
-        uuid=name, name=name, active=True, stats={}, timestamp=1.0, missing_groups=(name,)
-    )
-    page = PageReader(landing(host(hostile, up=False, error=error), "/metrics", name).decode())
-    harmless = PageReader(landing(host(domain("x"), up=False, error="x"), "/metrics", "x").decode())
-    assert (page.tags, page.attributes) == (harmless.tags, harmless.attributes)
-    assert len(page.rows) == 2
-
-
-def test_script_in_a_name_is_escaped() -> None:
-    """The classic: markup in a VM's name is shown, not run."""
-    page = ask(FakeService(host(domain("<script>alert('1')</script>\"\udcff"))), "/").text
-    assert "<script" not in page
-    assert "&lt;script&gt;" in page
-
-
-def test_content_security_policy_allows_the_own_style_only() -> None:
-    """The policy forbids scripts and everything external, and its hash is that of the style."""
-    response = ask(FakeService(), "/")
-    policy = response.headers["Content-Security-Policy"]
-    style = re.search("<style>(.*)</style>", response.text, re.DOTALL)
-    assert style is not None
-    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
-    assert "default-src 'none'" in policy
-    assert f"style-src 'sha256-{digest}'" in policy
-    assert "script-src" not in policy
-    assert "script" not in PageReader(response.text).tags
-    assert not re.search(r"(src|href)=\"(https?:)?//", response.text)
-
-
-def test_landing_page_shows_two_thousand_vms() -> None:
-    """A large host has one row per VM."""
-    many = [domain(f"vm-{number}", state_state=1, state_reason=1) for number in range(2000)]
-    assert len(PageReader(ask(FakeService(host(*many)), "/").text).rows) == 2001
 
 
 def test_metrics_path_is_configurable() -> None:

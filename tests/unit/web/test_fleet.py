@@ -11,7 +11,7 @@ import pytest
 
 from libvirt_exporter.config import load
 from libvirt_exporter.model import DomainSample, HostSample
-from libvirt_exporter.web.fleet_page import Standing, fleet
+from libvirt_exporter.web.pages.fleet import Standing, fleet
 from tests.support.fake_service import FakeService, client
 
 
@@ -149,12 +149,18 @@ def test_the_front_page_of_several_hosts_samples_none() -> None:
     assert json.dumps(fleet_of.requests) == "[]"
 
 
-def test_a_page_of_a_target_leads_to_its_own_metrics() -> None:
+def test_a_page_of_a_target_leads_to_its_own_pages_metrics_and_fields() -> None:
     """Not to those of the default host."""
     fleet_of = service("", "node7")
     domain = DomainSample(uuid="u-1", name="n", active=True, stats={}, timestamp=1.0)
     fleet_of.sample = HostSample(timestamp=1.0, duration=0.1, up=True, domains=(domain,))
-    html = ask(fleet_of, "/?target=node7").text
-    assert "/probe?target=node7&amp;domain[]=u-1" in html
+    html = ask(fleet_of, "/?target=node7&q=n").text
     assert 'href="/probe?target=node7"' in html
     assert 'href="/api/v1/vms?target=node7"' in html
+    assert 'href="/vms/u-1?target=node7"' in html
+    assert '<input type="hidden" name="target" value="node7">' in html
+    html = ask(fleet_of, "/vms/u-1?target=node7").text
+    assert 'href="/probe?target=node7&amp;domain[]=u-1"' in html
+    assert 'href="/api/v1/vms?target=node7&amp;vmIds=u-1"' in html
+    assert 'href="/?target=node7"' in html
+    assert 'href="/?target="' in ask(fleet_of, "/vms/u-1?target=").text
