@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from libvirt_exporter.catalogue import ALIASES, canonical, riders
 from libvirt_exporter.config.problem import Finding, Path, quoted, suggestion
-from libvirt_exporter.config.schema import Config, Labels
+from libvirt_exporter.config.schema import Config, CustomLabel, Labels
 from libvirt_exporter.config.targets import target_mistakes
 from libvirt_exporter.config.uris import uri_mistake
 from libvirt_exporter.config.vocabulary import (
@@ -30,6 +30,7 @@ from libvirt_exporter.patterns.domains import DomainFilter
 from libvirt_exporter.patterns.expressions import compile_expression, meant_by_shell_pattern
 from libvirt_exporter.patterns.fields import FieldPattern
 from libvirt_exporter.patterns.labels import compile_label
+from libvirt_exporter.patterns.metadata import METADATA
 
 _RESERVED_LABELS = ("le", "job", "instance")
 _IDENTITY = ("domain", "uuid")
@@ -284,6 +285,18 @@ def _custom_labels(labels: Labels) -> Iterator[Finding]:
         elif label.name in seen:
             yield (*path, "name"), f"a second custom label {label.name}", "choose another name"
         seen.add(label.name)
+        yield from _label_value(label, path)
+
+
+def _label_value(label: CustomLabel, path: Path) -> Iterator[Finding]:
+    if label.metadata and label.xpath:
+        yield (*path, "metadata"), "xpath and metadata together", "use one of them"
+    elif label.metadata and label.metadata not in METADATA:
+        hint = partial(suggestion, label.metadata, METADATA)
+        yield (*path, "metadata"), f"unknown metadata key {quoted(label.metadata)}", hint
+    elif not (label.metadata or label.xpath):
+        yield path, f"the label {label.name} has no value", "give it xpath or metadata"
+    elif not label.metadata:
         try:
             compile_label(label.name, label.xpath, label.namespaces)
         except ValueError as error:

@@ -197,16 +197,23 @@ class Domains(Section, frozen=True, kw_only=True):
 
 
 class CustomLabel(Section, frozen=True, kw_only=True):
-    """One label whose value is read from the domain XML."""
+    """One label whose value is read from the domain XML: an `xpath`, or a fact of `metadata`."""
 
     name: Annotated[str, Meta(description="Name of the label.")]
     xpath: Annotated[
         str,
         Meta(
-            description="Where the value stands, relative to `<domain>` or absolute; may end in "
+            description="Where the value is, relative to `<domain>` or absolute; may end in "
             "`/@attribute` or `/text()`."
         ),
-    ]
+    ] = ""
+    metadata: Annotated[
+        str,
+        Meta(
+            description="Instead of `xpath`: a key of `metadata:` patterns, such as "
+            "`openstack.project_id`. It has the same value for every version of the metadata."
+        ),
+    ] = ""
     namespaces: Annotated[
         Mapping[str, str],
         Meta(description="Namespace URI by the prefix that the expression uses for it."),

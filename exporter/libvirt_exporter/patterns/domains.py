@@ -5,7 +5,8 @@ A pattern is one of
 - a regular expression (RE2, see `expressions`) that must match the whole name;
 - `uuid:<UUID>`;
 - `state:<name>`, a state as libvirt calls it (`model.STATES`);
-- `metadata:<key>=<regular expression>`, matching the whole value of a key of `METADATA`;
+- `metadata:<key>=<regular expression>`, matching the whole value of a key of
+  `metadata.METADATA`;
 - `label:<name>=<regular expression>`, matching the whole value of a custom label.
 
 In a name that starts with a word and a colon, the colon is written `\:`. Whether an expression
@@ -15,26 +16,15 @@ matches a text of more than `expressions.LONGEST_TEXT` characters cannot be told
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Callable, Collection, Iterable
+from typing import TypeVar
 from uuid import UUID
 
 from libvirt_exporter.model import STATES, DomainInfo
 from libvirt_exporter.patterns.expressions import LONGEST_TEXT, Matcher, compile_expression
+from libvirt_exporter.patterns.metadata import METADATA, Fact
 
 T = TypeVar("T")
-
-Fact = Callable[[DomainInfo], str]
-"""Finds a value, '' where the domain has none."""
-
-METADATA: Final[Mapping[str, Fact]] = {
-    "openstack.project": lambda info: info.openstack.project_name if info.openstack else "",
-    "openstack.project_id": lambda info: info.openstack.project_id if info.openstack else "",
-    "openstack.flavor": lambda info: info.openstack.flavor if info.openstack else "",
-    "openstack.instance_name": lambda info: info.openstack.instance_name if info.openstack else "",
-    "ovirt.cluster_version": lambda info: info.ovirt.cluster_version if info.ovirt else "",
-}
-"""Keys of `metadata:` patterns."""
 
 
 class DomainFilter:

@@ -1,4 +1,4 @@
-"""Operator-chosen labels: where in the domain XML a label's value stands.
+"""Operator-chosen labels: where in the domain XML a label's value is, or which fact it is.
 
 The expressions are ElementTree's XPath subset (Python's `xml.etree.ElementTree`, "Supported XPath
 syntax"), relative to `<domain>` or absolute from `/domain`. They may end in `/@attribute` or
@@ -15,6 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from xml.etree.ElementTree import Element
+
+from libvirt_exporter.model import DomainInfo
+from libvirt_exporter.patterns.metadata import METADATA
 
 MAX_LENGTH: Final = 1000
 """Characters of an expression."""
@@ -55,13 +58,30 @@ class LabelPath:
     attribute: str
     """Attribute that holds the value, `{uri}name` if it has a namespace; '' for the text."""
 
-    def value(self, domain: Element) -> str:
+    def value(self, domain: Element, _info: DomainInfo) -> str:
         """Return the first value that is not blank, stripped; '' where the XML has none."""
         for element in domain.iterfind(self.element, dict(self.namespaces)):
             text = element.get(self.attribute) if self.attribute else element.text
             if text and (text := text.strip()):
                 return text
         return ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFact:
+    """One operator-chosen label whose value is the same for all versions of a metadata format."""
+
+    name: str
+    """Label name as configured."""
+    key: str
+    """One of `metadata.METADATA`."""
+
+    def value(self, _domain: Element, info: DomainInfo) -> str:
+        """Return the fact; '' where the domain does not have it."""
+        return METADATA[self.key](info)
+
+
+Label = LabelPath | LabelFact
 
 
 def compile_label(name: str, xpath: str, namespaces: Mapping[str, str]) -> LabelPath:

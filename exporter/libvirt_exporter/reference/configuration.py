@@ -15,8 +15,8 @@ from libvirt_exporter.config.conversion import default_of, describe, is_duration
 from libvirt_exporter.config.durations import format_duration
 from libvirt_exporter.config.schema import FLAGS, Config, CustomLabel, Target
 from libvirt_exporter.model import STATES
-from libvirt_exporter.patterns.domains import METADATA
 from libvirt_exporter.patterns.expressions import LONGEST_TEXT
+from libvirt_exporter.patterns.metadata import METADATA
 
 _FILE_HEADER = """\
 # yaml-language-server: $schema=exporter.schema.json

@@ -23,7 +23,7 @@ from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings, 
 from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.request import STATE, SampleRequest
 from libvirt_exporter.model import HostSample
-from libvirt_exporter.patterns.labels import compile_label
+from libvirt_exporter.patterns.labels import LabelFact, compile_label
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.need import Need, Scope
 from libvirt_exporter.query.overview import ASKS, Overview
@@ -264,7 +264,9 @@ def _host_settings(display: Display) -> HostSettings:
     return HostSettings(
         guest_agent=GuestAgentSettings(**agent) if enabled else None,
         labels=tuple(
-            compile_label(label.name, label.xpath, label.namespaces)
+            LabelFact(label.name, label.metadata)
+            if label.metadata
+            else compile_label(label.name, label.xpath, label.namespaces)
             for label in config.labels.custom
         ),
         shown=display.only,

@@ -62,7 +62,7 @@ def unmatched(
         ):
             yield Unmatched(
                 f"the custom label {label.name} has no value for {vms}",
-                f"compare its xpath {label.xpath} with `virsh dumpxml {known[0].uuid}`",
+                f"compare {label.xpath or label.metadata} with `virsh dumpxml {known[0].uuid}`",
                 alone=True,
             )
 

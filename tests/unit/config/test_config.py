@@ -311,7 +311,29 @@ def test_one_mistake_is_reported_once() -> None:
 labels: {identity: [domain, tenant], custom: [{name: tenant}]}
 domains: {include: ["label:tenant=a"]}
 """
-    assert messages(text) == ["'xpath' is missing in labels.custom[0]"]
+    assert messages(text) == ["the label tenant has no value"]
+
+
+@pytest.mark.parametrize(
+    ("label", "message", "hint"),
+    [
+        ("name: a", "the label a has no value", "give it xpath or metadata"),
+        (
+            "name: a, xpath: title, metadata: openstack.project",
+            "xpath and metadata together",
+            "use one of them",
+        ),
+        (
+            "name: a, metadata: openstack.projectid",
+            "unknown metadata key 'openstack.projectid'",
+            "did you mean openstack.project_id?",
+        ),
+    ],
+)
+def test_a_label_has_one_value(label: str, message: str, hint: str) -> None:
+    """An expression, or a key that exists."""
+    (problem,) = problems(f"labels: {{custom: [{{{label}}}]}}")
+    assert (problem.message, problem.hint) == (message, hint)
 
 
 def test_a_fact_of_the_xml_is_no_field() -> None:
@@ -851,7 +873,7 @@ def test_the_schema_is_valid_and_accepts_what_the_reader_accepts() -> None:
         {"web": {"listen": "x"}},
         {"scrape": {"info_refresh": "5 m"}},
         {"log": {"level": "warning"}},
-        {"labels": {"custom": [{"name": "a"}]}},
+        {"labels": {"custom": [{"xpath": "a"}]}},
     ],
 )
 def test_the_schema_refuses_what_has_the_wrong_form(data: object) -> None:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libvirt_exporter.model import STATES, DomainInfo, OpenStackInfo, OvirtInfo
-from libvirt_exporter.patterns.domains import METADATA, DomainFilter
+from libvirt_exporter.patterns.domains import DomainFilter
 from libvirt_exporter.patterns.expressions import LONGEST_TEXT
+from libvirt_exporter.patterns.metadata import METADATA
 
 UUID = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
 INFO = DomainInfo(

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libvirt_exporter.model import DomainInfo
 from libvirt_exporter.patterns.labels import compile_label, too_large
 
+INFO = DomainInfo(uuid="", name="web")
 NAMESPACES = {"n": "http://acme.example/a//b"}
 DOMAIN = fromstring(
     """<domain type='kvm'>
@@ -53,13 +55,13 @@ DOMAIN = fromstring(
 )
 def test_finds_the_first_value(xpath: str, value: str) -> None:
     """An expression yields the first value that is not blank, without the space around it."""
-    assert compile_label("x", xpath, NAMESPACES).value(DOMAIN) == value
+    assert compile_label("x", xpath, NAMESPACES).value(DOMAIN, INFO) == value
 
 
 @pytest.mark.parametrize("xpath", ["description", "@id", "title", "//b", "metadata/n:a/n:b/@none"])
 def test_yields_the_empty_string_where_the_xml_has_no_value(xpath: str) -> None:
     """What is missing, blank or in another namespace is ''."""
-    assert compile_label("x", xpath, NAMESPACES).value(DOMAIN) == ""
+    assert compile_label("x", xpath, NAMESPACES).value(DOMAIN, INFO) == ""
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_what_is_not_too_large_is_read_in_seconds(xml: str) -> None:
     domain = fromstring(xml)
     assert not too_large(domain)
     started = time.process_time()
-    assert compile_label("x", DEAREST, {}).value(domain) == ""
+    assert compile_label("x", DEAREST, {}).value(domain, INFO) == ""
     assert time.process_time() - started < 10
 
 
@@ -155,4 +157,4 @@ def test_any_text_is_either_refused_by_value_error_or_usable(xpath: str) -> None
         label = compile_label("x", xpath, NAMESPACES)
     except ValueError:
         return
-    assert label.value(DOMAIN) == label.value(DOMAIN).strip()
+    assert label.value(DOMAIN, INFO) == label.value(DOMAIN, INFO).strip()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from libvirt_exporter.model import DomainInfo
-from libvirt_exporter.patterns.labels import LabelPath
+from libvirt_exporter.patterns.labels import Label
 
 _LOCAL: Final = re.compile(r"qemu(\+unix)?:///")
 _SYSTEM: Final = re.compile(r"qemu(\+unix)?:///system(\?|$)")
@@ -55,7 +55,7 @@ class HostSettings:
     stuck_calls: int = 12
     info_refresh: float = 60.0
     """Seconds after which a domain's XML is read again without any event."""
-    labels: tuple[LabelPath, ...] = ()
+    labels: tuple[Label, ...] = ()
     shown: ShownDomains | None = None
     """The others are asked for their state only; None: there are no others."""
     pid_directory: str | None = "/run/libvirt/qemu"

@@ -14,6 +14,8 @@ from typing import Final
 from uuid import UUID
 from xml.etree.ElementTree import Element, ParseError, XMLParser
 
+from msgspec.structs import replace
+
 from libvirt_exporter.hypervisor.domains.devices import (
     filesystem,
     graphics,
@@ -48,7 +50,7 @@ from libvirt_exporter.hypervisor.domains.resources import (
 )
 from libvirt_exporter.hypervisor.domains.xml_values import integer, scaled
 from libvirt_exporter.model import DomainInfo
-from libvirt_exporter.patterns.labels import LabelPath, too_large
+from libvirt_exporter.patterns.labels import Label, LabelPath, too_large
 
 MAX_CHARACTERS: Final = 16 << 20
 """Longest XML that is parsed; libvirt's own protocol ends at 4 MiB."""
@@ -78,7 +80,7 @@ class DomainXmlError(ValueError):
 def parse_domain(
     xml: str,
     *,
-    labels: Sequence[LabelPath] = (),
+    labels: Sequence[Label] = (),
     autostart: bool | None = None,
     persistent: bool | None = None,
 ) -> DomainInfo:
@@ -91,7 +93,7 @@ def parse_domain(
     UUID.
     """
     domain = _parse(xml)
-    if labels and too_large(domain):
+    if any(isinstance(label, LabelPath) for label in labels) and too_large(domain):
         raise DomainXmlError("the domain XML is too large for the expressions of labels.custom")
     child = by_tag(domain)
     name = text_of(child, "name")
@@ -114,7 +116,7 @@ def parse_domain(
     described = read_metadata(metadata, listed)
     disks = read_disks(of_kind(listed, "disk"), described.disks)
     clock = child.get("clock", NOTHING)
-    return DomainInfo(
+    info = DomainInfo(
         uuid=_uuid(text_of(child, "uuid")),
         name=name,
         id=positive(domain.get("id")),
@@ -189,8 +191,11 @@ def parse_domain(
         ovirt=described.ovirt,
         metadata=described.systems,
         malformed_metadata=described.malformed or None,
-        custom_labels=tuple((label.name, label.value(domain)) for label in labels),
     )
+    if not labels:
+        return info
+    custom = tuple((label.name, label.value(domain, info)) for label in labels)
+    return replace(info, custom_labels=custom)
 
 
 def read_cpu_mode(xml: str) -> str:

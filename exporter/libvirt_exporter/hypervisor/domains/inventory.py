@@ -32,7 +32,7 @@ from libvirt_exporter.hypervisor.domains.deprecations import deprecations
 from libvirt_exporter.hypervisor.domains.domain_xml import DomainXmlError, parse_domain
 from libvirt_exporter.hypervisor.domains.snapshots import snapshot_facts
 from libvirt_exporter.model import DomainInfo
-from libvirt_exporter.patterns.labels import LabelPath
+from libvirt_exporter.patterns.labels import Label
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class _Parsed(NamedTuple):
     """An XML that was read, so that the same text need not be parsed again."""
 
     digest: bytes
-    labels: tuple[LabelPath, ...]
+    labels: tuple[Label, ...]
     info: DomainInfo
     """Of the text alone."""
 
@@ -301,7 +301,7 @@ def _read_info(
     return _Reading(replace(info, **facts), read)
 
 
-def _parse(xml: str, labels: tuple[LabelPath, ...], before: _Parsed | None) -> _Parsed:
+def _parse(xml: str, labels: tuple[Label, ...], before: _Parsed | None) -> _Parsed:
     """What an XML says; `before` where it says the same. Raises DomainXmlError.
 
     Parsing is most of what a reading costs this process, and mostly nothing has changed.

@@ -31,7 +31,7 @@ from libvirt_exporter.model import (
     ThrottleGroup,
     Watchdog,
 )
-from libvirt_exporter.patterns.labels import compile_label
+from libvirt_exporter.patterns.labels import LabelFact, compile_label
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "xml"
 LIVE = (FIXTURES / "qemu_live.xml").read_text(encoding="utf-8")
@@ -776,6 +776,23 @@ def test_refuses_what_is_too_large(limit: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(domain_xml, limit, 5)
     with pytest.raises(DomainXmlError, match=r"5 (characters|tags)"):
         parse_domain(LIVE)
+
+
+NOVA = """
+  <metadata>
+    <nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/{version}">
+      <nova:owner><nova:project uuid="7">shop</nova:project></nova:owner>
+    </nova:instance>
+  </metadata>
+"""
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_label_of_a_fact_is_the_same_for_every_version_of_the_metadata(version: str) -> None:
+    """An expression names one namespace, and finds nothing in the other."""
+    xml = f"<domain>{IDENTITY}{NOVA.format(version=version)}</domain>"
+    labels = [LabelFact("tenant", "openstack.project_id"), LabelFact("flavor", "openstack.flavor")]
+    assert parse_domain(xml, labels=labels).custom_labels == (("tenant", "7"), ("flavor", ""))
 
 
 def test_refuses_what_is_too_large_for_labels() -> None:
