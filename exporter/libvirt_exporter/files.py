@@ -1,10 +1,12 @@
-"""Reads files that may have been exchanged for something else: a pipe, a device, a terabyte."""
+"""Reads files that may have been exchanged for something else, and replaces files as a whole."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from pathlib import Path
 
 
 def read_file(path: str | os.PathLike[str], limit: int) -> bytes:
@@ -30,3 +32,29 @@ def _refuse_irregular(mode: int) -> None:
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "not a regular file")
+
+
+def replace_private_file(path: Path, content: bytes) -> None:
+    """Replace a file by one that its owner only may read; its directory is made where needed.
+
+    Whoever reads it sees the old or the new one, after a power failure too. Takes as long as the
+    disk does. Raises OSError, and leaves the old file then.
+    """
+    part = path.with_suffix(".part")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Not through a link or into a file that somebody put there.
+        part.unlink(missing_ok=True)
+        with open(part, "xb", opener=_private) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

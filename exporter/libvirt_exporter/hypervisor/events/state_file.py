@@ -10,14 +10,13 @@ import contextlib
 import errno
 import hashlib
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from libvirt_exporter.files import read_file
+from libvirt_exporter.files import read_file, replace_private_file
 from libvirt_exporter.hypervisor.events.domain_history import DomainHistory
 from libvirt_exporter.hypervisor.events.history import Memory
 from libvirt_exporter.model import VanishedDomain
@@ -77,22 +76,12 @@ class StateFile:
 
         A failure is logged once, until one has succeeded again.
         """
-        part = self.path.with_suffix(".part")
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Not through a link or into a file that somebody put there.
-            part.unlink(missing_ok=True)
-            with open(part, "xb", opener=_private) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.path)
+            replace_private_file(self.path, content)
         except OSError as error:
             if not self._failing:
                 log.warning("counters of events cannot be saved: %s", error)
             self._failing = True
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
         else:
             self._failing = False
         return not self._failing
@@ -102,7 +91,3 @@ class StateFile:
         with contextlib.suppress(OSError):
             self.path.replace(aside)
         log.warning("%s is damaged (%s), set aside as %s", self.path, error, aside.name)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Container
 from time import monotonic
 from typing import Final, TypeVar
 
+import libvirt
+
 from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.connection.budget import TURN
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerError
+from libvirt_exporter.hypervisor.connection.errors import (
+    CallError,
+    ErrorClass,
+    NoAnswerError,
+    classify,
+)
 from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
@@ -38,6 +46,9 @@ CALL_MARGIN: Final = 5.0
 RETRY_PAUSE: Final = 60.0
 """Seconds before the connection is tried again after it could not be opened."""
 
+_REFUSAL: Final = re.compile(r"has been disabled|has not been found|not supported|unsupported")
+"""What an agent says (QEMU 7.2), which libvirt 9.0 passes on as an internal error."""
+_UNKNOWN_TO_LIBVIRT: Final = frozenset({libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_INVALID_ARG})
 _PURPOSE: Final = "guest_agent"
 _RUNNING: Final = frozenset({"running", "blocked"})
 
@@ -180,3 +191,22 @@ class Agents:
 def _state(domain: DomainDraft) -> str:
     number = domain.state.get("state.state")
     return STATES[number] if isinstance(number, int) and 0 <= number < len(STATES) else ""
+
+
+def is_over(error: libvirt.libvirtError) -> bool:
+    """Whether the guest is gone, or no longer runs."""
+    return classify(error) in (ErrorClass.GONE, ErrorClass.NOT_RUNNING)
+
+
+def error_name(error: libvirt.libvirtError) -> str:
+    """The class of an error as it is counted; '' where libvirt does not know the question."""
+    if error.get_error_code() in _UNKNOWN_TO_LIBVIRT:
+        return ""
+    match classify(error):
+        case ErrorClass.TIMEOUT:
+            return "timeout"
+        case ErrorClass.DENIED:
+            return "denied"
+        case ErrorClass.UNSUPPORTED:
+            return "refused"
+    return "refused" if _REFUSAL.search(str(error)) else "other"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import re
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,9 +22,7 @@ import libvirt
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import (
     CallError,
-    ErrorClass,
     NoAnswerError,
-    classify,
 )
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings
@@ -37,6 +34,8 @@ from libvirt_exporter.hypervisor.sources.agents import (
     REFUSED_PAUSE,
     Agents,
     NoTurnError,
+    error_name,
+    is_over,
     pause_after,
 )
 from libvirt_exporter.hypervisor.sources.guest_answers import QUESTIONS, Question
@@ -51,15 +50,6 @@ STALE: Final = 3
 """An answer is shown for as many of its intervals."""
 
 _NOTHING: Final[Stats] = {}
-_REFUSAL: Final = re.compile(r"has been disabled|has not been found|not supported|unsupported")
-"""What an agent says (QEMU 7.2), which libvirt 9.0 passes on as an internal error."""
-_UNKNOWN_TO_LIBVIRT: Final = frozenset(
-    {
-        libvirt.VIR_ERR_NO_SUPPORT,
-        libvirt.VIR_ERR_INVALID_ARG,
-    }
-)
-_OVER: Final = frozenset({ErrorClass.GONE, ErrorClass.NOT_RUNNING})
 
 
 @dataclass(frozen=True)
@@ -345,10 +335,10 @@ def _visit(
         except libvirt.libvirtError as error:
             if not session.alive:
                 raise
-            if classify(error) in _OVER:
+            if is_over(error):
                 visit.over = True
                 break
-            name = visit.errors[question.kind] = _name_of(error)
+            name = visit.errors[question.kind] = error_name(error)
             log.debug("no %s from the agent of %s: %s", question.kind, uuid, error)
         except (UnicodeDecodeError, LookupError) as error:
             # libvirt-python fails for one string that is not UTF-8, or one type that is new.
@@ -374,17 +364,3 @@ def _tell_timeout(session: Session, domain: libvirt.virDomain, seconds: float) -
     """Have libvirt (5.10 and newer) not wait for ever; it does so for the rest of the run."""
     whole = max(round(seconds), 1)
     session.if_supported("agentSetResponseTimeout", lambda: domain.agentSetResponseTimeout(whole))
-
-
-def _name_of(error: libvirt.libvirtError) -> str:
-    """The class of an error as it is counted; '' where libvirt does not know the question."""
-    if error.get_error_code() in _UNKNOWN_TO_LIBVIRT:
-        return ""
-    match classify(error):
-        case ErrorClass.TIMEOUT:
-            return "timeout"
-        case ErrorClass.DENIED:
-            return "denied"
-        case ErrorClass.UNSUPPORTED:
-            return "refused"
-    return "refused" if _REFUSAL.search(str(error)) else "other"

@@ -1,0 +1,1 @@
+"""The lists of applications that are installed in the guests."""
