@@ -655,6 +655,23 @@ class GroupOutcome(Struct, frozen=True, kw_only=True):
     """Wall seconds spent in the calls that asked for it (shared calls count for each group)."""
 
 
+class Applications(Struct, frozen=True, kw_only=True):
+    """What is installed in a guest, as it said when it was last asked."""
+
+    hash: str
+    """SHA-256, in hexadecimal digits, of the names in UTF-8, each with a newline at its end."""
+    source: str
+    """The package manager that listed them; `fallback` where none could be asked."""
+    reason: str = ""
+    """Why the list is not complete; '' where it is."""
+    changed: float
+    """Unix time at which this list was read first."""
+    read: float
+    """Unix time at which it was read last."""
+    names: tuple[str, ...]
+    """As name-version, sorted."""
+
+
 class HostSample(Struct, frozen=True, kw_only=True):
     """One sample of a host."""
 

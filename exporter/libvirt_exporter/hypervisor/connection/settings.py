@@ -45,6 +45,20 @@ class GuestAgentSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ApplicationsSettings:
+    """How the lists of applications are kept; durations in seconds."""
+
+    state_directory: str
+    """Where the lists lie."""
+    interval: float = 120.0
+    """Between two looks at whether anything changed."""
+    quiet: float = 60.0
+    """Without a change, after one, until the list is read."""
+    longest_wait: float = 600.0
+    """After a change, until the list is read although others follow."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostSettings:
     """What the operator chose for one host."""
 
@@ -69,6 +83,8 @@ class HostSettings:
 
     guest_agent: GuestAgentSettings | None = None
     """None: no agent is asked, and no read-write connection opened."""
+    applications: ApplicationsSettings | None = None
+    """None: no lists of applications are kept. They take `guest_agent` too."""
 
     @property
     def is_local(self) -> bool:
