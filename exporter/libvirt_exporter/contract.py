@@ -62,6 +62,8 @@ class QueryAnswer(Struct, frozen=True, kw_only=True):
     body: bytes
     content_encoding: str = ""
     """`gzip` when the body is compressed, else ''."""
+    version: str = ""
+    """What is another one whenever the content is; '' where nobody asks for that."""
 
 
 class RequestError(Exception):

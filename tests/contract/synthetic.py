@@ -214,6 +214,12 @@ GUEST: Final[dict[str, StatValue]] = {
     "guest.if.0.addr.1.type": "ipv6",
     "guest.dropped.interfaces": 0,
     "guest.dropped.addresses": 0,
+    "guest.apps.errors": 1,
+    "guest.apps.count": 412,
+    "guest.apps.hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "guest.apps.source": "dpkg",
+    "guest.apps.changed": 1_699_990_000_000_000_000,
+    "guest.apps.checked": 1_699_999_900_000_000_000,
 }
 """What the lane `guest_agent` knows of a guest: values are those of libvirt 9.0 with qemu-ga 7.2,
 and a hostile mount point; the load is as libvirt 11.2 gives it."""

@@ -1,6 +1,7 @@
 """A kernel and an initramfs for guests that run: built once from the distribution's packages.
 
-The initramfs holds busybox, the guest agent with its libraries, and the kernel modules it needs.
+The initramfs holds busybox, the guest agent and dpkg with their libraries, this machine's list of
+packages as dpkg's database, and the kernel modules that it needs.
 Its `/init` does what the kernel command line says (`lab=idle`, see SCENARIOS), so no test has to
 talk to a console. A guest is ready some 5 s after its start under TCG. x86-64 only, from the
 packages of Debian or Ubuntu, which are downloaded and unpacked, never installed.
@@ -123,6 +124,9 @@ echo "lab: $lab done" >/dev/console
 while :; do sleep 60; done
 """.replace("$READY", READY)
 
+PACKAGE: Final = Path("/packages/lab-package.deb")
+"""A package that a guest can install: `dpkg --force-bad-path --install`."""
+
 OS_RELEASE: Final = """\
 ID=lab
 NAME="Lab Guest"
@@ -173,15 +177,21 @@ def _build(scratch: Path) -> Path:
     unpacked, tree, built = scratch / "unpacked", scratch / "tree", scratch / "built"
     for path in (unpacked, tree / "bin", tree / "modules", built):
         path.mkdir(parents=True)
-    _unpack([*_kernel_packages(), "busybox-static", "qemu-guest-agent"], unpacked)
+    _unpack([*_kernel_packages(), "busybox-static", "qemu-guest-agent", "dpkg", "tar"], unpacked)
 
     (kernel,) = unpacked.rglob("vmlinuz*")
     (built / "kernel").write_bytes(_uncompressed(kernel.read_bytes()))
     _add_modules(unpacked, tree / "modules")
-    for name in ("busybox", "qemu-ga"):
-        (program,) = (path for path in unpacked.rglob(name) if os.access(path, os.X_OK))
+    for name in ("busybox", "qemu-ga", "dpkg", "dpkg-query", "dpkg-deb", "dpkg-split", "tar"):
+        (program,) = (
+            path
+            for path in unpacked.rglob(name)
+            if path.parent.name in ("bin", "sbin") and os.access(path, os.X_OK)
+        )
         shutil.copy(program, tree / "bin" / name)
-    _add_libraries(tree / "bin/qemu-ga", tree)
+        if name != "busybox":
+            _add_libraries(tree / "bin" / name, tree)
+    _add_packages(tree)
     (tree / "init").write_text(INIT)
     (tree / "init").chmod(0o755)
     (tree / "etc").mkdir()
@@ -193,6 +203,29 @@ def _build(scratch: Path) -> Path:
         command = ["cpio", "--null", "--create", "--format=newc", "--quiet", "--owner=0:0"]
         subprocess.run(command, cwd=tree, input=names.encode(), stdout=initrd, check=True)
     return built
+
+
+def _add_packages(tree: Path) -> None:
+    """Add this machine's database of dpkg, and a package that is not in it."""
+    database = tree / "var/lib/dpkg"
+    for directory in (
+        database / "info",
+        database / "updates",
+        tree / PACKAGE.parent.relative_to("/"),
+    ):
+        directory.mkdir(parents=True)
+    shutil.copy("/var/lib/dpkg/status", database / "status")
+    with tempfile.TemporaryDirectory(dir=tree.parent) as scratch:
+        control = Path(scratch, "DEBIAN/control")
+        control.parent.mkdir()
+        control.write_text(
+            "Package: lab-package\nVersion: 1.0-1\nArchitecture: all\n"
+            "Maintainer: Lab <lab@example.org>\nDescription: for the lab\n"
+        )
+        control.parent.chmod(0o755)
+        target = tree / PACKAGE.relative_to("/")
+        build = ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", scratch, str(target)]
+        subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
 
 
 def _uncompressed(kernel: bytes) -> bytes:

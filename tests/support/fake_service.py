@@ -60,6 +60,8 @@ class FakeService:
         """The aliases that were asked for."""
         self.requests: list[ScrapeRequest] = []
         self.queries: list[QueryRequest] = []
+        self.read_again: list[str] = []
+        """VMs whose applications are to be read again."""
         self.reloads = 0
 
     async def _wait(self) -> None:
@@ -108,6 +110,17 @@ class FakeService:
         if self.holds_everything:
             await self._wait()
         return QueryAnswer(body=json.dumps({"asked": vm_id}).encode())
+
+    async def applications(self, vm_id: str) -> QueryAnswer:
+        self._fail()
+        if self.holds_everything:
+            await self._wait()
+        return QueryAnswer(body=json.dumps({"asked": vm_id}).encode(), version="1a2b")
+
+    async def read_applications(self, vm_id: str) -> QueryAnswer:
+        self._fail()
+        self.read_again.append(vm_id)
+        return QueryAnswer(body=b'{"hash":null}')
 
     @property
     def fields(self) -> Sequence[VmField]:

@@ -9,8 +9,9 @@ GROUPS: tuple[Group, ...] = (
     Group(
         name="guest",
         text="What guest agents say, where `guest_agent.enabled` has them asked: file systems, "
-        "operating system, load, CPUs, users.",
-        lanes=("guest_agent",),
+        "operating system, load, CPUs, users; and where `applications.enabled` is set, how many "
+        "applications are installed.",
+        lanes=("guest_agent", "applications"),
         left_out=0,
     ),
 )
@@ -144,6 +145,41 @@ METRICS: tuple[Metric, ...] = (
         source="guest.fs.<num>.target",
         labels={**FILE_SYSTEM, "device": "guest.fs.<num>.target"},
         since="5.7.0",
+    ),
+    _number(
+        "applications",
+        "guest.apps.count",
+        "Applications that are installed in the guest, as its package manager lists them.",
+        since="",
+    ),
+    StatInfo(
+        name="libvirt_domain_guest_applications_info",
+        text="Always 1; the package manager that listed the guest's applications (`fallback`: none "
+        "could be asked, and only kernel and agent are known), and a SHA-256 of their list.",
+        group="guest",
+        source="guest.apps.source",
+        labels={"source": "guest.apps.source", "hash": "guest.apps.hash"},
+    ),
+    _number(
+        "applications_changed_timestamp_seconds",
+        "guest.apps.changed",
+        "Unix time at which the list of the guest's applications was seen to be another one.",
+        scale=Scale.NANOSECONDS,
+        since="",
+    ),
+    _number(
+        "applications_checked_timestamp_seconds",
+        "guest.apps.checked",
+        "Unix time at which the list of the guest's applications was last known to be right.",
+        scale=Scale.NANOSECONDS,
+        since="",
+    ),
+    _number(
+        "applications_errors_total",
+        "guest.apps.errors",
+        "Times that the guest did not say what is installed in it, or its list could not be kept.",
+        since="",
+        resets="when the exporter starts, or the domain is not shown for a while",
     ),
 )
 

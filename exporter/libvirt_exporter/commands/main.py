@@ -374,6 +374,7 @@ def _run_with_exporter(
     config = replace(
         config,
         events=replace(config.events, state_directory=""),
+        applications=replace(config.applications, enabled=False),
         # Counters of a moment would say that nothing has ever happened.
         groups=replace(config.groups, exclude=(*config.groups.exclude, "event")),
     )

@@ -34,16 +34,15 @@ from libvirt_exporter.patterns.metadata import METADATA
 
 _RESERVED_LABELS = ("le", "job", "instance")
 _IDENTITY = ("domain", "uuid")
-_NOT_AVAILABLE = "not available in this version"
 
 
 def check(config: Config) -> Iterator[Finding]:
     """Yield all that is wrong."""
     yield from _libvirt(config)
     yield from target_mistakes(config)
-    yield from _unavailable(config)
-    yield from _events(config)
+    yield from _directories(config)
     yield from _guest_agent(config)
+    yield from _applications(config)
     yield from _groups(config)
     yield from _fields(config)
     yield from _sensitive_fields(config)
@@ -70,17 +69,21 @@ def _libvirt(config: Config) -> Iterator[Finding]:
         yield ("libvirt", "uri"), *found
 
 
-def _unavailable(config: Config) -> Iterator[Finding]:
-    if config.applications.enabled:
-        message = f"applications is {_NOT_AVAILABLE}"
-        yield ("applications", "enabled"), message, "set enabled: false"
+def _directories(config: Config) -> Iterator[Finding]:
+    for section, directory in (
+        ("events", config.events.state_directory),
+        ("applications", config.applications.state_directory),
+    ):
+        # No directory at all is a choice for events only.
+        if not PurePath(directory).is_absolute() and (directory or section == "applications"):
+            message = f"{quoted(directory)} is not an absolute path"
+            yield (section, "state_directory"), message, "for example /var/lib/libvirt-exporter"
 
 
-def _events(config: Config) -> Iterator[Finding]:
-    directory = config.events.state_directory
-    if directory and not PurePath(directory).is_absolute():
-        message = f"{quoted(directory)} is not an absolute path"
-        yield ("events", "state_directory"), message, "for example /var/lib/libvirt-exporter"
+def _applications(config: Config) -> Iterator[Finding]:
+    if config.applications.enabled and not config.guest_agent.enabled:
+        message = "applications are known to guest agents, which are not asked"
+        yield ("applications", "enabled"), message, "set guest_agent.enabled: true"
 
 
 def _guest_agent(config: Config) -> Iterator[Finding]:
@@ -132,6 +135,12 @@ def _read_write(config: Config) -> Iterator[tuple[str, str, str]]:
             "guest_agent.enabled",
             "guest agents are asked on a read-write connection: it can end VMs, and run programs",
             "docs/guest-agent.md says which calls it is for, and how to narrow it",
+        )
+    if config.applications.enabled:
+        yield (
+            "applications.enabled",
+            "small programs are run in the guests, and libvirt marks the VMs as tainted",
+            "docs/guest-agent.md says which programs, and how a guest forbids them",
         )
 
 

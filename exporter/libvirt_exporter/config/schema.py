@@ -342,12 +342,48 @@ class GuestAgent(Section, frozen=True, kw_only=True):
 
 
 class Applications(Section, frozen=True, kw_only=True):
-    """The list of a guest's applications. Not available in this version."""
+    """Lists of what is installed in the guests. They take `guest_agent.enabled`; their names are
+    shown where `api.sensitive_fields` has `appsList`."""
 
-    enabled: Annotated[bool, Meta(description="Keep lists of applications.")] = False
+    enabled: Annotated[
+        bool,
+        Meta(
+            description="Keep lists of applications. The exporter runs small programs in the "
+            "guests for that, such as `stat` and `dpkg-query`, through their agents."
+        ),
+    ] = False
     state_directory: Annotated[
-        str, Meta(description="Directory in which the lists outlive a restart.")
+        str,
+        Meta(
+            description="Directory in which the lists lie, one file for each VM, and outlive a "
+            "restart.",
+        ),
     ] = "/var/lib/libvirt-exporter"
+    interval: Annotated[
+        Duration,
+        Meta(
+            ge=5,
+            le=86400,
+            description="Least time between two looks at whether a guest's applications changed. "
+            "The list itself is read only when they did.",
+        ),
+    ] = 120.0
+    quiet: Annotated[
+        Duration,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Time for which nothing more must have changed until the list is read.",
+        ),
+    ] = 60.0
+    longest_wait: Annotated[
+        Duration,
+        Meta(
+            ge=0,
+            le=86400,
+            description="Time after a change at which the list is read although others follow.",
+        ),
+    ] = 600.0
 
 
 class Limits(Section, frozen=True, kw_only=True):

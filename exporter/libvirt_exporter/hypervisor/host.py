@@ -28,6 +28,7 @@ from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.hypervisor.sampling.sampler import Sampler
 from libvirt_exporter.hypervisor.sources.agents import Agents
+from libvirt_exporter.hypervisor.sources.applications.lane import ApplicationsLane
 from libvirt_exporter.hypervisor.sources.disk_errors import DiskErrorsLane
 from libvirt_exporter.hypervisor.sources.guest_agent import GuestAgentLane
 from libvirt_exporter.hypervisor.sources.jobs import JobsLane
@@ -36,7 +37,7 @@ from libvirt_exporter.hypervisor.sources.node import NodeLane
 from libvirt_exporter.hypervisor.sources.numa import NumaLane
 from libvirt_exporter.hypervisor.sources.process_stats import ProcessStats
 from libvirt_exporter.hypervisor.sources.storage import StorageLane
-from libvirt_exporter.model import HostSample
+from libvirt_exporter.model import Applications, HostSample
 from libvirt_exporter.uri import redacted
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,7 @@ class Host:
             stuck=lambda: self._sampler.stuck_domains,
         )
         self._guest_agent = GuestAgentLane(self._agents)
+        self._applications = ApplicationsLane(self._agents, silent=self._guest_agent.is_silent)
         self._sampler = Sampler(
             self._connections,
             self._inventory,
@@ -133,6 +135,7 @@ class Host:
                 StorageLane(self._connections, local=settings.is_local),
                 NetworksLane(self._connections),
                 self._guest_agent,
+                self._applications,
             ),
             sources=(ProcessStats(self._inventory, processes, self._events),),
         )
@@ -207,6 +210,17 @@ class Host:
             future.set_result(_closed_sample())
         return future
 
+    def applications(self, uuid: str) -> Applications | None:
+        """What is installed in a guest, from the disk; None where no list of it is kept.
+
+        Takes as long as the disk does.
+        """
+        return self._applications.list_of(uuid)
+
+    def want_applications(self, uuid: str) -> None:
+        """Have the next sample that asks for applications read a guest's list again."""
+        self._hand_over(functools.partial(self._applications.want, uuid))
+
     def close(self, *, process_ends: bool = False) -> None:
         """Answer those who wait and let go of libvirt; takes at most CLOSING_TIME seconds, and
         SAVING_TIME (`state_file`) for what is to outlive the process.
@@ -241,8 +255,14 @@ class Host:
         self._inventory.apply(settings)
         self._history.apply(settings)
         self._sampler.apply(settings)
-        if settings.guest_agent != self._agents.settings.guest_agent:
+        before = self._agents.settings
+        if settings.guest_agent != before.guest_agent:
             self._guest_agent.forget()
+        if (settings.guest_agent, settings.applications) != (
+            before.guest_agent,
+            before.applications,
+        ):
+            self._applications.forget()
         self._agents.apply(settings)
 
     def _end(self, process_ends: bool) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from libvirt_exporter.contract import (
     NotFoundError,
@@ -16,7 +17,7 @@ from libvirt_exporter.contract import (
     RequestError,
     normalised_uuid,
 )
-from libvirt_exporter.model import DomainSample, HostSample
+from libvirt_exporter.model import Applications, DomainSample, HostSample
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.query.changes import Changes, Filter, Row
 from libvirt_exporter.query.diagnostics import ASKS, LANES, diagnostics
@@ -102,6 +103,14 @@ class Terms:
         """What it takes to tell a VM's diagnostics."""
         return self._may_need(ASKS, LANES, frozenset({normalised_uuid(vm_id)}))
 
+    def refuse_applications(self) -> None:
+        """Raise NotFoundError unless clients may see what is installed in the guests."""
+        if "appsList" not in self.fields:
+            raise NotFoundError(
+                "the applications of VMs are not shown",
+                "they are sensitive, and exist where api.sensitive_fields names appsList",
+            )
+
     def _may_need(
         self, groups: frozenset[str], lanes: frozenset[str], vm_ids: frozenset[str] | None
     ) -> Need:
@@ -153,10 +162,19 @@ class _Body(Struct, rename="camel"):
 class Clerk:
     """Computes answers, on one thread."""
 
-    def __init__(self, terms: Terms, pause: Callable[[], None] = lambda: None) -> None:
-        """`pause` is called after each VM, and may let others go first."""
+    def __init__(
+        self,
+        terms: Terms,
+        pause: Callable[[], None] = lambda: None,
+        applications: Callable[[str], Applications | None] = lambda _uuid: None,
+    ) -> None:
+        """`pause` is called after each VM, and may let others go first.
+
+        `applications`: what is installed in a VM, as in `VmView`.
+        """
         self._pause = pause
-        self._changes = Changes(terms.api.tombstones, pause)
+        self._list_of = applications
+        self._changes = Changes(terms.api.tombstones, pause, applications)
         self._committed = 0
         self._scope: Scope = frozenset()
         self._terms: Terms | None = None
@@ -208,8 +226,35 @@ class Clerk:
         uuid = normalised_uuid(vm_id)
         view = self._changes.views(Filter((), [uuid]), ASKS).get(uuid)
         if view is None:
-            raise NotFoundError("there is no such VM", "vmId is its UUID; /api/v1/vms lists them")
+            raise _no_such_vm()
         return _answer(diagnostics(view))
+
+    def applications(self, terms: Terms, taken: Taken, vm_id: str) -> QueryAnswer | None:
+        """What is installed in a VM, running or not; None where that is not known."""
+        self._commit(terms, taken)
+        terms.refuse_applications()
+        uuid = normalised_uuid(vm_id)
+        if uuid not in self._changes.uuids:
+            raise _no_such_vm()
+        found = self._list_of(uuid)
+        if found is None:
+            return None
+        content = {
+            "vmId": uuid,
+            "hash": found.hash,
+            "count": len(found.names),
+            "source": found.source,
+            "complete": not found.reason,
+            **({"reason": found.reason} if found.reason else {}),
+            "changed": found.changed,
+            "read": found.read,
+            "applications": found.names,
+        }
+        return replace(_answer(content), version=found.hash)
+
+
+def _no_such_vm() -> NotFoundError:
+    return NotFoundError("there is no such VM", "vmId is its UUID; /api/v1/vms lists them")
 
 
 def _answer(content: object, *, compress: bool = False) -> QueryAnswer:

@@ -20,7 +20,7 @@ from typing import Any, Final
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from libvirt_exporter.model import DomainSample, HostSample, Stats, StatValue
+from libvirt_exporter.model import Applications, DomainSample, HostSample, Stats, StatValue
 from libvirt_exporter.query.fields.field import ABSENT, Change, VmField, VmView, encoded
 from libvirt_exporter.query.fields.rates import SHORTEST
 
@@ -93,12 +93,18 @@ class Changed(Struct, frozen=True, kw_only=True):
 class Changes:
     """The VMs of one host, and when what of them changed."""
 
-    def __init__(self, tombstones: float, pause: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        tombstones: float,
+        pause: Callable[[], None] = lambda: None,
+        applications: Callable[[str], Applications | None] = lambda _uuid: None,
+    ) -> None:
         """`tombstones`: seconds for which vanished VMs are remembered.
 
-        `pause` is called after each VM, and may let others go first.
+        `pause` is called after each VM, and may let others go first. `applications`: as in VmView.
         """
         self._pause = pause
+        self._applications = applications
         self.tombstones = tombstones
         self._epoch = secrets.token_hex(6)
         self._generation = 0
@@ -157,7 +163,7 @@ class Changes:
         rows = []
         for vm in self._chosen(chosen):
             if seen is None or vm.changed > seen:
-                view = VmView(self._host, vm.domain)
+                view = VmView(self._host, vm.domain, applications=self._applications)
                 if row := vm.row(chosen, seen, view):
                     rows.append(row)
         removed = []
@@ -362,7 +368,7 @@ class _Vm:
                 value = field.value(view)
             else:
                 noted = noted or replace(plain, domain=replace(self.domain, stats=notes))
-                value = field.value(noted)
+                value = (field.sign or field.value)(noted)
             if field.by_clock:
                 self._note_ticking(field, plain, value)
             if value is ABSENT:
@@ -399,7 +405,9 @@ class _Vm:
                 if cell.changed > since:
                     row[field.name] = None
             elif everything or cell.changed > since:
-                row[field.name] = Raw(cell.encoded)
+                value = Raw(cell.encoded) if field.sign is None else field.value(view)
+                if value is not ABSENT:
+                    row[field.name] = value
         timed = [(field, cells[field.name]) for field in chosen.timed]
         if not (everything or len(row) > 1 or any(cell.changed > since for _, cell in timed)):
             return None

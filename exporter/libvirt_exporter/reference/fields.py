@@ -57,6 +57,20 @@ $ curl -s 'http://localhost:9177/api/v1/vms?fields=status,memUsage'
 `memory_details.used` is what the guest has in use by its own account, as for `memUsage`, where it
 reports that, else the size of its balloon; `uptime` does not start again at a reboot of the guest.
 It takes `target` too. `GET /api/v1/targets` lists the targets for Prometheus' service discovery.
+
+`GET /api/v1/vms/{vmId}/applications` answers with what is installed in a VM, where `appsList` is
+among `api.sensitive_fields` and lists are kept (`applications.enabled`,
+[guest-agent.md](guest-agent.md)). `hash` is the SHA-256 of the names, each with a newline at its
+end, and the ETag: with `?hash=` or If-None-Match of a list that the client knows, the answer is 304
+while there is no other. `POST` to the same address has the list read again, after
+`applications.quiet` since the last time at soonest; the answer, 202, says which list is known now.
+Of a VM that does not run, the last list is told. Both take `target` too.
+
+```console
+$ curl -s http://localhost:9177/api/v1/vms/6e1f0a4c-…/applications
+{"vmId": "6e1f0a4c-…", "hash": "5d41…", "count": 412, "source": "dpkg", "complete": true,
+ "changed": 1764457200.1, "read": 1764457200.1, "applications": ["adduser-3.134", "apt-2.6.1", …]}
+```
 """
 
 _CHANGE: Final = {

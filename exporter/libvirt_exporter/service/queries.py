@@ -15,7 +15,7 @@ from libvirt_exporter.contract import (
     QueryRequest,
     UnavailableError,
 )
-from libvirt_exporter.model import HostSample
+from libvirt_exporter.model import Applications, HostSample
 from libvirt_exporter.query.answers import Clerk, Reply, Taken, Terms
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.history import History
@@ -35,13 +35,22 @@ class Queries:
     """The queries of one host; lives on one event loop."""
 
     def __init__(
-        self, terms: Terms, *, sample: Callable[[Scope], Awaitable[object]], workers: Workers
+        self,
+        terms: Terms,
+        *,
+        sample: Callable[[Scope], Awaitable[object]],
+        workers: Workers,
+        applications: Callable[[str], Applications | None] = lambda _uuid: None,
     ) -> None:
-        """`sample` takes a sample of that scope, of which `saw` is told before it returns."""
+        """`sample` takes a sample of that scope, of which `saw` is told before it returns.
+
+        `applications`: what is installed in a VM, as in `VmView`.
+        """
         self._terms = terms
+        self._applications = applications
         self._take = sample
         self._workers = workers
-        self._clerk = Clerk(terms, workers.pause)
+        self._clerk = Clerk(terms, workers.pause, applications)
         self._replies = Shared[Reply | None]()
         self._history: History | None = None
         """None until somebody asks: two samples are much to keep for nobody."""
@@ -78,7 +87,7 @@ class Queries:
 
     def forget(self) -> None:
         """Forget what is known: the host is another one."""
-        self._clerk = Clerk(self._terms, self._workers.pause)
+        self._clerk = Clerk(self._terms, self._workers.pause, self._applications)
         self._history, self._latest = None, None
 
     def saw(self, sample: HostSample, scope: Scope) -> None:
@@ -136,6 +145,17 @@ class Queries:
                 self._workers.other(self._clerk.diagnostics, self._terms, taken, vm_id)
             )
         return answer
+
+    async def applications(self, vm_id: str) -> QueryAnswer | None:
+        """What is installed in a VM, None where that is not known.
+
+        Raises NotFoundError, where there is no such VM or none of this is shown, and
+        UnavailableError.
+        """
+        self._terms.refuse_applications()
+        taken = await self._recent(Need())
+        work = self._workers.other(self._clerk.applications, self._terms, taken, vm_id)
+        return await self._in_turn(work)
 
     async def _reply(self, taken: Taken, request: QueryRequest) -> Reply | None:
         clerk, terms = self._clerk, self._terms

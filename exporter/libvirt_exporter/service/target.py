@@ -8,18 +8,25 @@ import dataclasses
 import logging
 from collections.abc import Collection, Sequence
 
+import msgspec
 from msgspec.structs import asdict, replace
 
 from libvirt_exporter.config import Config
 from libvirt_exporter.contract import (
     Exposition,
+    NotFoundError,
     QueryAnswer,
     QueryRequest,
     ScrapeRequest,
     UnavailableError,
+    normalised_uuid,
 )
 from libvirt_exporter.hypervisor.connection.session import Connect, open_read_only
-from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings, HostSettings
+from libvirt_exporter.hypervisor.connection.settings import (
+    ApplicationsSettings,
+    GuestAgentSettings,
+    HostSettings,
+)
 from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.request import STATE, SampleRequest
 from libvirt_exporter.model import HostSample
@@ -59,7 +66,10 @@ class Target:
         self._connect = connect
         self._display = Display(config, telemetry.registry)
         self._queries = Queries(
-            self._display.terms, sample=self._sample_for_queries, workers=workers
+            self._display.terms,
+            sample=self._sample_for_queries,
+            workers=workers,
+            applications=lambda uuid: self._host.applications(uuid),
         )
         self._host = self._start_host()
         self._bodies = Shared[Exposition]()
@@ -227,6 +237,27 @@ class Target:
         """Nova's diagnostics of one of the visible domains."""
         return await self._queries.diagnostics(vm_id)
 
+    async def applications(self, vm_id: str) -> QueryAnswer:
+        """What is installed in one of the visible domains; its version is the list's hash."""
+        if (answer := await self._queries.applications(vm_id)) is None:
+            raise NotFoundError(
+                "the applications of this VM are not known",
+                "that takes applications.enabled, and an agent in the guest that has answered",
+            )
+        return answer
+
+    async def read_applications(self, vm_id: str) -> QueryAnswer:
+        """Have the list of a visible domain read again, sooner or later; says which is known."""
+        before = await self._queries.applications(vm_id)
+        if not self.config.applications.enabled:
+            raise NotFoundError("no lists of applications are kept", "set applications.enabled")
+        uuid = normalised_uuid(vm_id)
+        self._host.want_applications(uuid)
+        need = Need(lanes=frozenset({"applications"}), vm_ids=frozenset({uuid}))
+        await self._sample(frozenset({need}), self.config.libvirt.timeout)
+        version = before.version if before is not None else None
+        return QueryAnswer(body=msgspec.json.encode({"hash": version}))
+
     def end_waiting(self) -> None:
         """Answer those who wait for a change: the exporter is being stopped."""
         self._queries.end()
@@ -259,10 +290,12 @@ def _host_settings(display: Display) -> HostSettings:
     """What a host needs of the configuration: the options that HostSettings names alike."""
     names = {field.name for field in dataclasses.fields(HostSettings)}
     config = display.config
-    agent = asdict(config.guest_agent)
-    enabled = agent.pop("enabled")
+    agent, applications = asdict(config.guest_agent), asdict(config.applications)
+    asks = agent.pop("enabled")
+    keeps = applications.pop("enabled") and asks
     return HostSettings(
-        guest_agent=GuestAgentSettings(**agent) if enabled else None,
+        guest_agent=GuestAgentSettings(**agent) if asks else None,
+        applications=ApplicationsSettings(**applications) if keeps else None,
         labels=tuple(
             LabelFact(label.name, label.metadata)
             if label.metadata

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -26,6 +27,7 @@ from libvirt_exporter.web.target_parameter import only_target
 
 VMS: Final = "/api/v1/vms"
 DIAGNOSTICS: Final = "/api/v1/vms/{vmId}/diagnostics"
+APPLICATIONS: Final = "/api/v1/vms/{vmId}/applications"
 DOCUMENT: Final = "/api/v1/openapi.json"
 MAX_BODY: Final = 1024 * 1024
 """Bytes of a posted query: 25,000 UUIDs."""
@@ -69,6 +71,7 @@ class Api:
         return [
             Route(VMS, self.vms, methods=["GET", "POST"]),
             Route(DIAGNOSTICS, self.diagnostics),
+            Route(APPLICATIONS, self.applications, methods=["GET", "POST"]),
             Route(DOCUMENT, self.document),
         ]
 
@@ -96,6 +99,26 @@ class Api:
             diagnostics = target.diagnostics(request.path_params["vmId"])
             return self._json(await while_connected(request, diagnostics), held.pop_all())
 
+    async def applications(self, request: Request) -> Response:
+        """What is installed in a VM, or 304 where the client knows it; POST: read it again."""
+        reads_again, parameters = request.method == "POST", request.query_params
+        allowed = ("target",) if reads_again else ("target", "hash")
+        for name in parameters:
+            if name not in allowed:
+                raise _unknown_parameter(name, allowed)
+        alias, vm_id = only_target(parameters), request.path_params["vmId"]
+        target = self._service.target(alias)
+        with contextlib.ExitStack() as held:
+            held.enter_context(self._quick.one(host=alias))
+            if reads_again:
+                answer = await while_connected(request, target.read_applications(vm_id))
+                return self._json(answer, held.pop_all(), status=202)
+            answer = await while_connected(request, target.applications(vm_id))
+            tag = f'"{answer.version}"'
+            if parameters.get("hash") == answer.version or _is_named(request, tag):
+                return Response(status_code=304, headers={"ETag": tag})
+            return self._json(answer, held.pop_all(), ETag=tag)
+
     async def document(self, _request: Request) -> Response:
         """What the API is, in the words of OpenAPI."""
         # Fields are the same of all: the configuration chooses them for all targets.
@@ -104,15 +127,30 @@ class Api:
         document = openapi.document(target.fields, longest_wait=longest_wait)
         return self._json(QueryAnswer(body=msgspec.json.encode(document)), contextlib.ExitStack())
 
-    def _json(self, answer: QueryAnswer, held: contextlib.ExitStack) -> Response:
-        headers = {
+    def _json(
+        self,
+        answer: QueryAnswer,
+        held: contextlib.ExitStack,
+        *,
+        status: int = 200,
+        **headers: str,
+    ) -> Response:
+        headers |= {
             "Content-Type": "application/json",
             "Vary": "Accept-Encoding",
             "Cache-Control": "no-store",
         }
         if answer.content_encoding:
             headers["Content-Encoding"] = answer.content_encoding
-        return PiecewiseResponse(answer.body, self._bodies, headers=headers, held=held)
+        response = PiecewiseResponse(answer.body, self._bodies, headers=headers, held=held)
+        response.status_code = status
+        return response
+
+
+def _is_named(request: Request, tag: str) -> bool:
+    """Whether If-None-Match has the tag, which is a strong one, or any."""
+    named = [part.strip() for part in ",".join(request.headers.getlist("If-None-Match")).split(",")]
+    return any(part.removeprefix("W/") == tag or part == "*" for part in named)
 
 
 def _in_address(parameters: QueryParams, *, gzip: bool) -> QueryRequest:
@@ -132,8 +170,8 @@ def _in_address(parameters: QueryParams, *, gzip: bool) -> QueryRequest:
     )
 
 
-def _unknown_parameter(name: str) -> RequestError:
-    hint = nearest(name, _PARAMETERS) or f"there are {', '.join(_PARAMETERS)}"
+def _unknown_parameter(name: str, known: Sequence[str] = _PARAMETERS) -> RequestError:
+    hint = nearest(name, known) or f"there are {', '.join(known)}"
     return RequestError(f"unknown parameter {name[:_LONGEST_NAME]}", hint)
 
 

@@ -111,6 +111,25 @@ _TARGETS: Final = _list(
         }
     )
 )
+_APPLICATIONS: Final = _object(
+    {
+        "vmId": _TEXT,
+        "hash": {**_TEXT, "description": "SHA-256 of the names, each with a newline at its end."},
+        "count": _COUNT,
+        "source": {"enum": ["dpkg", "rpm", "apk", "pacman", "windows", "fallback"]},
+        "complete": {**_FLAG, "description": "Whether the guest's package manager listed them."},
+        "changed": {
+            "type": "number",
+            "description": "Unix time of the first reading of this list.",
+        },
+        "read": {"type": "number", "description": "Unix time of the last one."},
+        "applications": _list(_TEXT, "As name-version, sorted."),
+    },
+    reason={**_TEXT, "description": "Why the list is not complete."},
+)
+_READING: Final = _object(
+    {"hash": {**_TEXT_OR_NULL, "description": "Of the list that is known now; null: none is."}}
+)
 _PROBLEMS: Final[Mapping[str, str]] = {
     "400": "The request makes no sense.",
     "401": "The exporter wants a user and password.",
@@ -121,9 +140,26 @@ _PROBLEMS: Final[Mapping[str, str]] = {
 }
 
 
+_VM_ID: Final[Schema] = {
+    "name": "vmId",
+    "in": "path",
+    "required": True,
+    "description": "UUID of the VM.",
+    "schema": _TEXT,
+}
+_TARGET_PARAMETER: Final[Schema] = {
+    "name": "target",
+    "in": "query",
+    "description": _TARGET,
+    "schema": _TEXT,
+}
+
+
 def document(fields: Iterable[VmField], *, longest_wait: float) -> Schema:
     """The whole document; `fields`: those that exist for clients, `longest_wait`: seconds."""
     parameters = _parameters(longest_wait)
+    fields = tuple(fields)
+    names = {field.name for field in fields}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -159,21 +195,7 @@ def document(fields: Iterable[VmField], *, longest_wait: float) -> Schema:
                 "get": {
                     "operationId": "vmDiagnostics",
                     "summary": "A VM's diagnostics in the form of OpenStack Nova.",
-                    "parameters": [
-                        {
-                            "name": "vmId",
-                            "in": "path",
-                            "required": True,
-                            "description": "UUID of the VM.",
-                            "schema": _TEXT,
-                        },
-                        {
-                            "name": "target",
-                            "in": "query",
-                            "description": _TARGET,
-                            "schema": _TEXT,
-                        },
-                    ],
+                    "parameters": [_VM_ID, _TARGET_PARAMETER],
                     "responses": _responses("Diagnostics", "404"),
                 }
             },
@@ -184,6 +206,7 @@ def document(fields: Iterable[VmField], *, longest_wait: float) -> Schema:
                     "responses": _responses("Targets"),
                 }
             },
+            **(_APPLICATION_PATHS if "appsList" in names else {}),
         },
         "components": {
             "schemas": {
@@ -192,6 +215,11 @@ def document(fields: Iterable[VmField], *, longest_wait: float) -> Schema:
                 "Changes": _CHANGES,
                 "Diagnostics": _DIAGNOSTICS,
                 "Targets": _TARGETS,
+                **(
+                    {"Applications": _APPLICATIONS, "Reading": _READING}
+                    if "appsList" in names
+                    else {}
+                ),
                 "Problem": _object({"error": _TEXT, "hint": _TEXT}),
             }
         },
@@ -258,9 +286,39 @@ def _json(name: str) -> Schema:
     return {"application/json": {"schema": _part(name)}}
 
 
-def _responses(name: str, *more: str) -> Schema:
+def _responses(name: str, *more: str, success: str = "200") -> dict[str, Any]:
     """An answer, and the problems that there may be instead."""
-    return {"200": {"description": "The answer.", "content": _json(name)}} | {
+    return {success: {"description": "The answer.", "content": _json(name)}} | {
         status: {"description": _PROBLEMS[status], "content": _json("Problem")}
         for status in sorted({"400", "401", "429", "503", *more})
     }
+
+
+_APPLICATION_PATHS: Final[Schema] = {
+    "/api/v1/vms/{vmId}/applications": {
+        "get": {
+            "operationId": "vmApplications",
+            "summary": "What is installed in a VM; exists where appsList may be shown.",
+            "parameters": [
+                _VM_ID,
+                _TARGET_PARAMETER,
+                {
+                    "name": "hash",
+                    "in": "query",
+                    "description": "Of the list that the client knows, as If-None-Match.",
+                    "schema": _TEXT,
+                },
+            ],
+            "responses": {
+                **_responses("Applications", "404"),
+                "304": {"description": "The client knows the list."},
+            },
+        },
+        "post": {
+            "operationId": "readVmApplications",
+            "summary": "Have the list read again, a minute after the last time at soonest.",
+            "parameters": [_VM_ID, _TARGET_PARAMETER],
+            "responses": _responses("Reading", "404", success="202"),
+        },
+    },
+}

@@ -24,6 +24,12 @@ class Target(Protocol):
     async def diagnostics(self, vm_id: str) -> QueryAnswer:
         """Nova's diagnostics of a VM; `NotFoundError`, `UnavailableError`."""
 
+    async def applications(self, vm_id: str) -> QueryAnswer:
+        """What is installed in a VM; `NotFoundError`, `UnavailableError`."""
+
+    async def read_applications(self, vm_id: str) -> QueryAnswer:
+        """Have that list read again, sooner or later; `NotFoundError`, `UnavailableError`."""
+
     @property
     def fields(self) -> Sequence[VmField]:
         """The fields that clients may ask for."""

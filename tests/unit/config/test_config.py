@@ -36,6 +36,7 @@ from libvirt_exporter.config.problem import MAXIMUM_SEARCHES
 from libvirt_exporter.config.schema import (
     DURATION_PATTERN,
     Api,
+    Applications,
     CustomLabel,
     Domains,
     Events,
@@ -134,7 +135,13 @@ def test_every_option_is_read() -> None:
             exclude_filesystems=("nfs4?",),
             exclude_mountpoints=("/mnt/.*",),
         ),
-        applications=structs.replace(Config().applications, state_directory="/srv/applications"),
+        applications=Applications(
+            enabled=True,
+            state_directory="/srv/applications",
+            interval=300.0,
+            quiet=120.0,
+            longest_wait=3600.0,
+        ),
         limits=Limits(series=50000, label_value_length=64),
         api=Api(max_age=2.0, tombstones=3600.0, longest_wait=30.0, sensitive_fields=("serial",)),
         scrape=Scrape(timeout_offset=0.25, info_refresh=600.0),
@@ -447,6 +454,14 @@ def test_what_guest_agents_take_is_told() -> None:
     assert found[0] == "guest_agent.enabled"
     assert "read-write connection" in found[1]
     assert not [*notes(load("guest_agent: {enabled: false}"))]
+
+
+def test_what_lists_of_applications_take_is_told() -> None:
+    """Programs run in the guests."""
+    _, found = notes(load("{guest_agent: {enabled: true}, applications: {enabled: true}}"))
+
+    assert found[0] == "applications.enabled"
+    assert "programs" in found[1]
 
 
 def test_a_group_that_goes_with_an_excluded_one_is_told() -> None:

@@ -18,9 +18,9 @@ from uuid import UUID
 import pytest
 from msgspec import Struct, structs
 
-from libvirt_exporter.config import Config, ConfigError, load
+from libvirt_exporter.config import Config, load
 from libvirt_exporter.contract import QueryRequest, ScrapeRequest
-from libvirt_exporter.hypervisor.connection.settings import HostSettings
+from libvirt_exporter.hypervisor.connection.settings import ApplicationsSettings, HostSettings
 from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.model import HostSample
@@ -122,6 +122,42 @@ def test_a_guest_agent_option_reaches_the_host(option: str) -> None:
     assert changed != usual
 
 
+APPLICATIONS: Final[Mapping[str, Any]] = {
+    "state_directory": "/srv/lists",
+    "interval": 30.0,
+    "quiet": 10.0,
+    "longest_wait": 300.0,
+}
+"""Likewise, of lists of applications."""
+
+
+def applications_with(**options: Any) -> ApplicationsSettings | None:
+    """What the host is told of lists of applications."""
+    document = {
+        "libvirt": {"uri": DEMO},
+        "guest_agent": {"enabled": True},
+        "applications": options,
+    }
+    return asyncio.run(seen(load(json.dumps(document)))).settings.applications
+
+
+@pytest.mark.parametrize("option", APPLICATIONS)
+def test_an_option_of_applications_reaches_the_host(option: str) -> None:
+    """`sources.applications.test_lane` shows what each does there."""
+    usual = applications_with(enabled=True)
+    changed = applications_with(enabled=True, **{option: APPLICATIONS[option]})
+
+    assert usual is not None
+    assert changed == replace(usual, **{option: APPLICATIONS[option]})
+    assert changed != usual
+
+
+def test_lists_of_applications_are_kept_where_agents_are_asked() -> None:
+    """And where the configuration says so."""
+    assert applications_with() is None
+    assert applications_with(enabled=True) is not None
+
+
 EFFECTS: Final[Mapping[str, Effect | Callable[..., object]]] = {
     "libvirt.uri": Effect(
         "test:///default", lambda seen: seen.values("domain") == {"test"}, False, True
@@ -155,6 +191,11 @@ EFFECTS: Final[Mapping[str, Effect | Callable[..., object]]] = {
         f"guest_agent.{option}": test_a_guest_agent_option_reaches_the_host
         for option in GUEST_AGENT
     },
+    "applications.enabled": test_lists_of_applications_are_kept_where_agents_are_asked,
+    **{
+        f"applications.{option}": test_an_option_of_applications_reaches_the_host
+        for option in APPLICATIONS
+    },
     "limits.series": Effect(100, lambda seen: seen.shows(RUNNING), True, False),
     "limits.label_value_length": Effect(
         LONGEST, lambda seen: max(map(len, seen.values("uuid"))), len(str(UUID(int=0))), LONGEST
@@ -181,12 +222,6 @@ EFFECTS: Final[Mapping[str, Effect | Callable[..., object]]] = {
     "log.format": test_main.test_options_of_the_server_come_from_the_file,
 }
 """Option → its effect, or the test that shows it."""
-
-RESERVED: Final[Mapping[str, tuple[object, str]]] = {
-    "applications.enabled": (True, "applications is not available in this version"),
-    "applications.state_directory": ("/srv", ""),
-}
-"""Option without an effect yet → a value, and what `check-config` says about it; '': nothing."""
 
 
 def configured(option: str, value: object) -> Config:
@@ -224,25 +259,11 @@ def test_an_option_has_its_effect(option: str, effect: Effect, usual: Seen) -> N
     assert (effect.of(usual), effect.of(changed)) == (effect.before, effect.after)
 
 
-@pytest.mark.parametrize("option", RESERVED)
-def test_a_reserved_option_is_refused_or_has_no_effect(option: str, usual: Seen) -> None:
-    """Nobody can take it for one that works."""
-    value, message = RESERVED[option]
-    if not message:
-        assert asyncio.run(seen(configured(option, value))).settings == usual.settings
-        return
-    with pytest.raises(ConfigError) as refused:
-        configured(option, value)
-    (problem,) = refused.value.problems
-    assert problem.message == message
-
-
 def test_every_option_has_an_effect_that_a_test_sees() -> None:
-    """Or is reserved; no other is listed."""
-    listed = [*EFFECTS, *RESERVED]
+    """No other is listed."""
     for option in options():
-        assert option in listed, (
+        assert option in EFFECTS, (
             f"no test gives {option} an effect: add to EFFECTS in {__file__} a value of it and "
             "what that changes, or the test that shows it"
         )
-    assert sorted(listed) == sorted(options()), "EFFECTS and RESERVED name options that are gone"
+    assert sorted(EFFECTS) == sorted(options()), "EFFECTS names options that are gone"

@@ -12,7 +12,14 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Struct, field
 
-from libvirt_exporter.model import DomainInfo, DomainSample, HostSample, Stats, VanishedDomain
+from libvirt_exporter.model import (
+    Applications,
+    DomainInfo,
+    DomainSample,
+    HostSample,
+    Stats,
+    VanishedDomain,
+)
 
 ABSENT: Final = UNSET
 """The value of a field that cannot be had, or not now; it is left out of every answer."""
@@ -47,6 +54,8 @@ class VmView(Struct, frozen=True):
     """The same domain at least some seconds before, for rates; None: there are none."""
     now: float = field(default_factory=time.time)
     """Unix time."""
+    applications: Callable[[str], Applications | None] = lambda _uuid: None
+    """What is installed in a VM, by its UUID; takes as long as the disk does. None: no list."""
 
     @property
     def info(self) -> DomainInfo | None:
@@ -97,6 +106,9 @@ class VmField:
     """Why there is no such metric."""
     value: Callable[[VmView], Any]
     """The value, as JSON types; ABSENT when it cannot be had. Never raises."""
+    sign: Callable[[VmView], Any] | None = None
+    """What is another one whenever the value is, of a value that is too large to be kept: that is
+    computed only when it is sent."""
     why_absent: str
     """What it takes to have a value."""
 

@@ -11,7 +11,6 @@ from libvirt_exporter.model import Stats
 from libvirt_exporter.query.fields.field import ABSENT, VmField, VmView, known, number
 from libvirt_exporter.query.fields.schema import COUNT, STRING, enum_of, list_of, object_of
 
-_NOT_KEPT: Final = "The guest's applications are not asked for by this version."
 _PERSONAL: Final = "It names a person or an address."
 
 _field: Final = partial(
@@ -50,8 +49,15 @@ def _where_answered(kind: str, read: Callable[[Stats], Any]) -> Callable[[VmView
     return value
 
 
-def _unasked(_view: VmView) -> Any:
-    return ABSENT
+def _applications(view: VmView) -> Any:
+    known = None
+    if _applications_hash(view) is not ABSENT:
+        known = view.applications(view.domain.uuid)
+    return ABSENT if known is None else list(known.names)
+
+
+def _applications_hash(view: VmView) -> Any:
+    return _text(view.domain.stats, "guest.apps.hash") or ABSENT
 
 
 def _disks_usage(stats: Stats) -> Any:
@@ -131,10 +137,15 @@ FIELDS: Final = (
         text="Applications installed in the guest, as name-version.",
         sensitive=True,
         on_request=True,
-        lanes=(),
-        value=_unasked,
-        no_metric=_NOT_KEPT,
-        why_absent=_NOT_KEPT,
+        lanes=("applications",),
+        metric="libvirt_domain_guest_applications",
+        more_metrics=("libvirt_domain_guest_applications_info",),
+        value=_applications,
+        sign=_applications_hash,
+        why_absent=(
+            "No lists are kept (`applications.enabled`, group `guest`), or the guest has not been "
+            "asked yet, or did not answer."
+        ),
     ),
     _field(
         name="disksUsage",

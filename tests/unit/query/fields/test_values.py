@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from msgspec.structs import replace
 
 from libvirt_exporter.model import (
+    Applications,
     CpuTune,
     Device,
     Disk,
@@ -53,7 +55,19 @@ MEMORY = view(
     }
 )
 
+LISTED = Applications(
+    hash=str(GUEST["guest.apps.hash"]),
+    source="dpkg",
+    changed=NOW,
+    read=NOW,
+    names=("apt-2.6.1", "bash-5.2"),
+)
+
 CASES: dict[str, tuple[VmView, object]] = {
+    "appsList": (
+        replace(view(GUEST), applications={UUID: LISTED}.get),
+        ["apt-2.6.1", "bash-5.2"],
+    ),
     "disksUsage": (
         view(GUEST),
         [{"path": "/", "fs": "ext4", "total": 61_629_440, "used": 4_207_616}],
@@ -171,15 +185,10 @@ CASES: dict[str, tuple[VmView, object]] = {
     ),
 }
 
-WITHOUT_VALUE: dict[str, tuple[VmView, str]] = {
-    "appsList": (running(), "The guest's applications are not asked for by this version."),
-}
-"""Fields that have no value yet, and why."""
-
 
 def test_every_field_has_a_case() -> None:
     """A value that nothing checks may be any."""
-    missing = BY_NAME.keys() - CASES.keys() - WITHOUT_VALUE.keys()
+    missing = BY_NAME.keys() - CASES.keys()
 
     assert not missing, (
         f"no case checks the value of {sorted(missing)}: add a view and the value that it gives to "
@@ -240,12 +249,3 @@ def test_what_an_agent_has_not_answered_is_absent(name: str) -> None:
     silent = {"guest.agent.up": False, "guest.agent.answered": 1}
     assert values(view(silent), [name]) == {}
     assert "guest_agent.enabled" in explain(view(silent), [name])[name]
-
-
-@pytest.mark.parametrize("name", WITHOUT_VALUE)
-def test_field_without_value_says_why(name: str) -> None:
-    """It has its place in the table, and no value of any VM."""
-    view, reason = WITHOUT_VALUE[name]
-
-    assert values(view, [name]) == {}
-    assert explain(view, [name]) == {name: reason}
