@@ -4,7 +4,7 @@
 bin := .venv/bin
 locked := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help fmt lint type test golden docs dashboards rules bench faults newest soak check lab-up lab-down lock release deb
+.PHONY: help fmt lint type test golden docs dashboards rules bench faults fleet newest soak check lab-up lab-down lock release deb
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -42,6 +42,9 @@ bench: ## cost of a scrape, beside a raw bulk call
 
 faults: ## what happens when things go wrong
 	$(bin)/pytest tests/faults
+
+fleet: ## one exporter of 50 hosts, 5 of them dead or frozen
+	$(bin)/python -m tests.faults.fleet
 
 newest: ## the lab and the faults with the newest libvirt and QEMU, as root
 	tests/newest.sh

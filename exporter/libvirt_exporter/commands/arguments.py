@@ -96,6 +96,7 @@ and is not (exit status 0)."""
 _WATCH: Final = 2.0
 """Seconds."""
 
+_NO_HOST: Final = ("libvirt.uri", "")
 _HOST_OPTIONS: Final = ("libvirt.uri", "log.level", "log.format")
 
 _COMMANDS: Final[Mapping[str, tuple[str, Collection[str]]]] = {
@@ -137,8 +138,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(f"{unknown[0]} means nothing to {arguments.command}")
     if arguments.command == "vms" and arguments.fields and not arguments.json:
         parser.error("--fields needs --json")
+    # An empty URI is right where the configuration has targets.
+    checked = {name: value for name, value in given.items() if (name, value) != _NO_HOST}
     try:
-        override(Config(), given)
+        override(Config(), checked)
     except ConfigError as error:
         parser.error(*map(str, error.problems))
     return arguments

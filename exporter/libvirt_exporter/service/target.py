@@ -39,11 +39,14 @@ from libvirt_exporter.service.overviews import Overviews
 from libvirt_exporter.service.queries import Queries
 from libvirt_exporter.service.telemetry import TargetTelemetry
 from libvirt_exporter.service.unmatched import is_complete, unmatched
-from libvirt_exporter.service.workers import Workers
+from libvirt_exporter.service.workers import Views, Workers
 from libvirt_exporter.shared import Shared
 from libvirt_exporter.uri import redacted
 
 log = logging.getLogger(__name__)
+
+_FIRST_MOMENT = 0.5
+"""Seconds in which a host that has not answered of late may begin to."""
 
 
 class Target:
@@ -63,6 +66,7 @@ class Target:
         """`workers` compute for all targets; `connect` is as in Host."""
         self._telemetry = telemetry
         self._workers = workers
+        self._views = Views()
         self._connect = connect
         self._display = Display(config, telemetry.registry)
         self._queries = Queries(
@@ -148,7 +152,7 @@ class Target:
         display = self._display
         choice = display.choice(request)
         if choice is display.everything and not request.domains:
-            with self._workers.scraping():
+            with self._workers.scraping(self._needs()):
                 return await self._exposition(display, choice, request)
         known = choice.renderer.knows_domains and not request.domains
         try:
@@ -156,12 +160,19 @@ class Target:
                 if self.latest is not None and not self.latest.up:
                     # An answer without domains costs nothing, and nobody has to wait for it.
                     return await self._exposition(display, choice, request)
-                async with self._workers.view(known=known):
+                async with self._views.turn(known=known):
                     return await self._exposition(display, choice, request)
         except TimeoutError:
             raise UnavailableError(
                 "there was no time for this choice of groups and domains", "try again later"
             ) from None
+
+    def _needs(self) -> float:
+        """Seconds for which a scrape of everything goes before other work."""
+        if self.latest is None or not self.latest.up:
+            # A host that does not answer leaves nothing to compute.
+            return _FIRST_MOMENT
+        return _FIRST_MOMENT + 2 * self.latest.duration
 
     async def _exposition(
         self, display: Display, choice: Choice, request: ScrapeRequest

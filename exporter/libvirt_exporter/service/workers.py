@@ -23,8 +23,25 @@ _KNOWN_VIEWS: Final = 2
 """Views of parts, rendered before, that are sampled and rendered at once: each costs a sample."""
 _NEW_VIEWS: Final = 1
 """Others, whose first rendering takes long."""
+_LONGEST_SCRAPE: Final = 60.0
+"""Seconds."""
 _TURN: Final = 1.0
 """Seconds that a page lets scrapes go first at most."""
+
+
+class Views:
+    """The turns of the views of parts of one host.
+
+    Their samples belong to their turns, so each host has its own: one that hangs holds up no other.
+    """
+
+    def __init__(self) -> None:
+        self._new = asyncio.Semaphore(_NEW_VIEWS)
+        self._known = asyncio.Semaphore(_KNOWN_VIEWS)
+
+    def turn(self, *, known: bool) -> AbstractAsyncContextManager[None]:
+        """The turn of a view, `known` when it has been rendered before."""
+        return self._known if known else self._new
 
 
 class Workers:
@@ -47,26 +64,30 @@ class Workers:
         """The same for the event loop."""
         self._quiet.set()
         self._resumed = 0.0
-        self._new_views = asyncio.Semaphore(_NEW_VIEWS)
-        self._known_views = asyncio.Semaphore(_KNOWN_VIEWS)
 
     @contextlib.contextmanager
-    def scraping(self) -> Iterator[None]:
-        """Somebody scrapes the usual view: from the beginning of the sample to its body."""
+    def scraping(self, at_most: float = _LONGEST_SCRAPE) -> Iterator[None]:
+        """Somebody scrapes the usual view: from the beginning of the sample to its body.
+
+        It goes first for so many seconds; one that takes longer waits for its host, not for the
+        interpreter.
+        """
         self._scrapes += 1
         self._none.clear()
         self._quiet.clear()
-        try:
-            yield
-        finally:
-            self._scrapes -= 1
-            if not self._scrapes:
-                self._none.set()
-                self._quiet.set()
+        with contextlib.ExitStack() as ends:
+            ends.callback(self._scraped)
+            rest = asyncio.get_running_loop().call_later(at_most, ends.close)
+            try:
+                yield
+            finally:
+                rest.cancel()
 
-    def view(self, *, known: bool) -> AbstractAsyncContextManager[None]:
-        """The turn of a view of parts, `known` when it has been rendered before."""
-        return self._known_views if known else self._new_views
+    def _scraped(self) -> None:
+        self._scrapes -= 1
+        if not self._scrapes:
+            self._none.set()
+            self._quiet.set()
 
     async def first(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the work on the thread of the usual scrape."""

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from libvirt_exporter.service import workers
-from libvirt_exporter.service.workers import Workers
+from libvirt_exporter.service.workers import Views, Workers
 from tests.support.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.anyio
@@ -46,6 +46,22 @@ async def test_other_work_stands_still_while_somebody_scrapes(
     assert steps == 3
 
 
+async def test_a_scrape_that_waits_for_its_host_holds_up_others_for_its_time_only(
+    both: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it goes on; another one that is within its time still goes first."""
+    monkeypatch.setattr(workers, "_PAUSE", PATIENCE)
+    monkeypatch.setattr(workers, "_SLICE", 0.0)
+    with both.scraping(at_most=0.0):
+        await both.other(both.pause)
+        await both.turn()
+        with both.scraping():
+            held = asyncio.ensure_future(both.other(both.pause))
+            assert await both.first(lambda: "first") == "first"
+            assert not held.done()
+        await held
+
+
 async def test_it_goes_on_slowly_however_much_is_scraped(
     both: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,13 +88,14 @@ async def test_work_that_nobody_waits_for_is_not_begun(both: Workers) -> None:
     assert begun == ["third"]
 
 
-async def test_one_new_view_has_its_turn_at_a_time(both: Workers) -> None:
+async def test_one_new_view_has_its_turn_at_a_time() -> None:
     """Known ones do not wait for it."""
+    views = Views()
     inside: list[str] = []
     leave = asyncio.Event()
 
     async def enter(name: str, *, known: bool) -> None:
-        async with both.view(known=known):
+        async with views.turn(known=known):
             inside.append(name)
             await leave.wait()
 
