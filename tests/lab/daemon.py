@@ -95,8 +95,12 @@ class PrivateLibvirtd:
         privileged: bool | None = None,
         containers: bool = False,
         watches_monitors: bool = False,
+        listens: str = "",
     ) -> None:
-        """`watches_monitors`: keep a log of what is sent to QEMUs, for `monitor_commands`."""
+        """`watches_monitors`: keep a log of what is sent to QEMUs, for `monitor_commands`.
+
+        `listens`: what libvirtd.conf says of TCP and TLS, if the daemon is to listen for them.
+        """
         self.privileged = can_run_privileged() if privileged is None else privileged
         self._containers = containers
         if shutil.which("libvirtd", path=PROGRAMS) is None:
@@ -113,6 +117,7 @@ class PrivateLibvirtd:
         self.log = self.root / "libvirtd.log"
         self._monitor_log = self.root / "monitors.log"
         self._watches_monitors = watches_monitors
+        self._listens = listens
         self._output = self.root / "libvirtd.out"
         self._process: int | None = None
         self._connection: libvirt.virConnect | None = None
@@ -153,7 +158,7 @@ class PrivateLibvirtd:
             f'unix_sock_dir = "{self.socket_directory}"\n'
             'auth_unix_ro = "none"\n'
             'auth_unix_rw = "none"\n'
-            f'host_uuid = "{uuid.uuid4()}"\n' + self._logging()
+            f'host_uuid = "{uuid.uuid4()}"\n{self._listens}' + self._logging()
         )
         self.root.chmod(0o711)
         if not self.privileged and os.geteuid() == 0:
@@ -225,6 +230,8 @@ class PrivateLibvirtd:
         assert self._keeper.stdout is not None
         assert self._process is None, "libvirtd is running"
         command = ["libvirtd", "--config", str(self.root / "libvirtd.conf")]
+        if self._listens:
+            command.append("--listen")
         if not self.privileged:
             command = [*self.enter, *command]
         self._keeper.stdin.write(f"{json.dumps(command)}\n")
