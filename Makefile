@@ -4,7 +4,7 @@
 bin := .venv/bin
 locked := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help fmt lint type test golden docs dashboards rules bench faults fleet newest soak check lab-up lab-down lock release deb
+.PHONY: help fmt lint type test golden docs site dashboards rules bench faults fleet newest soak check lab-up lab-down lock release deb
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -27,6 +27,9 @@ golden: ## write the recorded hosts' expositions anew
 
 docs: ## write the generated documentation anew
 	$(bin)/python -m docs.build
+
+site: ## build the documentation as a site in build/site
+	$(bin)/python -m sphinx -W -q -c docs . build/site
 
 dashboards: ## write the Grafana dashboards anew
 	$(bin)/python -m dashboards.build
