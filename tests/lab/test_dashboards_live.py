@@ -34,7 +34,7 @@ from tests.promql import RULES
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
-DEMO = f"test://{quote(str(ROOT / 'deploy' / 'demo' / 'node.xml'))}"
+DEMO = f"test://{quote(str(ROOT / 'tests' / 'support' / 'test_driver_host.xml'))}"
 
 Json = dict[str, Any]
 

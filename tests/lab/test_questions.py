@@ -24,7 +24,7 @@ from tests.promql import RULES, recorded_rules
 from tests.support.waiting import wait_until
 
 ROOT: Final = Path(__file__).parents[2]
-DEMO: Final = f"test://{quote(str(ROOT / 'deploy' / 'demo' / 'node.xml'))}"
+DEMO: Final = f"test://{quote(str(ROOT / 'tests' / 'support' / 'test_driver_host.xml'))}"
 
 QUERIES: Final = tuple(
     re.findall(r"```promql\n(.*?)```", (ROOT / "docs" / "promql.md").read_text(), re.DOTALL)

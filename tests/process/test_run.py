@@ -98,13 +98,9 @@ def test_demo_host_is_shown_where_no_libvirt_answers(checkout: Checkout) -> None
     """Without a libvirt the exporter gets the demo host, and the user is told why."""
     outcome = checkout.run("--log.level", "debug")
 
-    place = str(checkout.root).replace(" ", "%20")
-    assert outcome.stdout.splitlines() == [
-        "--log.level",
-        "debug",
-        f"--libvirt.uri=test://{place}/deploy/demo/node.xml",
-    ]
-    assert "demo host: qemu:///system does not answer (no such socket)" in outcome.stderr
+    assert outcome.stdout.splitlines() == ["--log.level", "debug", "--libvirt.uri=demo:///"]
+    assert "figures are invented: qemu:///system does not answer\n" in outcome.stderr
+    assert "(no such socket)" in outcome.stderr
 
 
 def test_libvirt_of_this_host_is_shown_where_it_answers(checkout: Checkout) -> None:
@@ -152,8 +148,7 @@ def test_configuration_chooses_the_host_and_the_demo_is_offered(
     outcome = checkout.run(*arguments)
 
     assert outcome.stdout.splitlines() == arguments
-    place = str(checkout.root).replace(" ", "%20")
-    assert f"--libvirt.uri=test://{place}/deploy/demo/node.xml\n" in outcome.stderr
+    assert "--libvirt.uri=demo:///\n" in outcome.stderr
 
 
 @pytest.mark.parametrize("subcommand", ["scrape", "vms", "doctor"])
@@ -164,7 +159,19 @@ def test_host_is_chosen_for_subcommands_that_look_at_one(
     outcome = checkout.run(subcommand)
 
     assert outcome.stdout.splitlines()[0] == subcommand
-    assert "--libvirt.uri=test://" in outcome.stdout
+    assert "--libvirt.uri=demo:///" in outcome.stdout
+
+
+def test_demo_goes_on_without_what_cannot_be_installed(checkout: Checkout) -> None:
+    """Who may not install Prometheus reads its package's name, and gets to see the rest."""
+    checkout.command("apt-get", "echo called")
+
+    outcome = checkout.run("demo")
+
+    assert outcome.stdout.splitlines() == ["demo"]
+    assert "apt-get install --no-install-recommends prometheus prometheus-alertmanager" in (
+        outcome.stderr
+    )
 
 
 def test_missing_packages_are_named_to_who_may_not_install_them(checkout: Checkout) -> None:

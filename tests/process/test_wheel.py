@@ -21,7 +21,7 @@ SHARED = (
     "config/**/*",
     "dashboards/*.json",
     "deploy/alertmanager/*",
-    "deploy/demo/*",
+    "deploy/demo/**/*",
     "deploy/prometheus/*.yml",
     "deploy/prometheus/rules/*",
     "deploy/systemd/*",
@@ -189,14 +189,14 @@ def test_checkout_names_the_commit_that_git_says(repository: Repository) -> None
 def test_installed_program_shows_the_demo_host_that_it_brings(
     repository: Repository, installed: Path
 ) -> None:
-    """A sample of the demo host of the wheel has its VMs, and the commit that took it."""
+    """A sample of the demo host has its VMs, and the commit that took it."""
     demo = run(installed, "files", "demo").strip()
 
-    text = run(installed, "scrape", f"--libvirt.uri=test://{demo}")
+    text = run(installed, "scrape", "--libvirt.uri=demo:///")
 
     assert demo.startswith(str(installed.parents[1]))
     assert "\nlibvirt_up 1" in text
-    assert 'domain="web-1"' in text
+    assert 'domain="build-1"' in text
     assert f'revision="{repository.commit}"' in text
     assert 'branch="v9"' in text
 

@@ -121,6 +121,26 @@ def test_scrape_configuration_fits_the_exporter() -> None:
     assert job["static_configs"] == [{"targets": ["localhost:9177"]}]
 
 
+def test_containers_of_the_demo_show_what_the_examples_do() -> None:
+    """Prometheus has the rules and the job of the shipped example; every file mounted is there."""
+    shipped, own = (
+        yaml.safe_load(path.read_text()) for path in (SCRAPE, ROOT / "deploy/demo/prometheus.yml")
+    )
+    compose = yaml.safe_load((ROOT / "deploy/demo/compose.yml").read_text())
+    mounted = [
+        volume.split(":")[0]
+        for service in compose["services"].values()
+        for volume in service.get("volumes", ())
+    ]
+
+    assert shipped.keys() == own.keys()
+    assert own["scrape_configs"][0]["job_name"] == "libvirt"
+    assert {"exporter", "prometheus", "alertmanager", "grafana"} == compose["services"].keys()
+    assert all((ROOT / "deploy/demo" / path).exists() for path in mounted), mounted
+    ports = [port for service in compose["services"].values() for port in service["ports"]]
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
 @pytest.mark.parametrize("path", shell_scripts(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_shell_script_is_clean(path: Path) -> None:
     """shellcheck finds nothing in any shell script."""

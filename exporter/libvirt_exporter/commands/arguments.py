@@ -97,6 +97,13 @@ _WATCH: Final = 2.0
 """Seconds."""
 
 _NO_HOST: Final = ("libvirt.uri", "")
+_DEMO: Final = """\
+show a host that is invented, with Prometheus and Alertmanager
+
+Both run on the loopback, where they are installed, with the rules and routes that come with the
+exporter; what Alertmanager sends is printed. Nothing of this host is read, and Ctrl-C ends it all.
+--libvirt.uri=demo:/// shows the same host to every other command."""
+
 _HOST_OPTIONS: Final = ("libvirt.uri", "log.level", "log.format")
 
 _COMMANDS: Final[Mapping[str, tuple[str, Collection[str]]]] = {
@@ -108,6 +115,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, Collection[str]]]] = {
     "config": (_CONFIG, ()),
     "files": (_FILES, ()),
     "doctor": (_DOCTOR, _HOST_OPTIONS),
+    "demo": (_DEMO, ()),
 }
 """Subcommand → what it does, and the options that it has flags for."""
 

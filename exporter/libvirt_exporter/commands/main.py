@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from msgspec.structs import replace
 
-from libvirt_exporter.commands import blind, check_config, doctor, logs, shipped, vms_table
+from libvirt_exporter.commands import blind, check_config, demo, doctor, logs, shipped, vms_table
 from libvirt_exporter.commands import serve as serving
 from libvirt_exporter.commands.arguments import PROGRAM, options, parse
 from libvirt_exporter.commands.doctor_agents import LANE, agent_findings
@@ -71,6 +71,7 @@ class _OutputError(Exception):
     """What was asked for cannot be written."""
 
 
+_NOT_SHIPPED: Final = "the files are not installed here; the wheel and the packages bring them"
 _AGENTS_WITHIN: Final = 15.0
 """Seconds that the doctor waits for guest agents."""
 
@@ -230,9 +231,20 @@ def _config(_arguments: Namespace) -> int:
 def _files(arguments: Namespace) -> int:
     directory = shipped.find()
     if directory is None:
-        return _failed("the files are not installed here; the wheel and the packages bring them")
+        return _failed(_NOT_SHIPPED)
     name: str | None = arguments.name
     _print(f"{directory / shipped.FILES[name][0]}\n" if name else shipped.table(directory))
+    return 0
+
+
+def _demo(_arguments: Namespace) -> int:
+    directory = shipped.find()
+    if directory is None:
+        return _failed(_NOT_SHIPPED)
+    try:
+        demo.show(directory, lambda line: _print(f"{line}\n"))
+    except demo.DemoError as error:
+        return _failed(error)
     return 0
 
 
@@ -324,6 +336,7 @@ _COMMANDS: Final[Mapping[str, Callable[[Namespace], int]]] = {
     "config": _config,
     "files": _files,
     "doctor": _doctor,
+    "demo": _demo,
 }
 
 

@@ -21,7 +21,7 @@ FILES: Final[Mapping[str, tuple[str, str]]] = {
     "alertmanager": ("deploy/alertmanager/alertmanager.yml", "routes and inhibition for alerts"),
     "dashboards": ("dashboards", "for Grafana"),
     "systemd": ("deploy/systemd", "the units"),
-    "demo": ("deploy/demo/node.xml", "a host of libvirt's test driver, to try things with"),
+    "demo": ("deploy/demo", "exporter, Prometheus, Alertmanager and Grafana in containers"),
 }
 """Name → path below the directory of `find`, and what it is."""
 

@@ -33,7 +33,7 @@ from libvirt_exporter.config import FLAGS
 from tests.support.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[3]
-DEMO = f"test://{quote(str(ROOT))}/deploy/demo/node.xml"
+DEMO = f"test://{quote(str(ROOT))}/tests/support/test_driver_host.xml"
 AWAY = "qemu+unix:///system?socket=/nonexistent/socket"
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 

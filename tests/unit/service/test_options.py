@@ -30,7 +30,7 @@ from tests.process.commands import test_main, test_service_manager
 from tests.unit.hypervisor.sources import test_guest_agent
 from tests.unit.service import test_fleet, test_queries
 
-DEMO = f"test://{quote(str(Path(__file__).parents[3]))}/deploy/demo/node.xml"
+DEMO = f"test://{quote(str(Path(__file__).parents[3]))}/tests/support/test_driver_host.xml"
 
 
 class Seen(NamedTuple):

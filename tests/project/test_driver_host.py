@@ -1,4 +1,4 @@
-"""The demo host for the test driver."""
+"""The host for libvirt's test driver, which tests show where QEMU is not needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from libvirt_exporter.hypervisor.connection.drivers import DriverFallback, needs
 from libvirt_exporter.hypervisor.domains.domain_xml import parse_domain
 from libvirt_exporter.model import STATES, DomainInfo
 
-NODE = Path(__file__).parents[2] / "deploy" / "demo" / "node.xml"
+NODE = Path(__file__).parents[2] / "tests" / "support" / "test_driver_host.xml"
 EXAMPLE_NETWORKS = tuple(
     ipaddress.ip_network(network)
     for network in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "127.0.0.0/8")
@@ -26,7 +26,7 @@ EXAMPLE_NETWORKS = tuple(
 
 @pytest.fixture
 def conn() -> Iterator[libvirt.virConnect]:
-    """The demo host, read-only."""
+    """The host, read-only."""
     libvirt.registerErrorHandler(lambda *_: None, None)
     opened = libvirt.openReadOnly(f"test://{NODE}")
     yield opened
@@ -100,7 +100,7 @@ def test_one_domain_is_novas_and_one_is_ovirts(infos: dict[str, DomainInfo]) -> 
 
 
 def test_addresses_are_from_example_ranges() -> None:
-    """Nothing in the demo can be somebody's."""
+    """Nothing in it can be somebody's."""
     text = NODE.read_text()
     addresses = re.findall(r"(?<![\d.])\d+\.\d+\.\d+\.\d+(?![\d.])", text)
     assert addresses
