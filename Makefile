@@ -4,7 +4,7 @@
 bin := .venv/bin
 locked := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help fmt lint type test golden docs site dashboards rules bench faults fleet newest soak check lab-up lab-down lock release deb
+.PHONY: help fmt lint type test golden docs site dashboards rules bench faults fleet newest soak check lab-up lab-down lock release deb image images-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -73,3 +73,9 @@ release: ## build what is published of a tag, TAG=v1.2.3, in dist/
 
 deb: ## build the Debian package of the commit that is checked out, in dist/
 	deploy/packages/deb.sh
+
+image: ## build the container image of the commit that is checked out
+	deploy/container/build.sh
+
+images-test: ## as root: build the image on a base made by mmdebstrap, and run it beside a libvirtd
+	$(bin)/pytest tests/deploy/image.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,26 @@ ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "systemd" / "libvirt-exporter.service"
 SOCKET = UNIT.with_suffix(".socket")
 SCRAPE = ROOT / "deploy" / "prometheus" / "scrape.yml"
+
+EXERCISED = {
+    "alertmanager/alertmanager.yml": "lab/test_alerts.py",
+    "container/*": "deploy/image.py",
+    "demo/node.xml": "project/test_demo.py",
+    "needs.py": "project/test_generated.py",
+    "packages/deb.sh": "project/test_deploy.py",
+    "packages/debian/*": "project/test_packages.py",
+    "polkit/*.rules": "project/test_polkit.py",
+    "prometheus/*.py": "project/test_rules.py",
+    "prometheus/compatibility/*.yml": "lab/test_compatibility.py",
+    "prometheus/prometheus-rule.yml": "project/test_rules.py",
+    "prometheus/rules/*.yml": "contract/test_rules_fire.py",
+    "prometheus/scrape*.yml": "project/test_deploy.py",
+    "prometheus/source/*.yml": "project/test_rules.py",
+    "release.sh": "project/test_deploy.py",
+    "setup.sh": "process/test_run.py",
+    "systemd/*": "project/test_deploy.py",
+}
+"""Files below deploy/ → the tests that build, run, validate or lint them, below tests/."""
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -154,3 +175,37 @@ def test_shell_scripts_of_the_house_are_found() -> None:
     found = {str(path.relative_to(ROOT)) for path in shell_scripts()}
 
     assert found >= {"run", "test", "deploy/setup.sh", ".ci/run"}
+
+
+def memory_limits() -> dict[str, str]:
+    """The limit of memory in each file that has one."""
+    patterns = {
+        "deploy/systemd/libvirt-exporter.service": r"^MemoryMax=(\w+)$",
+        "docs/deployment.md": r"--memory=(\w+)",
+    }
+    found = {}
+    for file, pattern in patterns.items():
+        [found[file]] = re.findall(pattern, (ROOT / file).read_text(), re.M)
+    return found
+
+
+def test_memory_is_limited_everywhere_alike() -> None:
+    """What was measured holds for every way of running it."""
+    assert {limit.upper() for limit in memory_limits().values()} == {"1G"}
+
+
+def test_every_file_is_exercised() -> None:
+    """Whatever lies in deploy/ is built, run, validated or linted, by the test that is named."""
+    deploy = ROOT / "deploy"
+    files = {
+        str(path.relative_to(deploy))
+        for path in deploy.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    unnamed = {file for file in files if not any(fnmatch(file, each) for each in EXERCISED)}
+
+    assert unnamed == set(), "write a test that runs or checks it, and name that in EXERCISED"
+    assert {each for each in EXERCISED if not any(fnmatch(file, each) for file in files)} == set()
+    for tests in EXERCISED.values():
+        for test in tests.split():
+            assert (ROOT / "tests" / test).is_file(), test

@@ -22,19 +22,23 @@ from libvirt_exporter.service.unmatched import unmatched
 
 SCHEDSTATS: Final = Path("/proc/sys/kernel/sched_schedstats")
 
+RUN_LIBVIRT: Final = Path("/run/libvirt")
+"""Where libvirt has its sockets and the files with the numbers of QEMU's processes."""
+
 Schedstats = Literal["on", "off", "absent", "unknown"]
 """Whether a kernel keeps scheduler statistics; `absent`: no switch for them is to be seen,
 `unknown`: the kernel is another host's."""
 
 _NAMED: Final = 3
 """VMs that a finding names before it only counts."""
+_MOUNT: Final = (
+    "give a container the host's directory, and not only the socket: "
+    "`--volume=/run/libvirt:/run/libvirt:ro`; in Kubernetes a hostPath volume"
+)
 _UNSEEN: Final[Mapping[UnseenReason, tuple[str, str]]] = {
     "no_pid_file": (
         "libvirt's files with their numbers, /run/libvirt/qemu/NAME.pid, cannot be read",
-        (
-            "give a container the host's directory, and not only the socket: "
-            "`--volume=/run/libvirt:/run/libvirt:ro`; in Kubernetes a hostPath volume"
-        ),
+        _MOUNT,
     ),
     "no_process": (
         "this exporter has a PID namespace of its own, as containers do",
@@ -169,7 +173,15 @@ def _of_sample(
     sample: HostSample, uri: str, schedstats: Schedstats, hidden: int
 ) -> Iterator[Finding]:
     if not sample.up:
-        yield _problem(sample.error, f"`{_looking(uri)} list --all` must work first")
+        remedy = f"`{_looking(uri)} list --all` must work first"
+        if uri == "qemu:///system" and not RUN_LIBVIRT.is_dir():
+            remedy += f"; there is no {RUN_LIBVIRT} here: {_MOUNT}"
+        if "user record" in sample.error:  # virGetUserEnt, of either end
+            remedy += (
+                "; a user needs a name where libvirtd runs and, in a container, there too: run as "
+                "one that both know, as everybody knows nobody (65534)"
+            )
+        yield _problem(sample.error, remedy)
         return
     yield from _problems(sample, uri)
     yield from _host_hints(sample, uri, hidden)

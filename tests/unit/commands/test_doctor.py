@@ -315,6 +315,25 @@ def test_processes_that_are_not_seen_are_said_with_what_shows_them(
     assert remedy in finding.remedy
 
 
+def test_a_container_without_libvirt_s_directory_is_told_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where the directory is there, something else keeps libvirt from answering."""
+    down = structs.replace(host(), up=False, error="no such socket")
+
+    monkeypatch.setattr(doctor, "RUN_LIBVIRT", tmp_path / "missing")
+    assert "`--volume=/run/libvirt:/run/libvirt:ro`" in only(down).remedy
+    monkeypatch.setattr(doctor, "RUN_LIBVIRT", tmp_path)
+    assert "--volume" not in only(down).remedy
+
+
+def test_a_user_without_a_name_is_told_who_has_one() -> None:
+    """libvirt refuses such a user at both ends, and says the same at each."""
+    error = "Failed to find user record for uid '59177'"
+
+    assert "nobody (65534)" in only(structs.replace(host(), up=False, error=error)).remedy
+
+
 def test_one_process_that_is_not_seen_is_no_finding() -> None:
     """Where others are, it only starts or ends."""
     unseen: dict[str, StatValue] = {**STATS, "process.unseen": "no_pid_file"}

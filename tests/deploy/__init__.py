@@ -1,0 +1,1 @@
+"""What takes minutes: images, roles, whole root file systems. Each module has its make target."""
