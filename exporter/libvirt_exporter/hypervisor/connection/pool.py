@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import libvirt
 
 from libvirt_exporter.hypervisor.connection.budget import StuckBudget
+from libvirt_exporter.hypervisor.connection.dead_peers import tcp_port, watch_peers
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import (
     ErrorClass,
@@ -173,6 +174,7 @@ class Connections:
         # The test driver lives in this process and never blocks; one connection spares the
         # memory and the state that each connection would have of its own.
         self._shared = uri.startswith("test:")
+        self._port = tcp_port(uri)
         self._connections: dict[str, Connection] = {}
         self._failure: _Failure | None = None
 
@@ -228,6 +230,8 @@ class Connections:
         """Abandon a connection whose call did not come back in time, if that can help."""
         if self.replaceable(connection):
             self.abandon(connection, call)
+        elif connection.waiting_for_open and self._port is not None:
+            watch_peers(self._port)
 
     def forget(self, uuids: Iterable[str]) -> None:
         """Let every connection drop its handles of domains that no longer exist."""
