@@ -145,7 +145,7 @@ def alert_panels() -> list[Json]:
                 "instance": "Instance",
                 "uuid": "UUID",
             },
-            hidden=["job", "domain", "__name__"],
+            hidden=["job", "domain"],
             overrides=[
                 *parts.identity_columns(),
                 by_name(

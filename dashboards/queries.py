@@ -56,8 +56,11 @@ def top_now(expression: str) -> str:
 
 
 def of(chosen: str, expression: str, by: str = BY_VM) -> str:
-    """Of an expression what belongs to the chosen series."""
-    return f"({expression}) and on ({by}) {chosen}"
+    """Of an expression what belongs to the chosen series, for a column of a table.
+
+    Without its name: Grafana would show that as a label, and join no lines by it.
+    """
+    return f"max by ({by}) ({expression}) and on ({by}) {chosen}"
 
 
 def seen(selector: str, by: str) -> str:

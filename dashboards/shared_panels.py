@@ -153,7 +153,7 @@ def vm_table(title: str, chosen: str, *, description: str) -> Json:
     )
     return table(
         title,
-        instant(top_now(f"{named(of(chosen, reason))} {project}"), ref="state"),
+        instant(top_now(f"{named(f'{reason} and on ({BY_VM}) {chosen}')} {project}"), ref="state"),
         [
             column(
                 "CPUs",
@@ -222,7 +222,7 @@ def disk_table(
     """A line for each disk that the expression `chosen` has."""
 
     def figure(expression: str) -> str:
-        return named(f"max by ({BY_DEVICE}) ({of(chosen, expression, BY_DEVICE)})")
+        return named(of(chosen, expression, BY_DEVICE))
 
     def size(kind: str) -> str:
         return select(f"libvirt_domain_block_{kind}_bytes", scope=scope)

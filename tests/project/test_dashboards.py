@@ -321,7 +321,7 @@ def test_query_names_only_what_exists(query: Query) -> None:
         shown |= {
             field
             for field in (*options["renameByName"], *options["excludeByName"])
-            if not field.startswith("Value #") and field not in ("Time", "__name__")
+            if not field.startswith("Value #") and field != "Time"
         }
         if target is not panel["targets"][0]:
             shown &= labels
@@ -330,6 +330,32 @@ def test_query_names_only_what_exists(query: Query) -> None:
         label = variable_expression(target)[1]
         shown |= {label} if label else {"display_name", "uuid"}
     assert shown <= labels, shown - labels
+
+
+def keeps_name(node: Any) -> bool:
+    """Whether series of the result have the name of a metric."""
+    match node:
+        case promql_parser.VectorSelector():
+            return True
+        case promql_parser.ParenExpr():
+            return keeps_name(node.expr)
+        case promql_parser.AggregateExpr():
+            return str(node.op) in ("topk", "bottomk") and keeps_name(node.expr)
+        case promql_parser.Call() if node.func.name == "label_replace":
+            return keeps_name(node.args[0])
+        case promql_parser.BinaryExpr():
+            operator = str(node.op).strip()
+            if operator == "or":
+                return keeps_name(node.lhs) or keeps_name(node.rhs)
+            return operator in ("and", "unless") and keeps_name(node.lhs)
+    return False
+
+
+@EACH_PANEL_QUERY
+def test_column_has_no_name_that_keeps_lines_apart(query: Query) -> None:
+    """Grafana makes a column of a metric's name, and lines that differ in it stay two."""
+    if query.panel["type"] == "table":
+        assert not keeps_name(parse(query.expression))
 
 
 @EACH_QUERY

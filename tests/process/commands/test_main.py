@@ -841,7 +841,7 @@ def test_check_config_notes_what_is_no_mistake_but_easily_unmeant(tmp_path: Path
     outcome = run("check-config", file)
 
     assert outcome.returncode == 0
-    note, verdict = outcome.stdout.splitlines()
+    note, *_, verdict = outcome.stdout.splitlines()
     assert note.startswith(f"{file}:2: note: groups.include shows job instead of ")
     assert "[default, job]" in note
     assert verdict == f"{file}: no mistakes"
