@@ -19,7 +19,7 @@ SCRAPE = ROOT / "deploy" / "prometheus" / "scrape.yml"
 EXERCISED = {
     "alertmanager/alertmanager.yml": "lab/test_alerts.py",
     "container/*": "deploy/image.py",
-    "demo/node.xml": "project/test_demo.py",
+    "demo/*": "project/test_deploy.py",
     "needs.py": "project/test_generated.py",
     "packages/deb.sh": "project/test_deploy.py",
     "packages/debian/*": "project/test_packages.py",
