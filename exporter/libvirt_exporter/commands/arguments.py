@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
-import platform
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from libvirt_exporter import __version__
-from libvirt_exporter.build import BRANCH, REVISION
 from libvirt_exporter.commands.shipped import FILES
+from libvirt_exporter.commands.version import PROGRAM, version
 from libvirt_exporter.commands.vms_table import SORTED_BY
 from libvirt_exporter.config import FLAGS, Config, ConfigError, override
 from libvirt_exporter.nearest import nearest
 from libvirt_exporter.reference.configuration import configuration_schema
-
-PROGRAM: Final = "libvirt-exporter"
 
 _DESCRIPTION: Final = """\
 Prometheus exporter for libvirt. Without a COMMAND it serves the metrics of this host's VMs.
@@ -203,7 +198,7 @@ def _add_options(parser: _Parser, names: Collection[str]) -> None:
     parser.add_argument(
         "--version",
         action="version",
-        version=_version(),
+        version=version(),
         help="show the version and exit",
     )
     parser.add_argument(
@@ -232,17 +227,6 @@ def _add_options(parser: _Parser, names: Collection[str]) -> None:
             metavar=name.upper(),
             help=f"{text}{'; repeatable' if repeatable else ''} (default: {default or 'none'})",
         )
-
-
-def _version() -> str:
-    facts = {
-        "Python": platform.python_version(),
-        "libvirt-python": metadata.version("libvirt-python"),
-        "revision": REVISION,
-        "branch": BRANCH,
-    }
-    known = ", ".join(f"{name} {fact}" for name, fact in facts.items() if fact)
-    return f"{PROGRAM} {__version__} ({known})"
 
 
 def _add_commands(parser: _Parser) -> Mapping[str, _Parser]:

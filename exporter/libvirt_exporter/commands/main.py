@@ -19,9 +19,10 @@ from msgspec.structs import replace
 
 from libvirt_exporter.commands import blind, check_config, demo, doctor, logs, shipped, vms_table
 from libvirt_exporter.commands import serve as serving
-from libvirt_exporter.commands.arguments import PROGRAM, options, parse
+from libvirt_exporter.commands.arguments import options, parse
 from libvirt_exporter.commands.doctor_agents import LANE, agent_findings
 from libvirt_exporter.commands.service_manager import ServiceManager, inherited_sockets
+from libvirt_exporter.commands.version import PROGRAM
 from libvirt_exporter.config import (
     FLAGS,
     Config,

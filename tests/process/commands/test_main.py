@@ -996,6 +996,20 @@ def test_version_is_that_of_the_package() -> None:
 
     assert outcome.returncode == 0
     assert outcome.stdout.startswith(f"libvirt-exporter {__version__} (Python 3.")
+    assert run("scrape", "--version").stdout == outcome.stdout
+
+
+def test_version_is_told_without_loading_any_library() -> None:
+    """Packages, tests and people ask for it and do not want to wait."""
+    program = (
+        "import sys; from libvirt_exporter.__main__ import main; sys.argv[1:] = ['--version'];"
+        "main(); print(sorted({'asyncio', 'libvirt', 'msgspec', 'yaml'} & sys.modules.keys()))"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
+    )
+
+    assert outcome.stdout.splitlines()[1:] == ["[]"]
 
 
 @pytest.mark.parametrize("command", [[], ["vms"]], ids=" ".join)
