@@ -179,6 +179,17 @@ async def test_answer_has_a_date_and_no_banner() -> None:
         assert "Server" not in response.headers
 
 
+async def test_date_is_that_of_each_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a connection that is kept for long too."""
+    dates = [f"Thu, 0{day} Jan 1970 00:00:00 GMT" for day in (1, 2)]
+    monkeypatch.setattr(server, "formatdate", lambda *, usegmt: dates[0])
+    async with running() as one, httpx.AsyncClient(trust_env=False) as client:
+        shown = [(await client.get(f"http://{one.base}/-/healthy")).headers["Date"]]
+        monkeypatch.setattr(server, "formatdate", lambda *, usegmt: dates[1])
+        shown.append((await client.get(f"http://{one.base}/-/healthy")).headers["Date"])
+        assert shown == dates
+
+
 async def test_connection_is_kept_for_the_next_scrape() -> None:
     """Two requests on one connection are both answered."""
     async with running() as one:
