@@ -241,7 +241,7 @@ EVENT_STREAM_CONNECTED = _row(
 EVENT_STREAM_ALIVE_AGE = _row(
     "libvirt_exporter_event_stream_alive_age_seconds",
     "Time since libvirt's event loop last ran with the connection for events open, which it does "
-    "every 3 s; since the exporter's start where it never did.",
+    "every 15 s; since the exporter's start where it never did.",
 )
 EVENTS_RECEIVED = _row(
     "libvirt_exporter_events_received_total",

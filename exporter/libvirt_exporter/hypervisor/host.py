@@ -23,6 +23,7 @@ from libvirt_exporter.hypervisor.domains.inventory import Inventory
 from libvirt_exporter.hypervisor.events.history import EventHistory
 from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
 from libvirt_exporter.hypervisor.events.state_file import StateFile
+from libvirt_exporter.hypervisor.events.stream import PURPOSE as EVENTS
 from libvirt_exporter.hypervisor.events.stream import EventStream
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.sampling.request import SampleRequest
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 
 IDENTITY: Final = "identity"
 """The purpose of the connection that asks who the host is."""
+TIDY_EVERY: Final = 60.0
+"""Seconds after which it is looked again for connections that nobody needs."""
 CLOSING_TIME: Final = 0.3
 """Seconds that close() waits for the host's own thread, which nothing in libvirt can block."""
 
@@ -249,6 +252,7 @@ class Host:
         self._spawn(self._inventory.run())
         self._spawn(self._events.run(self._connected, self._reached))
         self._spawn(self._keeper.run())
+        self._spawn(self._close_idle())
 
     def _apply(self, settings: HostSettings) -> None:
         self._budget.limit = settings.stuck_calls
@@ -285,6 +289,13 @@ class Host:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background work of %s ended", self._connections.name, exc_info=error)
+
+    async def _close_idle(self) -> None:
+        """Leave only what hears events, while nobody asks for anything."""
+        while True:
+            await asyncio.sleep(TIDY_EVERY)
+            self._connections.close_idle(EVENTS)
+            self._read_write.close_idle()
 
     async def _connected(self) -> None:
         """Events are subscribed to, for the first time or again."""

@@ -44,6 +44,9 @@ RETRY_PAUSE: Final = 20
 """After a failed attempt nobody tries again for this many times as long as it took …"""
 LONGEST_RETRY_PAUSE: Final = 1.0
 """… but for at most these seconds. A socket without a daemon costs next to nothing to try."""
+IDLE_FOR: Final = 300.0
+"""Seconds without a call after which a connection is not worth what keeps it alive: a message each
+way every five seconds. Scrapes come more often."""
 
 
 class Connection:
@@ -53,6 +56,8 @@ class Connection:
         self.purpose = purpose
         self.waiting_for_open = False
         """The daemon has not answered an attempt to connect yet."""
+        self.used_at = time.monotonic()
+        """When it was last chosen for a call, or its last one came back."""
         self._pool = pool
         self._thread = CallThread(f"libvirt-{purpose}", self._finish)
         self._session: Session | None = None
@@ -91,6 +96,7 @@ class Connection:
         self._thread.stop()
 
     def _done(self, future: asyncio.Future[Any]) -> None:
+        self.used_at = time.monotonic()
         if self._latest is future:
             self._latest = None  # nobody needs its answer or its exception from here
 
@@ -185,6 +191,7 @@ class Connections:
         if connection is None:
             connection = self._connections[key] = Connection(key, self)
             self.budget.use(connection)
+        connection.used_at = time.monotonic()
         return connection
 
     def idle(self, purpose: str, width: int) -> Connection | None:
@@ -238,6 +245,19 @@ class Connections:
         gone = tuple(uuids)
         for connection in self._connections.values():
             connection.forget(gone)
+
+    def close_idle(self, *kept: str) -> None:
+        """Close the connections without a call for so long, but for these purposes.
+
+        The next call opens another one. Never blocks.
+        """
+        now = time.monotonic()
+        for purpose, connection in [*self._connections.items()]:
+            idle = not connection.busy and now - connection.used_at > IDLE_FOR
+            if idle and not self._shared and purpose not in kept:
+                del self._connections[purpose]
+                self.budget.let_go(connection)
+                connection.stop()
 
     def close(self) -> None:
         """Let every connection close itself when it can. Never blocks."""

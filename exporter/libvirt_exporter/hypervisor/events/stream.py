@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 PURPOSE: Final = "events"
 QUEUE_LIMIT: Final = 10_000
 """Records that wait for the host's loop; more are dropped and counted."""
-HEARTBEAT: Final = 3.0
+HEARTBEAT: Final = 15.0
 """Seconds between two proofs of life."""
 
 _NOTHING: Final[Stats] = {}

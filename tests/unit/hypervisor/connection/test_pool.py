@@ -325,6 +325,27 @@ async def test_text_that_is_not_utf8_fails_the_call_and_not_the_connection() -> 
     assert fake.attempts == 1
 
 
+async def test_connections_that_nobody_uses_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for those that are kept or have a call; the next call opens another one."""
+    fake, release = FakeHost(), threading.Event()
+    connections = Connections(URI, Observer(), fake.connect)
+    for purpose in ("state", "events"):
+        await connections.ask(purpose, "getType", hypervisor_type, soon())
+    busy = connections.of("monitor").call("wait", lambda _: release.wait())
+    kept = [connections.of(purpose) for purpose in ("state", "events", "monitor")]
+    connections.close_idle("events")
+    assert [connections.of(each.purpose) for each in kept] == kept
+
+    monkeypatch.setattr(pool, "IDLE_FOR", -1.0)
+    connections.close_idle("events")
+    assert [connections.of(each.purpose) is each for each in kept] == [False, True, True]
+    assert await connections.ask("state", "getType", hypervisor_type, soon()) == "QEMU"
+    assert fake.attempts == 4
+    release.set()
+    await busy
+    connections.close()
+
+
 def live_frames() -> int:
     """Tracebacks and frames that something keeps."""
     gc.collect()
