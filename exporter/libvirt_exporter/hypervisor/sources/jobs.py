@@ -4,7 +4,8 @@
 for its monitor. So it is asked of the domains that seem to have a job, not of all. Nothing that
 never waits tells who has one: `controlInfo` (9.0) shows a migration, a backup or a dump as idle,
 and the start of a backup or block job has no event. Therefore every domain gets a look from time
-to time, a few in each reading.
+to time, a few a minute: a job without any sign is seen after six seconds for each domain of the
+host, and not before five minutes are over.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ from libvirt_exporter.model import DomainInfo, Stats, StatValue
 
 log = logging.getLogger(__name__)
 
-LOOKS: Final = 5
-"""Domains without a sign of a job that one reading looks at."""
+LOOK_EVERY: Final = 6.0
+"""Seconds for each look at a domain without a sign of a job, however often the lane is read."""
+LOOKS: Final = 10
+"""Such looks of one reading at most."""
 LOOK_AGAIN: Final = 300.0
 """Seconds after which such a domain is looked at again."""
 DOUBT: Final = 60.0
@@ -115,11 +118,15 @@ class JobsLane(WalkingLane):
         self._stuck_domains = stuck
         self._readings: dict[str, _Reading] = {}
         self._looked: dict[str, float] = {}
+        self._looks = float(LOOKS)
+        """Looks that may be taken at once."""
+        self._chosen_at = -inf
         self._before: Mapping[str, DomainDraft] = {}
 
     def look_again(self) -> None:
         """Have every domain looked at soon: events may have been missed."""
         self._looked.clear()
+        self._looks = float(LOOKS)
 
     async def read(self, domains: Iterable[DomainDraft], deadline: Deadline) -> None:
         """Ask the domains with a sign of a job, then a few others."""
@@ -175,7 +182,11 @@ class JobsLane(WalkingLane):
                     chosen[uuid] = signs
             elif before is not None and now - (at := self._looked.get(uuid, -inf)) > LOOK_AGAIN:
                 others.append((at, uuid))
-        chosen.update((uuid, frozenset()) for _, uuid in nsmallest(LOOKS, others))
+        self._looks = min(self._looks + (now - self._chosen_at) / LOOK_EVERY, LOOKS)
+        self._chosen_at = now
+        looks = nsmallest(int(self._looks), others)
+        self._looks -= len(looks)
+        chosen.update((uuid, frozenset()) for _, uuid in looks)
         return chosen
 
     def _signs(self, domain: DomainDraft, before: DomainDraft | None) -> Signs:

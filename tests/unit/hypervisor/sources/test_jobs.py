@@ -17,7 +17,7 @@ from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.events.names import BLOCK_JOB_TYPES
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sources import jobs, walking_lane
-from libvirt_exporter.hypervisor.sources.jobs import LOOK_AGAIN, LOOKS, STALE, JobsLane
+from libvirt_exporter.hypervisor.sources.jobs import LOOK_AGAIN, LOOK_EVERY, LOOKS, STALE, JobsLane
 from libvirt_exporter.model import JOB_OPERATIONS, Disk, DomainInfo, StatValue
 from tests.support.fake_libvirt import FakeDomain, FakeHost, libvirt_error
 from tests.support.samples import value
@@ -77,7 +77,7 @@ class Case:
         """Go on until every domain has been looked at."""
         await self.sample()
         while await self.sample():
-            pass
+            self.clock.now += LOOKS * LOOK_EVERY
 
     def stats(self, domain: FakeDomain) -> dict[str, object]:
         return dict(self.lane.domain_stats(self.draft(domain)))
@@ -99,12 +99,15 @@ def case(clock: Clock, size: int = 3) -> Iterator[Case]:
         found.connections.close()
 
 
-async def test_every_domain_is_looked_at_once_a_few_in_each_sample(clock: Clock) -> None:
-    """Nobody before one sample has shown who answers; then all in turn, and then nobody."""
+async def test_every_domain_is_looked_at_once_a_few_in_a_while(clock: Clock) -> None:
+    """Nobody before one sample has shown who answers; then all in turn, however often that is."""
     with case(clock, 2 * LOOKS + 1) as found:
-        asked = [await found.sample() for _ in range(5)]
+        asked = []
+        for seconds in (0, 0, 0, 3 * LOOK_EVERY, 0, 20 * LOOK_EVERY, 10 * LOOK_EVERY):
+            clock.now += seconds
+            asked.append(await found.sample())
 
-        assert [len(names) for names in asked] == [0, LOOKS, LOOKS, 1, 0]
+        assert [len(names) for names in asked] == [0, LOOKS, 0, 3, 0, LOOKS - 2, 0]
         assert set(chain(*asked)) == {domain.name for domain in found.fake.domains.values()}
 
 
