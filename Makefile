@@ -4,7 +4,7 @@
 bin := .venv/bin
 locked := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help fmt lint type test golden docs site dashboards rules bench faults fleet newest soak check lab-up lab-down lock release deb image images-test
+.PHONY: help fmt lint type test golden docs site dashboards rules bench faults fleet newest soak check lab-up lab-down lock release deb image images-test kubernetes-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -79,3 +79,6 @@ image: ## build the container image of the commit that is checked out
 
 images-test: ## as root: build the image on a base made by mmdebstrap, and run it beside a libvirtd
 	$(bin)/pytest tests/deploy/image.py
+
+kubernetes-test: ## read the resources of the Prometheus operator by its own types
+	PATH=$(bin):$$PATH $(bin)/pytest tests/deploy/operator.py

@@ -30,6 +30,8 @@ EXERCISED = {
     "prometheus/rules/*.yml": "contract/test_rules_fire.py",
     "prometheus/scrape*.yml": "project/test_deploy.py",
     "prometheus/source/*.yml": "project/test_rules.py",
+    "helm/*": "project/test_kubernetes.py",
+    "kubernetes/*": "project/test_kubernetes.py",
     "release.sh": "project/test_deploy.py",
     "setup.sh": "process/test_run.py",
     "systemd/*": "project/test_deploy.py",
@@ -182,6 +184,7 @@ def memory_limits() -> dict[str, str]:
     patterns = {
         "deploy/systemd/libvirt-exporter.service": r"^MemoryMax=(\w+)$",
         "docs/deployment.md": r"--memory=(\w+)",
+        "deploy/kubernetes/daemonset.yaml": r"memory: (\d+G)i",
     }
     found = {}
     for file, pattern in patterns.items():
