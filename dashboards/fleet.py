@@ -129,8 +129,8 @@ def alert_panels() -> list[Json]:
     return [
         alert_list(
             "Alerts in Grafana",
-            description="As Grafana lists the rules of the chosen data source: with their "
-            "annotations and links to the runbooks.",
+            description="As Grafana lists them, of all data sources whose rules it may read: with "
+            "their annotations and links to the runbooks.",
             width=8,
             height=9,
         ),

@@ -316,7 +316,7 @@ def column(
 
 
 def alert_list(title: str, *, description: str, width: int, height: int) -> Json:
-    """Grafana's own list of the alerts that it knows, those of the chosen data source included."""
+    """Grafana's own list of the alerts that it knows, of all its data sources."""
     return {
         "id": panel_id(title),
         "type": "alertlist",
@@ -327,7 +327,6 @@ def alert_list(title: str, *, description: str, width: int, height: int) -> Json
             "alertInstanceLabelFilter": "",
             "alertName": "Libvirt",
             "dashboardAlerts": False,
-            "datasource": "${datasource}",
             "groupBy": [],
             "groupMode": "default",
             "maxItems": 20,
