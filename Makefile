@@ -4,7 +4,7 @@
 bin := .venv/bin
 locked := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help fmt lint type test golden docs site dashboards rules bench faults fleet newest soak check lab-up lab-down lock release deb image images-test kubernetes-test
+.PHONY: help fmt lint type test golden docs site dashboards rules bench faults fleet newest soak check lab-up lab-down lock audit release deb rpm packages-test image images-test kubernetes-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -66,13 +66,24 @@ lab-down: ## stop it
 
 lock: ## pin the newest libraries that pyproject.toml allows
 	$(bin)/uv pip compile $(locked) --output-file requirements.lock pyproject.toml
-	$(bin)/uv pip compile $(locked) --group dev --output-file requirements-dev.lock pyproject.toml
+	$(bin)/uv pip compile $(locked) --group dev --group packages --output-file requirements-dev.lock pyproject.toml
+	$(bin)/uv pip compile $(locked) --group packages --output-file deploy/packages/tools.lock
+
+audit: ## look up known vulnerabilities of the pinned libraries; fails where the index has no such service
+	$(bin)/uvx 'pip-audit>=2.10,<3' --strict --progress-spinner off --require-hashes --disable-pip \
+		--requirement requirements.lock
 
 release: ## build what is published of a tag, TAG=v1.2.3, in dist/
 	deploy/release.sh $(TAG)
 
-deb: ## build the Debian package of the commit that is checked out, in dist/
-	deploy/packages/deb.sh
+deb: ## build the Debian package of the commit that is checked out, in dist/; SUITE=trixie for that one
+	deploy/packages/deb.sh $(SUITE)
+
+rpm: ## build the RPM package of the commit that is checked out, in dist/; PYTHON=3.14 for Fedora 43
+	deploy/packages/rpm.sh $(PYTHON)
+
+packages-test: ## as root: install, run, upgrade and purge the packages in bare roots, for SUITES
+	$(bin)/pytest tests/deploy/bare_roots.py tests/deploy/rpm.py tests/deploy/older_libraries.py
 
 image: ## build the container image of the commit that is checked out
 	deploy/container/build.sh

@@ -112,12 +112,13 @@ prepare_environment() {
     mark_prepared runtime
 }
 
-# Adds the dev group of pyproject.toml, which pip understands by itself from 25.1 on only.
+# Adds the groups of pyproject.toml, which pip understands by itself from 25.1 on only.
 prepare_development() {
     is_prepared dev && return
     say "== Development packages"
     "$venv/bin/python" -c 'import sys, tomllib
-print(*tomllib.load(sys.stdin.buffer)["dependency-groups"]["dev"], sep="\n")' \
+groups = tomllib.load(sys.stdin.buffer)["dependency-groups"]
+print(*groups["dev"], *groups["packages"], sep="\n")' \
         <"$root/pyproject.toml" >"$venv/dev.txt"
     pip_install --requirement "$venv/dev.txt"
     mark_prepared dev

@@ -1,16 +1,44 @@
 #!/bin/sh
 # Builds the Debian package of the commit that is checked out, into dist/, and has lintian judge
-# it. Needs lintian and what deploy/packages/debian/control lists under Build-Depends.
+# it: on this system, or as root in a bare root of SUITE (bookworm, trixie, sid), which it makes.
+# With COMMIT, of that one, with the packaging of this checkout.
 set -eu
-root=$(cd "$(dirname "$0")/../.." && pwd)
+checkout=$(cd "$(dirname "$0")/../.." && pwd)
+packages=$checkout/deploy/packages
+. "$checkout/deploy/packages/root.sh"
+. "$checkout/deploy/packages/version.sh"
+suite=${1:-} commit=${2:-HEAD}
+
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
-mkdir -p "$build/source" "$root/dist"
-git -C "$root" archive HEAD | tar -x -C "$build/source"
-mv "$build/source/deploy/packages/debian" "$build/source/debian"
-SOURCE_DATE_EPOCH=$(git -C "$root" log -1 --format=%ct)
-export SOURCE_DATE_EPOCH
-(cd "$build/source" && dpkg-buildpackage --build=binary --no-sign)
-# A bug to close is for packages that are uploaded to Debian.
-lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs "$build"/*.changes
-mv "$build"/*.deb "$build"/*.changes "$build"/*.buildinfo "$root/dist"
+source=$build/source
+export_source "$commit" "$source"
+mv "$source/deploy/packages/debian" "$source/debian"
+sed -i "1s/([^-]*-/(${version:?}-/" "$source/debian/changelog"
+
+if [ -z "$suite" ]; then
+    "$packages/deb_here.sh" "$source"
+else
+    [ "$(id -u)" -eq 0 ] || fail "Only root can make another system's root and enter it."
+    root=$roots/$suite
+    make_root "$suite"
+    export suite build
+    # shellcheck disable=SC2016 # the inner shell's
+    unshare --mount --pid --fork --kill-child --mount-proc sh -euc '
+        . "$1"
+        root=$roots/build-$suite/root
+        layer_root "$roots/$suite" "$roots/build-$suite"
+        mount_all
+        share_settings
+        mkdir -p "$root/build"
+        mount --bind "$build" "$root/build"
+        inside apt-get update -qq
+        inside apt-get dist-upgrade -qq --yes --no-install-recommends >/dev/null
+        inside apt-get install -qq --yes --no-install-recommends \
+            build-essential lintian python3-packaging python3-pip >/dev/null
+        INSTALL=yes inside /build/source/deploy/packages/deb_here.sh /build/source
+    ' sh "$packages/root.sh"
+fi
+mkdir -p "$checkout/dist"
+mv "$build"/*.deb "$build"/*.changes "$build"/*.buildinfo "$checkout/dist"
+echo "$checkout/dist/libvirt-exporter_$version-1"*.deb | tr ' ' '\n'
