@@ -103,6 +103,18 @@ def test_systemd_names_a_setting_it_does_not_know(tmp_path: Path) -> None:
     assert "ProtectHoem" in verify(tmp_path, UNIT.read_text().replace("ProtectHome", "ProtectHoem"))
 
 
+def test_systemd_takes_the_credential_of_the_key(tmp_path: Path) -> None:
+    """The line that the unit has as a comment, which docs/deployment.md shows, too."""
+    line = "LoadCredential=tls.key:/etc/ssl/private/libvirt-exporter.key"
+    with_key = UNIT.read_text().replace(f"#{line}", line)
+
+    assert with_key != UNIT.read_text()
+    assert verify(tmp_path, with_key) == ""
+    assert line in (ROOT / "docs" / "deployment.md").read_text()
+    web = "key_file: /run/credentials/libvirt-exporter.service/tls.key"
+    assert web in (ROOT / "docs" / "deployment.md").read_text()
+
+
 def test_unit_is_confined() -> None:
     """systemd rates the unit's exposure 1.5 or less, of 10."""
     verdict = run("systemd-analyze", "security", "--offline=true", "--threshold=15", UNIT)
