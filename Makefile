@@ -4,7 +4,7 @@
 bin := .venv/bin
 locked := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help fmt lint type test golden docs site dashboards rules bench faults fleet newest soak check lab-up lab-down lock audit release deb rpm packages-test image images-test kubernetes-test
+.PHONY: help fmt lint type test golden docs site dashboards rules bench bench-dashboards faults fleet newest soak check lab-up lab-down lock audit release deb rpm packages-test image images-test kubernetes-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -42,6 +42,9 @@ rules: ## write the Prometheus rules anew, and the dashboards with their thresho
 
 bench: ## cost of a scrape, beside a raw bulk call
 	$(bin)/python -m tests.bench
+
+bench-dashboards: ## time of the dashboards' queries over 10,000 invented VMs, some minutes
+	$(bin)/python -m tests.bench.dashboards
 
 faults: ## what happens when things go wrong
 	$(bin)/pytest tests/faults
