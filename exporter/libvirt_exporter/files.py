@@ -34,11 +34,11 @@ def _refuse_irregular(mode: int) -> None:
         raise OSError(errno.EINVAL, "not a regular file")
 
 
-def replace_private_file(path: Path, content: bytes) -> None:
+def replace_private_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Replace a file by one that its owner only may read; its directory is made where needed.
 
-    Whoever reads it sees the old or the new one, after a power failure too. Takes as long as the
-    disk does. Raises OSError, and leaves the old file then.
+    Whoever reads it sees the old or the new one; after a power failure too where it is `durable`,
+    which takes as long as the disk does. Raises OSError, and leaves the old file then.
     """
     part = path.with_suffix(".part")
     try:
@@ -47,8 +47,9 @@ def replace_private_file(path: Path, content: bytes) -> None:
         part.unlink(missing_ok=True)
         with open(part, "xb", opener=_private) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         part.replace(path)
     except OSError:
         with contextlib.suppress(OSError):

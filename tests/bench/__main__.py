@@ -17,7 +17,7 @@ from pathlib import Path
 
 import libvirt
 
-from tests.bench import queries, real_host, rendering, synthetic_hosts
+from tests.bench import applications, queries, real_host, rendering, synthetic_hosts
 from tests.bench.figures import Table
 
 
@@ -30,6 +30,7 @@ def parts(domains: int, *, quick: bool) -> Mapping[str, Callable[[], Table]]:
             "synthetic-hosts": lambda: synthetic_hosts.run((200, 1000), rounds=3),
             "query-savings": lambda: queries.savings(100, polls=60),
             "query-cost": lambda: queries.costs(200, rounds=20),
+            "applications": lambda: applications.run(200, 900),
         }
     return {
         "rendering": lambda: rendering.run((200, 2000, 10_000), rounds=8),
@@ -37,6 +38,7 @@ def parts(domains: int, *, quick: bool) -> Mapping[str, Callable[[], Table]]:
         "synthetic-hosts": lambda: synthetic_hosts.run((2000, 10_000), rounds=3),
         "query-savings": lambda: queries.savings(100, polls=300),
         "query-cost": lambda: queries.costs(200, rounds=100),
+        "applications": lambda: applications.run(1000, 900),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench import rendering, synthetic_hosts
+from tests.bench import applications, rendering, synthetic_hosts
 from tests.bench.figures import Column, Figure, Spread, Table
 from tests.bench.processes import series_in
 
@@ -47,3 +47,11 @@ def test_a_synthetic_host_is_measured_for_each_client(client: str) -> None:
     row = next(row for row in table["rows"] if row["client"] == client)
     assert row["series"]["median"] >= 3 * 2
     assert row["client_cpu_seconds"]["median"] > 0
+
+
+def test_lists_of_applications_are_read_and_lie_on_the_disk() -> None:
+    """So the figures are those of a lane that has read them all."""
+    figures = applications.measure("disk", 2, 10)
+    assert figures["known"] > 0
+    assert figures["disk"] > 2 * 10 * len("package-0000-with-a-usual-name-1.0-1")
+    assert applications.measure("none", 2, 10)["disk"] == 0

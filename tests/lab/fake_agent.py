@@ -6,6 +6,7 @@ program in the guest has opened the channel (scenario `no-agent`). QEMU connects
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import socketserver
@@ -27,6 +28,8 @@ class FakeAgent:
         self.answer: Callable[[str], Answer] = lambda _command: {}
         self.commands: list[str] = []
         """Those that were asked, but for the greeting."""
+        self.arguments: Mapping[str, Any] = {}
+        """Of the last of them."""
         self._connections: list[BufferedIOBase] = []
         """QEMU's, then libvirt's."""
         self._server = socketserver.ThreadingUnixStreamServer(str(socket), self._handler())
@@ -66,6 +69,7 @@ class FakeAgent:
             mark = b"\xff" if command == "guest-sync-delimited" else b""
             return mark + _line({"return": request["arguments"]["id"]})
         self.commands.append(command)
+        self.arguments = request.get("arguments", {})
         answer = self.answer(command)
         match answer:
             case None:
@@ -87,3 +91,21 @@ def fake_agent(socket: Path) -> Iterator[FakeAgent]:
         yield agent
     finally:
         agent.close()
+
+
+def packages_answer(agent: FakeAgent, command: str, listed: bytes) -> Answer:
+    """What a Debian guest says whose dpkg-query writes this; None to any other command."""
+    match command:
+        case "guest-info":
+            names = ("guest-exec", "guest-exec-status")
+            commands = [{"name": name, "enabled": True, "success-response": True} for name in names]
+            return {"return": {"version": "7.2.0", "supported_commands": commands}}
+        case "guest-get-osinfo":
+            return {"return": {"id": "debian", "kernel-release": "6.1"}}
+        case "guest-exec":
+            return {"return": {"pid": 1 if agent.arguments["path"] == "stat" else 2}}
+        case "guest-exec-status":
+            probed = b"/var/lib/dpkg/status 1 1 1000 7\n"
+            output = base64.b64encode(probed if agent.arguments["pid"] == 1 else listed).decode()
+            return {"return": {"exited": True, "exitcode": 0, "out-data": output}}
+    return None

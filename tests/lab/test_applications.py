@@ -141,8 +141,9 @@ def test_the_packages_of_a_guest_are_listed_and_read_again_only_when_they_change
         in_guest(guest, "dpkg", "--force-bad-path", "--install", str(PACKAGE))
 
         def changed() -> bool:
-            seen.add(counted())
-            return counted() == len(packages) + 1
+            found = counted()
+            seen.add(found)
+            return found == len(packages) + 1
 
         wait_until(changed, "the new package is listed", 60)
         assert seen == {len(packages), len(packages) + 1}
@@ -172,5 +173,10 @@ def test_the_packages_of_a_guest_are_listed_and_read_again_only_when_they_change
         assert json.loads(exporter.get(page).text)["hash"] == added["hash"]
 
         guest.destroy()
-        wait_until(lambda: exporter.get(page).status == 404, "the VM is gone", 30)
-        wait_until(lambda: not file.exists(), "its list is gone", 30)
+
+        def is_gone() -> bool:
+            exporter.scrape()
+            return not file.exists()
+
+        wait_until(is_gone, "the list is gone with the VM", 30)
+        assert exporter.get(page).status == 404

@@ -20,7 +20,7 @@ from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import MIB, paused_domain
 from tests.lab.exporter import Answer, Exporter, series
 from tests.lab.fake_agent import Answer as Answered
-from tests.lab.fake_agent import FakeAgent, fake_agent
+from tests.lab.fake_agent import FakeAgent, fake_agent, packages_answer
 from tests.lab.guests import running_guest, wait_for_console
 from tests.lab.malformed import WELL_FORMED, malformed
 from tests.support.waiting import wait_until
@@ -321,6 +321,56 @@ def test_an_agent_that_does_its_worst_costs_its_own_figures_only(
         assert exporter.scrape().samples[series("libvirt_exporter_stuck_calls")] == 0
 
 
+def listing(directory: Path, **api: Any) -> dict[str, Any]:
+    """A configuration that keeps lists of applications."""
+    return {
+        **AGENTS,
+        "applications": {"enabled": True, "state_directory": str(directory), "interval": INTERVAL},
+        "api": {"max_age": "1s", **api},
+    }
+
+
+@pytest.mark.parametrize(
+    ("listed", "names"),
+    [
+        (b"install ok installed\tname-" + b"x" * (10 * MIB), None),
+        (b"".join(b"install ok installed\tname-%d\n" % n for n in range(100_000)), None),
+        (
+            b'install ok installed\t/"quotes"\t\x1b[2J\n# HELP libvirt_up forged\n\n\xff\xfe\n'
+            b"install ok installed\t" + b"y" * 100_000,
+            2,
+        ),
+    ],
+    ids=["10 MiB", "100000", "hostile"],
+)
+def test_a_list_that_does_its_worst_costs_its_own_guest_only(
+    libvirtd: PrivateLibvirtd, agent: FakeAgent, tmp_path: Path, listed: bytes, names: int | None
+) -> None:
+    """Scrapes are whole beside it, names are bounded, and the exporter does not grow by it."""
+    agent.answer = lambda command: packages_answer(agent, command, listed) or usual_answer(command)
+    settings = listing(tmp_path / "state", sensitive_fields=["appsList"])
+    uuid = libvirtd.connection.lookupByName("fake").UUIDString()
+    with Exporter(libvirtd.read_only_uri, tmp_path / "exporter", settings) as exporter:
+        usual = beside(exporter.scrape())
+        memory = resident(exporter)
+        wanted = "applications" if names else "applications_errors_total"
+
+        def is_told() -> list[Answer]:
+            scraped = exporter.scrape()
+            assert beside(scraped) == usual
+            return [scraped] * bool(value(scraped, wanted, domain="fake"))
+
+        scraped = wait_until(is_told, "the list, or its failure, shows", 60)[0]
+        assert value(scraped, "applications", domain="fake") == names
+        assert resident(exporter) < memory + 32 * MIB
+        page = exporter.get(f"/api/v1/vms/{uuid}/applications")
+        assert page.status == (200 if names else 404)
+        if names:
+            told = json.loads(page.text)["applications"]
+            assert len(told) == names
+            assert all(len(name) <= 256 and not {*"\n\t\x1b"} & {*name} for name in told)
+
+
 def test_no_malformed_answer_to_what_is_asked_ends_libvirtd(
     libvirtd: PrivateLibvirtd, agent: FakeAgent
 ) -> None:
@@ -346,7 +396,10 @@ def test_what_names_people_hosts_or_addresses_is_on_no_surface_unless_it_is_name
     libvirtd: PrivateLibvirtd, agent: FakeAgent, tmp_path: Path
 ) -> None:
     """Pages, series in every format, fields, diagnostics and the log; then where it is named."""
-    secrets = ("S3CR3T-user", "S3CR3T-host", "198.51.100.77", "2001:db8::77", "S3CR3T-serial")
+    secrets = (
+        *("S3CR3T-user", "S3CR3T-host", "198.51.100.77", "2001:db8::77", "S3CR3T-serial"),
+        "S3CR3T-package",
+    )
 
     def answer(command: str) -> Any:
         match command:
@@ -366,7 +419,8 @@ def test_what_names_people_hosts_or_addresses_is_on_no_surface_unless_it_is_name
                 place = {"bus-type": "virtio", "bus": 0, "unit": 0, "target": 0}
                 disk = {**place, "pci-controller": pci, "dev": "/dev/x", "serial": secrets[4]}
                 return {"return": [{**file_system("/"), "disk": [disk]}]}
-        return usual_answer(command)
+        packages = b"install ok installed\tS3CR3T-package-1.0\n"
+        return packages_answer(agent, command, packages) or usual_answer(command)
 
     agent.answer = answer
     uuid = libvirtd.connection.lookupByName("fake").UUIDString()
@@ -377,9 +431,15 @@ def test_what_names_people_hosts_or_addresses_is_on_no_surface_unless_it_is_name
             "/api/v1/vms?explain=true",
             "/metrics?collect[]=guest",
         ),
+        *(f"/api/v1/vms/{uuid}/applications", "/api/v1/vms?fields=appsList&explain=true"),
     )
-    with Exporter(libvirtd.read_only_uri, tmp_path / "closed", AGENTS) as exporter:
+    with Exporter(
+        libvirtd.read_only_uri, tmp_path / "closed", listing(tmp_path / "state")
+    ) as exporter:
         answered(exporter, "fake")
+        wait_until(
+            lambda: value(exporter.scrape(), "applications", domain="fake"), "the list is read", 60
+        )
         said = {path: exporter.get(path).text for path in paths}
         said["openmetrics"] = exporter.get(
             "/metrics", {"Accept": "application/openmetrics-text; version=1.0.0"}
@@ -393,10 +453,16 @@ def test_what_names_people_hosts_or_addresses_is_on_no_surface_unless_it_is_name
         if secret in text
     }
     assert shown == set()
-    with Exporter(libvirtd.read_only_uri, tmp_path / "open", OPEN) as exporter:
+    shown_again = [*OPEN["api"]["sensitive_fields"], "appsList"]  # type: ignore[index]
+    opened = {**OPEN, **listing(tmp_path / "state", sensitive_fields=shown_again)}
+    with Exporter(libvirtd.read_only_uri, tmp_path / "open", opened) as exporter:
         answered(exporter, "fake")
-        row = vm(exporter, "fake", *FIELDS)
+        wait_until(
+            lambda: value(exporter.scrape(), "applications", domain="fake"), "the list is known", 60
+        )
+        row = vm(exporter, "fake", *FIELDS, "appsList")
         text = exporter.scrape().text
+    assert row["appsList"] == ["S3CR3T-package-1.0"]
     assert row["username"] == "S3CR3T-user"
     assert row["guestFQDN"] == "S3CR3T-host"
     assert row["guestIPs"] == "198.51.100.77"

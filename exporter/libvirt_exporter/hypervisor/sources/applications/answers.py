@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, NamedTuple
 
@@ -16,7 +17,7 @@ MOST_ENTRIES: Final = 50_000
 LONGEST_ENTRY: Final = 256
 """Characters of an entry that are kept."""
 _LONGEST_FACT: Final = 128
-_MARK_BYTES: Final = 16
+_MARK_BYTES: Final = 8
 
 
 Trouble = Literal["refused", "silent", "denied", "over", "other"]
@@ -86,7 +87,8 @@ def _mapping(answer: Any) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    return clean(value)[:_LONGEST_FACT] if isinstance(value, str) else ""
+    # Most guests of a host say the same.
+    return sys.intern(clean(value)[:_LONGEST_FACT]) if isinstance(value, str) else ""
 
 
 def clean(text: str) -> str:

@@ -12,7 +12,7 @@ import functools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic, time
 from typing import Any, Final, TypeVar
 
@@ -67,8 +67,6 @@ class _Guest:
     not_before: float = 0.0
     wanted: bool = False
     """Somebody asks for its list to be read again."""
-    stats: Stats | None = field(default=None, compare=False)
-    """What is shown of it; put together anew when that is something else."""
 
     def next_due(self) -> float:
         """When it is to be asked next."""
@@ -82,17 +80,18 @@ class _Guest:
             self.due, self.failures, self.not_before = 0.0, 0, 0.0
 
     def shown(self) -> Stats:
-        """What is known of it, under keys in the style of libvirt's."""
-        if self.stats is None:
-            stats: dict[str, StatValue] = {"guest.apps.errors": self.errors}
-            if self.head is not None:
-                stats["guest.apps.count"] = self.head.count
-                stats["guest.apps.hash"] = self.head.hash
-                stats["guest.apps.source"] = self.head.source
-                stats["guest.apps.changed"] = int(self.head.changed * 1e9)
-                stats["guest.apps.checked"] = int(self.checked * 1e9)
-            self.stats = stats
-        return self.stats
+        """What is known of it, under keys in the style of libvirt's.
+
+        Put together for each sample: to keep it for each guest would take as much as all the rest.
+        """
+        stats: dict[str, StatValue] = {"guest.apps.errors": self.errors}
+        if self.head is not None:
+            stats["guest.apps.count"] = self.head.count
+            stats["guest.apps.hash"] = self.head.hash
+            stats["guest.apps.source"] = self.head.source
+            stats["guest.apps.changed"] = int(self.head.changed * 1e9)
+            stats["guest.apps.checked"] = int(self.checked * 1e9)
+        return stats
 
 
 class ApplicationsLane(Lane):
@@ -115,8 +114,8 @@ class ApplicationsLane(Lane):
         self._store: Store | None = None
         """None while nothing is kept."""
         self._files = CallThread("applications-files", lambda: None)
-        self._heads: Mapping[str, Head] | None = None
-        """What the disk had at the beginning; None until that is known."""
+        self._heads: dict[str, Head] | None = None
+        """What the disk has of other guests than those below; None until that is known."""
         self._guests: dict[str, _Guest] = {}
         self._whole = False
         """Whether the domains of the sample are all that there are."""
@@ -175,8 +174,8 @@ class ApplicationsLane(Lane):
         if self._agents.failure is not None:
             raise self._agents.failure
 
-    async def _load(self, store: Store) -> Mapping[str, Head]:
-        """What the disk had at the beginning; NoAnswerError while it does not say."""
+    async def _load(self, store: Store) -> dict[str, Head]:
+        """What the disk has of guests that were not looked at; NoAnswerError while it is silent."""
         if self._heads is None:
             loading = self._files.run(store.load)
             if not await Deadline.within(LOADING_TIME).wait(loading):
@@ -189,7 +188,7 @@ class ApplicationsLane(Lane):
         self,
         domains: Sequence[DomainDraft],
         store: Store,
-        heads: Mapping[str, Head],
+        heads: dict[str, Head],
         settings: ApplicationsSettings,
     ) -> list[str]:
         """The guests that are due; the lists of those that are gone are removed."""
@@ -197,7 +196,8 @@ class ApplicationsLane(Lane):
         if self._whole and (gone := (self._guests.keys() | heads.keys()) - known):
             self._files.run(functools.partial(store.remove, gone))
             self._guests = {uuid: old for uuid, old in self._guests.items() if uuid in known}
-            self._heads = heads = {uuid: old for uuid, old in heads.items() if uuid in known}
+            for uuid in heads.keys() - known:
+                del heads[uuid]
         now = monotonic()
         waiting = []
         for domain in domains:
@@ -209,10 +209,11 @@ class ApplicationsLane(Lane):
                     guest.follow(None)
                 continue
             if not self._agents.is_shown(domain):
-                self._guests.pop(uuid, None)
+                if (hidden := self._guests.pop(uuid, None)) is not None and hidden.head is not None:
+                    heads[uuid] = hidden.head
                 continue
             if guest is None:
-                head = heads.get(uuid)
+                head = heads.pop(uuid, None)
                 watch = Watch(settings.quiet, settings.longest_wait)
                 guest = self._guests[uuid] = _Guest(watch, head)
                 guest.checked = head.read if head is not None else 0.0
@@ -245,7 +246,6 @@ class ApplicationsLane(Lane):
             else:
                 self.failures.works(self, (uuid,))
                 guest.failures = 0
-                guest.stats = None
 
     async def _visit(self, store: Store, uuid: str, guest: _Guest, deadline: Deadline) -> None:
         """Look whether the guest's applications changed, and read the list when it is time to."""
@@ -332,4 +332,3 @@ class ApplicationsLane(Lane):
         guest.failures += 1
         denied = error.trouble == "denied"
         guest.not_before = monotonic() + (REFUSED_PAUSE if denied else pause_after(guest.failures))
-        guest.stats = None

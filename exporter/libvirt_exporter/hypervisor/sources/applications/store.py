@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 import re
+import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
@@ -95,7 +96,8 @@ class Store:
             **{name: getattr(head, name) for name in Head.__struct_fields__},
         )
         try:
-            replace_private_file(self._file(uuid), msgspec.json.encode(content))
+            # What a power failure may leave behind is found to be of no use, and read again.
+            replace_private_file(self._file(uuid), msgspec.json.encode(content), durable=False)
         except OSError as error:
             if not self._failing:
                 log.warning("lists of applications cannot be kept: %s", error)
@@ -133,4 +135,5 @@ class Store:
 
 
 def _head(beginning: _Beginning) -> Head:
-    return Head(**{name: getattr(beginning, name) for name in Head.__struct_fields__})
+    known = {name: getattr(beginning, name) for name in Head.__struct_fields__}
+    return Head(**known | {"source": sys.intern(beginning.source)})
