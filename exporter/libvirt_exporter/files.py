@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import stat
-from pathlib import Path
 
 
 def read_file(path: str | os.PathLike[str], limit: int) -> bytes:
@@ -34,26 +33,27 @@ def _refuse_irregular(mode: int) -> None:
         raise OSError(errno.EINVAL, "not a regular file")
 
 
-def replace_private_file(path: Path, content: bytes, *, durable: bool = True) -> None:
+def replace_private_file(path: str, content: bytes, *, durable: bool = True) -> None:
     """Replace a file by one that its owner only may read; its directory is made where needed.
 
     Whoever reads it sees the old or the new one; after a power failure too where it is `durable`,
     which takes as long as the disk does. Raises OSError, and leaves the old file then.
     """
-    part = path.with_suffix(".part")
+    part = f"{os.path.splitext(path)[0]}.part"
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         # Not through a link or into a file that somebody put there.
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
         with open(part, "xb", opener=_private) as file:
             file.write(content)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        part.replace(path)
+        os.replace(part, path)
     except OSError:
         with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+            os.unlink(part)
         raise
 
 

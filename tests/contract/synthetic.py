@@ -214,6 +214,11 @@ GUEST: Final[dict[str, StatValue]] = {
     "guest.if.0.addr.1.type": "ipv6",
     "guest.dropped.interfaces": 0,
     "guest.dropped.addresses": 0,
+    "guest.answer.drivers.time": 1_699_999_500_000_000_000,
+    "guest.driver.0.name": "Red Hat VirtIO Ethernet Adapter",
+    "guest.driver.0.version": "100.92.104.22900",
+    "guest.driver.0.date": 1_679_270_400_000_000_000,
+    "guest.dropped.drivers": 0,
     "guest.apps.errors": 1,
     "guest.apps.count": 412,
     "guest.apps.hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -222,7 +227,8 @@ GUEST: Final[dict[str, StatValue]] = {
     "guest.apps.checked": 1_699_999_900_000_000_000,
 }
 """What the lane `guest_agent` knows of a guest: values are those of libvirt 9.0 with qemu-ga 7.2,
-and a hostile mount point; the load is as libvirt 11.2 gives it."""
+and a hostile mount point; the load is as libvirt 11.2 gives it, and the driver is made up after
+the keys of libvirt 12.7 (VIR_DOMAIN_GUEST_INFO_DEVICE_* in libvirt-domain.h)."""
 
 HOST: Final[dict[str, StatValue]] = {
     "node.cpus": 2,

@@ -45,6 +45,14 @@ WELL_FORMED: Final[Mapping[str, Any]] = {
             "ip-addresses": [{"ip-address-type": "ipv4", "ip-address": "192.0.2.1", "prefix": 24}],
         }
     ],
+    "guest-get-devices": [
+        {
+            "driver-name": "VirtIO",
+            "driver-date": 1_679_270_400_000_000_000,
+            "driver-version": "1.2",
+            "id": {"type": "pci", "vendor-id": 6900, "device-id": 4096},
+        }
+    ],
 }
 """By command, in the form of qemu-ga 7.2; the load in that of 10.0."""
 

@@ -268,6 +268,7 @@ ASKED_BY: Final = {
     "guest-get-osinfo": "os",
     "guest-get-host-name": "hostname",
     "guest-network-get-interfaces": "interfaces",
+    "guest-get-devices": "drivers",
 }
 """Kind of question by the agent's command."""
 FSINFO: Final = "guest-get-fsinfo"

@@ -80,7 +80,7 @@ METRICS: tuple[Metric, ...] = (
     _number(
         "entries_dropped",
         "guest.dropped.<kind>",
-        "File systems, users, interfaces or addresses of the guest that are left out "
+        "File systems, users, interfaces, addresses or drivers of the guest that are left out "
         "because it has more of them than `guest_agent.entries` lets through.",
         {"kind": "<kind>"},
     ),
@@ -145,6 +145,14 @@ METRICS: tuple[Metric, ...] = (
         source="guest.fs.<num>.target",
         labels={**FILE_SYSTEM, "device": "guest.fs.<num>.target"},
         since="5.7.0",
+    ),
+    _number(
+        "driver_date_timestamp_seconds",
+        "guest.driver.<num>.date",
+        "Unix time of the day that a driver of the guest's devices is dated; of Windows only.",
+        {"driver": "guest.driver.<num>.name", "version": "guest.driver.<num>.version"},
+        scale=Scale.NANOSECONDS,
+        since="12.7.0",
     ),
     _number(
         "applications",

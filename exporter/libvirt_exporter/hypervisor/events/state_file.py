@@ -77,7 +77,7 @@ class StateFile:
         A failure is logged once, until one has succeeded again.
         """
         try:
-            replace_private_file(self.path, content)
+            replace_private_file(str(self.path), content)
         except OSError as error:
             if not self._failing:
                 log.warning("counters of events cannot be saved: %s", error)

@@ -101,13 +101,19 @@ class _Guest:
         """Those that are due."""
         if now < self.not_before:
             return []
-        due = {question: self.due.get(question.kind, 0.0) for question in QUESTIONS}
+        due = {question: self.due.get(question.kind, 0.0) for question in self._known()}
         # The oldest first: one that makes an agent hang must not keep the others from it.
         return [question for question in sorted(due, key=due.__getitem__) if due[question] <= now]
 
     def next_due(self) -> float:
         """When it is to be asked next."""
-        return max(self.not_before, min(self.due.get(row.kind, 0.0) for row in QUESTIONS))
+        return max(self.not_before, min(self.due.get(row.kind, 0.0) for row in self._known()))
+
+    def _known(self) -> Iterable[Question]:
+        """The questions that agents of its system know."""
+        told = self.answers.get("os")
+        system = None if told is None else told.stats.get("guest.os.id")
+        return (row for row in QUESTIONS if row.system in ("", system))
 
     def follow(self, run: int | None) -> None:
         """Forget what an agent said that has gone: who answers next may know other things."""

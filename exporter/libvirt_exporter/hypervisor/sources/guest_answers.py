@@ -22,6 +22,9 @@ LONGEST_TEXT: Final = 512
 """Characters of a text that are kept."""
 _LOAD: Final = 1 << 7
 """VIR_DOMAIN_GUEST_INFO_LOAD, new in libvirt 11.2, and in agents of QEMU 10.0."""
+_DEVICES: Final = 1 << 8
+"""VIR_DOMAIN_GUEST_INFO_DEVICES, new in libvirt 12.7."""
+_WINDOWS: Final = "mswindows"
 _OS_PARTS: Final = (
     *("id", "name", "pretty-name", "version", "version-id", "variant"),
     *("kernel-release", "kernel-version", "machine"),
@@ -51,6 +54,8 @@ class Question:
     empty answer."""
     slow: bool = False
     """Whether it is asked at the slow interval."""
+    system: str = ""
+    """The only system, by `os.id`, whose agents know it; '': all do."""
 
     def is_empty(self, told: Answer) -> bool:
         """Whether the agent said nothing, or did not answer."""
@@ -204,6 +209,17 @@ def _interfaces(answer: Answer, settings: GuestAgentSettings) -> Stats:
     }
 
 
+def _drivers(answer: Answer, settings: GuestAgentSettings) -> Stats:
+    """Drivers of devices by name and version, each once, with their date."""
+    found: dict[tuple[str, str], Entry] = {}
+    for told in _entries(answer, "device"):
+        name, version = _text(told.get("driverName")), _text(told.get("driverVersion"))
+        date = told.get("driverDate")
+        if name and isinstance(date, int) and date > 0:
+            found.setdefault((name, version), {"name": name, "version": version, "date": date})
+    return _kept("driver", "drivers", (found[key] for key in sorted(found)), settings)
+
+
 QUESTIONS: Final = (
     Question(
         kind="filesystems",
@@ -234,6 +250,14 @@ QUESTIONS: Final = (
         slow=True,
     ),
     Question(kind="interfaces", ask=_addresses, keep=_interfaces, slow=True),
+    Question(
+        kind="drivers",
+        ask=_info(_DEVICES),
+        keep=_drivers,
+        expected="device.",
+        slow=True,
+        system=_WINDOWS,
+    ),
 )
 """What is asked, in the order in which it is shown.
 

@@ -34,7 +34,7 @@ from tests.support.waiting import eventually, wait_until
 pytestmark = pytest.mark.anyio
 
 RUNNING, PAUSED = 1, 3
-KINDS = {1: "users", 2: "os", 8: "hostname", 16: "filesystems", 128: "load"}
+KINDS = {1: "users", 2: "os", 8: "hostname", 16: "filesystems", 128: "load", 256: "drivers"}
 """By the bit of virDomainGetGuestInfo."""
 SLOW = {"os", "hostname", "interfaces"}
 QUICK = {"filesystems", "load", "cpus", "users"}
@@ -58,6 +58,7 @@ class Guest:
         self.empty: set[str] = set()
         """Kinds that libvirt answers with nothing."""
         self.used = 1
+        self.system = "lab"
         self.answers = threading.Event()
         self.answers.set()
         self.timeouts: list[int] = []
@@ -86,8 +87,14 @@ class Guest:
             },
             "hostname": {"hostname": f"host-{self.uuid}"},
             "users": {"user.count": 0},
-            "os": {"os.id": "lab"},
+            "os": {"os.id": self.system},
             "load": {"load.1m": 0.5},
+            "drivers": {
+                "device.count": 1,
+                "device.0.driverName": "VirtIO",
+                "device.0.driverDate": 10**18,
+                "device.0.driverVersion": "1.2",
+            },
         }
         return self._answer(kind, {} if kind in self.empty else answers.get(kind, {}))
 
@@ -235,6 +242,18 @@ async def test_a_guest_that_cannot_answer_or_is_not_shown_is_not_asked(why: str)
         await lane.read()
     assert daemon.guests["a"].asked == []
     assert daemon.opened == 0
+
+
+async def test_only_windows_is_asked_for_its_drivers(clock: Clock) -> None:
+    """No other agent knows that; which system it is, is known after the first visit."""
+    daemon = Daemon("a", "b")
+    daemon.guests["b"].system = "mswindows"
+    with asked(daemon) as lane:
+        await lane.read()
+        stats = await lane.read()
+    assert "drivers" not in daemon.guests["a"].asked
+    assert daemon.guests["b"].asked.count("drivers") == 1
+    assert stats["b"]["guest.driver.0.date"] == 10**18
 
 
 async def test_an_agent_that_does_not_answer_is_left_alone_longer_and_longer(clock: Clock) -> None:

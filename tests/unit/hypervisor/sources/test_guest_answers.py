@@ -174,6 +174,23 @@ def test_interfaces_stand_by_their_names_with_addresses_of_both_families() -> No
     }
 
 
+def test_each_driver_of_windows_stands_once_with_its_date() -> None:
+    """As libvirt 12.7 names the keys; a device without a driver, or a date, has none."""
+    devices = [("B", "1.0", 20), ("A", "2.0", 30), ("B", "1.0", 20), ("C", "3.0", None)]
+    answer: dict[str, Any] = {"device.count": len(devices)}
+    for number, (name, version, date) in enumerate(devices):
+        answer[f"device.{number}.driverName"] = name
+        answer[f"device.{number}.driverVersion"] = version
+        if date is not None:
+            answer[f"device.{number}.driverDate"] = date
+    assert kept("drivers", answer, entries=1) == {
+        "guest.driver.0.name": "A",
+        "guest.driver.0.version": "2.0",
+        "guest.driver.0.date": 30,
+        "guest.dropped.drivers": 1,
+    }
+
+
 def test_a_file_system_has_its_disk_where_that_is_one() -> None:
     """Not where libvirt knows none of it, or it lies on several."""
     answer = {
@@ -208,8 +225,21 @@ def test_disks_are_not_asked_for() -> None:
 
 
 values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-names = st.sampled_from(["mountpoint", "name", "alias", "count", "total-bytes", "x", "1m", "id"])
-prefixes = st.sampled_from(["fs", "user", "disk", "os", "load"])
+names = st.sampled_from(
+    [
+        "mountpoint",
+        "name",
+        "alias",
+        "count",
+        "total-bytes",
+        "x",
+        "1m",
+        "id",
+        "driverName",
+        "driverDate",
+    ]
+)
+prefixes = st.sampled_from(["fs", "user", "disk", "os", "load", "device"])
 numbered = st.builds("{}.{}.{}".format, prefixes, st.integers(0, 3), names)
 plain = st.builds("{}.{}".format, prefixes, names)
 

@@ -49,15 +49,17 @@ class System(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Both."""
+    """What an agent says of itself and its system, as above."""
 
-    agent: Abilities
-    system: System
+    version: str
+    runs_programs: bool
+    system: str
+    kernel: str
 
     @property
     def fallback(self) -> tuple[str, ...]:
         """What is known without running anything in the guest, as VDSM lists it; sorted."""
-        named = (("kernel", self.system.kernel), ("qemu-guest-agent", self.agent.version))
+        named = (("kernel", self.kernel), ("qemu-guest-agent", self.version))
         return tuple(f"{name}-{version}" for name, version in named if version)
 
 

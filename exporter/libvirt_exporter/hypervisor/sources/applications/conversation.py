@@ -70,15 +70,15 @@ async def introduce(ask: Ask) -> Facts:
         if error.trouble != "refused":
             raise
         system = answers.System()
-    return Facts(agent, system)
+    return Facts(*agent, *system)
 
 
 async def look(ask: Ask, facts: Facts) -> Seen:
     """What stands for the applications of the guest."""
-    if not facts.agent.runs_programs:
+    if not facts.runs_programs:
         return _fallback(facts, "the guest does not allow guest-exec")
     try:
-        if facts.system.name == "mswindows":
+        if facts.system == "mswindows":
             ended = await run(ask, WINDOWS_PROBE, answers.outcome)
             return Seen("windows", answers.mark([ended.output]), WINDOWS)
         ended = await run(ask, UNIX_PROBE, answers.outcome)

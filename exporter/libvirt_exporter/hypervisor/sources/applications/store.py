@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import re
 import sys
 from collections.abc import Collection, Iterable
@@ -61,21 +62,23 @@ class Store:
     def __init__(self, directory: str, uri: str) -> None:
         name = f"applications-{hashlib.sha256(uri.encode()).hexdigest()[:16]}"
         self.path = Path(directory, name)
+        self._directory = str(self.path)
         self._failing = False
 
     def load(self) -> dict[str, Head]:
         """What is said of all lists, by UUID; whatever else lies there is removed."""
         heads: dict[str, Head] = {}
         try:
-            files = sorted(self.path.iterdir())
+            names = sorted(os.listdir(self._directory))
         except FileNotFoundError:
             return heads
         except OSError as error:
             log.warning("lists of applications cannot be read: %s", error)
             return heads
-        for file in files:
+        for name in names:
+            file, uuid = f"{self._directory}/{name}", name.removesuffix(".json")
             try:
-                if file.suffix != ".json" or not _UUID.fullmatch(file.stem):
+                if name == uuid or not _UUID.fullmatch(uuid):
                     raise ValueError("no list of applications")
                 beginning = msgspec.json.decode(read_file(file, MAX_SIZE), type=_Beginning)
                 if beginning.version != VERSION:
@@ -83,9 +86,9 @@ class Store:
             except (OSError, ValueError, RecursionError) as error:
                 log.warning("%s is of no use and removed: %s", file, error)
                 with contextlib.suppress(OSError):
-                    file.unlink()
+                    os.unlink(file)
                 continue
-            heads[file.stem] = _head(beginning)
+            heads[uuid] = _head(beginning)
         return heads
 
     def write(self, uuid: str, head: Head, entries: Collection[str]) -> bool:
@@ -125,13 +128,16 @@ class Store:
         """Remove the lists of guests that are gone."""
         for uuid in uuids:
             with contextlib.suppress(OSError):
-                self._file(uuid).unlink()
+                os.unlink(self._file(uuid))
 
-    def _file(self, uuid: str) -> Path:
-        """Raises OSError for what is no UUID, which might be a path."""
+    def _file(self, uuid: str) -> str:
+        """Raises OSError for what is no UUID, which might be a path.
+
+        No Path: that would keep the names of all files for good.
+        """
         if not _UUID.fullmatch(uuid):
             raise FileNotFoundError(uuid)
-        return self.path / f"{uuid}.json"
+        return f"{self._directory}/{uuid}.json"
 
 
 def _head(beginning: _Beginning) -> Head:

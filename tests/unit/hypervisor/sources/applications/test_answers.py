@@ -141,7 +141,7 @@ def test_an_agent_says_what_it_may_do() -> None:
 
     assert told(blocked) == told(commands) == told(None) == Abilities("7.2.0", False)
     assert told(allowed) == Abilities("7.2.0", True)
-    facts = answers.Facts(told(allowed), System("debian", "6.1.0-57-amd64"))
+    facts = answers.Facts(*told(allowed), *System("debian", "6.1.0-57-amd64"))
     assert facts.fallback == ("kernel-6.1.0-57-amd64", "qemu-guest-agent-7.2.0")
 
 
