@@ -13,6 +13,7 @@ from typing import Final
 import yaml
 
 from deploy.prometheus import compatibility
+from docs import sample
 from libvirt_exporter.reference import configuration as config_docs
 from libvirt_exporter.reference import fields as field_docs
 from libvirt_exporter.reference import metrics as metric_list
@@ -43,6 +44,7 @@ def documents() -> dict[str, str]:
     """Return the text of each generated file by its path in the checkout."""
     schema = config_docs.configuration_schema()
     return {
+        "README.md": sample.readme((ROOT / "README.md").read_text("utf-8")),
         "docs/metrics.md": metric_list.markdown(),
         "docs/api.md": field_docs.markdown(),
         "docs/runbooks/README.md": runbooks(),

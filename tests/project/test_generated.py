@@ -38,6 +38,7 @@ def test_generator_changes_nothing(target: str, generator: list[str], tmp_path: 
     """In a copy of the tree, running the generator leaves every file as it was."""
     for directory in TREE:
         shutil.copytree(ROOT / directory, tmp_path / directory)
+    shutil.copy(ROOT / "README.md", tmp_path)
     before = contents(tmp_path)
 
     subprocess.run(
