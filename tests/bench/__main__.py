@@ -17,7 +17,15 @@ from pathlib import Path
 
 import libvirt
 
-from tests.bench import applications, queries, real_host, rendering, synthetic_hosts
+from tests.bench import (
+    applications,
+    one_prometheus,
+    queries,
+    real_host,
+    rendering,
+    several_hosts,
+    synthetic_hosts,
+)
 from tests.bench.figures import Table
 
 
@@ -36,6 +44,8 @@ def parts(domains: int, *, quick: bool) -> Mapping[str, Callable[[], Table]]:
         "rendering": lambda: rendering.run((200, 2000, 10_000), rounds=8),
         "real-host": lambda: real_host.run(domains, rounds=8),
         "synthetic-hosts": lambda: synthetic_hosts.run((2000, 10_000), rounds=3),
+        "several-hosts": lambda: several_hosts.run(10, 10, rounds=15),
+        "one-prometheus": lambda: one_prometheus.run(60, 50, seconds=120),
         "query-savings": lambda: queries.savings(100, polls=300),
         "query-cost": lambda: queries.costs(200, rounds=100),
         "applications": lambda: applications.run(1000, 900),
@@ -67,7 +77,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="smaller and shorter, under a minute")
     parser.add_argument(
-        "--only", choices=list(parts(1, quick=True)), action="append", help="repeatable"
+        "--only", choices=list(parts(1, quick=False)), action="append", help="repeatable"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     arguments = parser.parse_args()

@@ -2,8 +2,8 @@
 
 Hosts that answer are real: sockets of private libvirtds, several aliases to each by paths of their
 own, and libvirt's test driver in the process for the rest. Those that do not are a libvirtd under
-SIGSTOP, a socket on which nobody ever answers, a TCP port whose queue of new connections is full,
-an ssh that says nothing, and a path without a socket.
+SIGSTOP, a TLS port that falls silent in the middle of the handshake, a TCP port whose queue of new
+connections is full, an ssh that says nothing, and a path without a socket.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shutil
 import socket
 import statistics
 import tempfile
@@ -28,10 +29,11 @@ from tests.faults.watch import Resources, Scrape
 from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import crowd
 from tests.lab.exporter import Exporter
+from tests.support.authority import Authority
 
 TIMEOUT: Final = 2.0
 """Seconds that a probe has."""
-SILENT: Final = ("frozen", "silent", "unreachable", "ssh", "dead")
+SILENT: Final = ("frozen", "tls", "unreachable", "ssh", "dead")
 """The hosts that do not answer, one of each kind."""
 
 
@@ -56,8 +58,8 @@ class Fleet(Exporter):
         answer = self.get(f"/probe?target={alias}{parameters}")
         seconds = time.monotonic() - started
         assert answer.status == 200, answer.text
-        # A second for a machine that is busy with the tests themselves.
-        assert seconds < TIMEOUT + 1.0, f"{alias} answered after {seconds:.2f} s"
+        # Two seconds for a machine that is busy with the tests themselves.
+        assert seconds < TIMEOUT + 2.0, f"{alias} answered after {seconds:.2f} s"
         return Probe(alias, Scrape(seconds, answer))
 
     def rounds(self, aliases: Sequence[str], number: int, every: float) -> list[Probe]:
@@ -79,16 +81,36 @@ class Fleet(Exporter):
     @property
     def resources(self) -> Resources:
         """What it takes of the machine now."""
-        return Resources.of(self._process.pid)
+        return Resources.of(self.pid)
 
 
 @contextlib.contextmanager
-def silent_socket(path: Path) -> Iterator[str]:
-    """The URI of a socket that takes connections and never says a word."""
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(path))
-        listening.listen(1024)
-        yield f"qemu+unix:///system?socket={quote(str(path))}"
+def silent_tls(directory: Path) -> Iterator[str]:
+    """The URI of a host that begins a handshake and never ends it."""
+    pki = directory / "pki"
+    pki.mkdir()
+    authority = Authority(pki)
+    certificate, key = authority.issue("client", "DNS:client")
+    for name, file in (("cacert", pki / "ca.crt"), ("clientcert", certificate), ("clientkey", key)):
+        shutil.copy(file, pki / f"{name}.pem")
+    clients: list[socket.socket] = []
+
+    def begin() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listening.accept()
+                clients.append(client)
+                # The head of a record of 64 bytes, which never come.
+                client.sendall(b"\x16\x03\x03\x00\x40")
+
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        threading.Thread(target=begin, daemon=True).start()
+        try:
+            port = listening.getsockname()[1]
+            yield f"qemu+tls://127.0.0.1:{port}/system?pkipath={pki}"
+        finally:
+            for client in clients:
+                client.close()
 
 
 @contextlib.contextmanager
@@ -145,7 +167,7 @@ def hosts(directory: Path, answering: int, silent: int, *, domains: int) -> Iter
                 uris[alias] = by_another_path(daemons[0], directory / alias)
         kinds = {
             "frozen": by_another_path(daemons[1], directory / "frozen"),
-            "silent": held.enter_context(silent_socket(directory / "silent")),
+            "tls": held.enter_context(silent_tls(directory)),
             "unreachable": held.enter_context(unreachable_port()),
             "ssh": silent_ssh(directory),
             "dead": "qemu+unix:///system?socket=/nowhere/libvirt-sock",
@@ -191,9 +213,9 @@ def isolated(directory: Path, hosts: Hosts, *, rounds: int, every: float) -> str
         f"median {statistics.median(usual):.3f} s alone, {statistics.median(now):.3f} s beside "
         f"them; longest {usual[-1]:.3f} and {now[-1]:.3f} s; {resources}"
     )
-    # A tenth of a second, and the longest half of a probe's time, for what else a machine does.
-    assert statistics.median(now) < 1.5 * statistics.median(usual) + 0.1, figures
-    assert now[-1] < max(TIMEOUT / 2, 2 * usual[-1]), figures
+    # One that waits for a silent host takes its whole time; the rest is for a busy machine.
+    assert statistics.median(now) < 1.5 * statistics.median(usual) + TIMEOUT / 8, figures
+    assert now[-1] < max(TIMEOUT, 2 * usual[-1]), figures
     return figures
 
 
@@ -208,7 +230,11 @@ def flooded(fleet: Fleet, silent: str, other: str, clients: int) -> None:
         statuses = set()
         while not stop.is_set():
             path = f"/probe?target={silent}&domain[]=vm{number}-{time.monotonic_ns()}"
-            statuses.add(fleet.get(path).status)
+            status = fleet.get(path).status
+            statuses.add(status)
+            if status == 503:
+                # The clients are not to be what keeps the machine busy.
+                time.sleep(0.2)
         return statuses
 
     with ThreadPoolExecutor(clients) as threads:

@@ -21,11 +21,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 def test_silent_hosts_leave_the_others_as_quick_and_whole_as_they_are(
     made: Hosts, tmp_path: Path
 ) -> None:
-    """A frozen libvirtd, a mute socket, a host that is unreachable, a mute ssh, and none at all."""
+    """A frozen libvirtd, half a TLS handshake, an unreachable host, a mute ssh, and none at all."""
     print(isolated(tmp_path, made, rounds=2, every=1.0))
 
 
 def test_a_flood_about_a_silent_host_takes_no_place_of_another(made: Hosts, tmp_path: Path) -> None:
     """Parts of the other one are still answered."""
     with Fleet(made.targets(), tmp_path / "exporter") as fleet:
-        flooded(fleet, "silent", "host00", clients=60)
+        flooded(fleet, "tls", "host00", clients=24)

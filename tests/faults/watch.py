@@ -118,11 +118,6 @@ class WatchedExporter(Exporter):
         self.timeout = timeout
 
     @property
-    def pid(self) -> int:
-        """The exporter's process id."""
-        return self._process.pid
-
-    @property
     def resources(self) -> Resources:
         """What it takes of the machine now."""
         return Resources.of(self.pid)

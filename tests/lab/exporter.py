@@ -148,6 +148,11 @@ class Exporter:
             raise
 
     @property
+    def pid(self) -> int:
+        """The exporter's process id."""
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """What it has logged."""
         return self._log.read_text(errors="replace")

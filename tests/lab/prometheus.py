@@ -74,8 +74,11 @@ def prometheus(
     every: str = "1s",
     rules: Sequence[Path] = (),
     alertmanager: str = "",
+    discovered: Mapping[str, str] | None = None,
 ) -> Iterator[Prometheus]:
     """A Prometheus that scrapes `jobs`, job name to addresses, each second or so.
+
+    `discovered`: further jobs, whose targets an address lists for HTTP service discovery.
 
     It evaluates the files `rules` each second, and tells the Alertmanager at this address.
     """
@@ -90,6 +93,10 @@ def prometheus(
         "scrape_configs": [
             {"job_name": job, "static_configs": [{"targets": [*targets]}]}
             for job, targets in jobs.items()
+        ]
+        + [
+            {"job_name": job, "http_sd_configs": [{"url": url, "refresh_interval": "1s"}]}
+            for job, url in (discovered or {}).items()
         ],
     }
     if alertmanager:

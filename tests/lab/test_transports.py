@@ -98,7 +98,9 @@ def ssh(remote: Remote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
         f"ssh-keygen -q -t ed25519 -N  -f {keys}/id",
     ):
         subprocess.run(command.split(" "), check=True, capture_output=True)
-    shutil.copy(keys / "id.pub", keys / "authorized_keys")
+    # Whatever a client asks for, this is what it gets.
+    only = 'command="virt-ssh-helper -r qemu:///system",no-pty,no-port-forwarding'
+    (keys / "authorized_keys").write_text(f"{only} {(keys / 'id.pub').read_text()}")
     port = free_port()
     # In that namespace the key and the daemon's socket are in their usual places.
     places = {

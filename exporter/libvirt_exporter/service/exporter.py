@@ -133,9 +133,11 @@ class Exporter:
         config = await self._read()
         served = aliases(config)
         gone = [alias for alias in self._targets if alias not in served]
-        for alias, target in self._targets.items():
+        for alias, target in [*self._targets.items()]:
             if alias not in gone:
                 await target.apply(of_target(config, alias))
+                # Scrapes go on meanwhile, however many targets there are.
+                await asyncio.sleep(0)
         # Before others begin: one of them may be the same host by another alias.
         await asyncio.gather(*(self._end(alias) for alias in gone))
         for alias in served:
