@@ -334,7 +334,6 @@ def listing(directory: Path, **api: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("listed", "names"),
     [
-        (b"install ok installed\tname-" + b"x" * (10 * MIB), None),
         (b"".join(b"install ok installed\tname-%d\n" % n for n in range(100_000)), None),
         (
             b'install ok installed\t/"quotes"\t\x1b[2J\n# HELP libvirt_up forged\n\n\xff\xfe\n'
@@ -342,7 +341,7 @@ def listing(directory: Path, **api: Any) -> dict[str, Any]:
             2,
         ),
     ],
-    ids=["10 MiB", "100000", "hostile"],
+    ids=["100000", "hostile"],
 )
 def test_a_list_that_does_its_worst_costs_its_own_guest_only(
     libvirtd: PrivateLibvirtd, agent: FakeAgent, tmp_path: Path, listed: bytes, names: int | None

@@ -120,9 +120,9 @@ def as_json(verdicts: Collection[Verdict]) -> str:
 
 def _of_named_files(source: Source) -> Iterator[Problem]:
     """Yield what is wrong with the files that a text names, as far as it names them."""
-    option = "events.state_directory"
-    if (directory := _text(option, source)) and is_no_directory(directory):
-        yield Problem(*place_of(option, source), f"{directory} is not a directory")
+    for option in ("events.state_directory", "applications.state_directory"):
+        if (directory := _text(option, source)) and is_no_directory(directory):
+            yield Problem(*place_of(option, source), f"{directory} is not a directory")
     option = "web.config_file"
     if name := _text(option, source):
         try:

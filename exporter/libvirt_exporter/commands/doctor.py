@@ -95,8 +95,10 @@ def findings(
     )
 
 
-def state_directory_findings(directory: str) -> Iterator[Finding]:
-    """Yield what keeps this process from keeping the counts of events there; '' is nowhere.
+def state_directory_findings(
+    directory: str, what: str = "the counts of events"
+) -> Iterator[Finding]:
+    """Yield what keeps this process from keeping `what` there; '' is nowhere.
 
     Tries it with a file that has no name, so that nothing is left behind.
     """
@@ -109,11 +111,11 @@ def state_directory_findings(directory: str) -> Iterator[Finding]:
     )
     reason = _unusable(Path(directory))
     if reason:
-        what = f"the counts of events cannot be kept in {directory} by uid {os.geteuid()}: "
-        yield _problem(what + reason, remedy)
+        found = f"{what} cannot be kept in {directory} by uid {os.geteuid()}: {reason}"
+        yield _problem(found, remedy)
     elif os.geteuid() == 0 and _only_for_root(Path(directory)):
-        what = f"only root may write to {directory}: no other user's exporter keeps counts there"
-        yield _hint(what, remedy)
+        found = f"only root may write to {directory}: no other user's exporter keeps {what} there"
+        yield _hint(found, remedy)
 
 
 def choice_findings(config: Config, sample: HostSample) -> Iterator[Finding]:

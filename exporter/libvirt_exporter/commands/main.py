@@ -252,6 +252,9 @@ def _demo(_arguments: Namespace) -> int:
 def _doctor(arguments: Namespace) -> int:
     config = _configuration(arguments)
     of_all = [*doctor.state_directory_findings(config.events.state_directory)]
+    if config.applications.enabled:
+        directory = config.applications.state_directory
+        of_all += doctor.state_directory_findings(directory, "lists of applications")
     of_all += [doctor.Finding("hint", what, remedy) for _, what, remedy in notes(config)]
     of_all += [
         doctor.Finding("hint", what, f"show again what {option} leaves out, or do without these")

@@ -158,6 +158,13 @@ def test_state_directory_that_cannot_be_written_to_is_a_problem(state: Path) -> 
         assert f"install -d -m 700 -o USER {directory}" in finding.remedy
 
 
+def test_what_is_to_be_kept_is_named(state: Path) -> None:
+    """There are two things that are."""
+    (state / "file").touch()
+    (finding,) = doctor.state_directory_findings(f"{state}/file", "lists of applications")
+    assert finding.what.startswith("lists of applications cannot be kept in ")
+
+
 def test_state_directory_that_is_a_file_is_a_problem(state: Path) -> None:
     """Or is below one."""
     file = state / "file"

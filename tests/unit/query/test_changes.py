@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from msgspec.structs import replace
 
 from libvirt_exporter.model import (
+    Applications,
     DomainInfo,
     DomainSample,
     HostSample,
@@ -264,6 +265,38 @@ def test_an_event_of_a_former_life_is_no_excuse() -> None:
         answer = watched.changes.since(stamp, only)
         assert rows(answer) == [{"vmId": "a", "reason": reason}]
         stamp = answer.stamp
+
+
+def test_of_a_large_value_the_sign_is_kept_and_the_value_read_when_it_is_sent() -> None:
+    """Another sign is news; a value that cannot be had at that moment is left out."""
+    lists: dict[str, Applications] = {}
+    reads: list[str] = []
+
+    def read(uuid: str) -> Applications | None:
+        reads.append(uuid)
+        return lists.get(uuid)
+
+    def listed(*names: str) -> Applications:
+        return Applications(hash="", source="dpkg", changed=0.0, read=0.0, names=names)
+
+    apps = next(field for field in FIELDS if field.name == "appsList")
+    it, wanted = Changes(TOMBSTONES, applications=read), Filter([apps])
+    first = domain("a", 10.0, **{"guest.apps.hash": "1"})
+    lists["a"] = listed("x-1")
+    it.commit(host(10.0, first), [first], (), 10.0)
+    answer = it.since("", wanted)
+    assert rows(answer) == [{"vmId": "a", "appsList": ["x-1"]}]
+
+    it.commit(host(20.0, again(first, 20.0)), [again(first, 20.0)], (), 20.0)
+    assert rows(it.since(answer.stamp, wanted)) == []
+    assert reads == ["a"]
+
+    other = again(first, 30.0, **{"guest.apps.hash": "2"})
+    lists["a"] = listed("x-2", "y-1")
+    it.commit(host(30.0, other), [other], (), 30.0)
+    assert rows(it.since(answer.stamp, wanted)) == [{"vmId": "a", "appsList": ["x-2", "y-1"]}]
+    lists.clear()
+    assert rows(it.since("", wanted)) == [{"vmId": "a"}]
 
 
 def test_time_alone_is_no_change_but_its_end_is() -> None:

@@ -296,7 +296,7 @@ def test_an_answer_is_json_that_nobody_keeps() -> None:
         (UnavailableError("unknown field stat", "did you mean state?"), 503),
     ],
 )
-@pytest.mark.parametrize("path", [VMS, f"{VMS}/x/diagnostics"])
+@pytest.mark.parametrize("path", [VMS, f"{VMS}/x/diagnostics", f"{VMS}/x/applications"])
 def test_what_goes_wrong_is_said_as_json(path: str, failure: Exception, status: int) -> None:
     """With the status that fits."""
     service = FakeService()
@@ -322,10 +322,15 @@ def test_a_failure_of_ours_says_nothing_of_itself() -> None:
         ("GET", f"{VMS}/x", 404),
         ("DELETE", VMS, 405),
         ("POST", f"{VMS}/x/diagnostics", 405),
+        ("PUT", f"{VMS}/x/applications", 405),
+        ("GET", f"{VMS}/x/applications?hsah=1a2b", 400),
+        ("POST", f"{VMS}/x/applications?hash=1a2b", 400),
         ("GET", f"{VMS}?fields={'x' * 17_000}", 414),
     ],
 )
-def test_what_is_not_there_is_said_as_json(method: str, path: str, status: int) -> None:
+def test_what_is_not_there_or_makes_no_sense_is_said_as_json(
+    method: str, path: str, status: int
+) -> None:
     """On all paths of the API; 405 says what is allowed."""
     answer = ask(FakeService(), method, path)
     assert problem(answer)[0] == status
@@ -338,7 +343,52 @@ def test_diagnostics_are_those_of_the_vm_in_the_path() -> None:
     assert ask(FakeService(), "GET", f"{VMS}/%20%C3%A9/diagnostics").json() == {"asked": " é"}
 
 
-@pytest.mark.parametrize("path", [VMS, f"{VMS}/x/diagnostics", "/api/v1/openapi.json", "/api/"])
+APPLICATIONS = f"{VMS}/x/applications"
+
+
+def test_a_list_of_applications_has_its_hash_as_the_tag() -> None:
+    """Of the VM in the path."""
+    answer = ask(FakeService(), "GET", APPLICATIONS)
+
+    assert (answer.status_code, answer.headers["ETag"]) == (200, '"1a2b"')
+    assert answer.json() == {"asked": "x"}
+    other = ask(FakeService(), "GET", f"{APPLICATIONS}?hash=ffff", headers={"If-None-Match": '"f"'})
+    assert other.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("?hash=1a2b", None),
+        ("", '"1a2b"'),
+        ("", 'W/"1a2b"'),
+        ("", '"f", "1a2b"'),
+        ("", "*"),
+        ("?hash=ffff", '"1a2b"'),
+    ],
+)
+def test_a_client_that_knows_the_list_is_told_so(query: str, named: str | None) -> None:
+    """304 without a body, and with the tag."""
+    headers = {} if named is None else {"If-None-Match": named}
+    answer = ask(FakeService(), "GET", APPLICATIONS + query, headers=headers)
+
+    assert (answer.status_code, answer.headers["ETag"]) == (304, '"1a2b"')
+    assert answer.content == b""
+
+
+def test_a_post_has_the_list_read_again() -> None:
+    """Nobody waits until it has been."""
+    service = FakeService()
+    answer = ask(service, "POST", APPLICATIONS)
+
+    assert (answer.status_code, answer.json()) == (202, {"hash": None})
+    assert service.read_again == ["x"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [VMS, f"{VMS}/x/diagnostics", f"{VMS}/x/applications", "/api/v1/openapi.json", "/api/"],
+)
 def test_nobody_is_told_anything_without_a_password(path: str, tmp_path: Path) -> None:
     """Where there are users, all routes of the API are for them only."""
     file = tmp_path / "web.yml"
@@ -368,6 +418,7 @@ def test_nobody_is_told_anything_without_a_password(path: str, tmp_path: Path) -
         (VMS, b"wait=60", VMS),
         (VMS, b"", VMS),
         (f"{VMS}/x/diagnostics", b"", f"{VMS}/{{vmId}}/diagnostics"),
+        (f"{VMS}/x/applications", b"", f"{VMS}/{{vmId}}/applications"),
         ("/metrics", b"", "/metrics"),
         ("/", b"", "/"),
     ],

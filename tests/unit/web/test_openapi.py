@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from libvirt_exporter.config import Config
 from libvirt_exporter.config.schema import Api
 from libvirt_exporter.contract import QueryRequest
-from libvirt_exporter.model import HostSample
+from libvirt_exporter.model import Applications, HostSample
 from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.query.fields.field import VmField
 from libvirt_exporter.query.fields.table import FIELDS
@@ -72,6 +72,16 @@ def test_what_clients_may_not_see_is_not_described() -> None:
     assert [name for name in SENSITIVE if re.search("[A-Z]", name) and name in text] == []
 
 
+LISTED = Applications(
+    hash="1a2b",
+    source="fallback",
+    reason="the guest does not allow guest-exec",
+    changed=1.5,
+    read=2.5,
+    names=("kernel-6.1",),
+)
+
+
 @pytest.mark.parametrize("case", cases())
 def test_answers_about_recorded_hosts_are_as_described(case: str) -> None:
     """Everything there is to say of them, twice for the rates, and what is absent."""
@@ -85,8 +95,15 @@ def test_answers_about_recorded_hosts_are_as_described(case: str) -> None:
 
         with closing(Workers()) as workers:
             terms = Terms(Api(sensitive_fields=SENSITIVE, max_age=1e9), lambda of: of.domains, ALL)
-            queries = Queries(terms, sample=take, workers=workers)
+            queries = Queries(
+                terms, sample=take, workers=workers, applications=lambda _uuid: LISTED
+            )
             queries.saw(sample, WHOLE)
+            for domain in sample.domains:
+                listed = await queries.applications(domain.uuid)
+                assert listed is not None
+                assert listed.version == LISTED.hash
+                validator("Applications").validate(json.loads(listed.body))
             first = json.loads((await queries.answer(QueryRequest(explain=True))).body)
             queries.saw(later(sample), WHOLE)
             since = QueryRequest(changed_since=first["queryStamp"])
