@@ -4,7 +4,7 @@
 bin := .venv/bin
 locked := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help fmt lint type test golden docs site dashboards rules bench bench-dashboards faults fleet newest soak check lab-up lab-down lock audit release deb rpm packages-test image images-test kubernetes-test
+.PHONY: help fmt lint type test golden docs site dashboards rules bench bench-dashboards faults alerts-live fleet newest soak check lab-up lab-down lock audit release deb rpm packages-test image images-test kubernetes-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -51,6 +51,9 @@ faults: ## what happens when things go wrong
 
 fleet: ## one exporter of 50 hosts, 5 of them dead or frozen
 	$(bin)/python -m tests.faults.fleet
+
+alerts-live: ## real guests in trouble, and what Alertmanager delivers; what ./test has no time for, as root
+	$(bin)/pytest tests/lab/test_alerts.py tests/lab/alerts_live.py
 
 newest: ## the lab and the faults with the newest libvirt and QEMU, as root
 	tests/newest.sh
