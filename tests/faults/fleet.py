@@ -213,6 +213,7 @@ def isolated(directory: Path, hosts: Hosts, *, rounds: int, every: float) -> str
         f"median {statistics.median(usual):.3f} s alone, {statistics.median(now):.3f} s beside "
         f"them; longest {usual[-1]:.3f} and {now[-1]:.3f} s; {resources}"
     )
+    assert resources.descriptors < 40 + 20 * (len(answering) + len(hosts.silent)), figures
     # One that waits for a silent host takes its whole time; the rest is for a busy machine.
     assert statistics.median(now) < 1.5 * statistics.median(usual) + TIMEOUT / 8, figures
     assert now[-1] < max(TIMEOUT, 2 * usual[-1]), figures

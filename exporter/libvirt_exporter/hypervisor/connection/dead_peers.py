@@ -41,13 +41,21 @@ def tcp_port(uri: str) -> int | None:
 def watch_peers(port: int) -> None:
     """Let the kernel end this process's connections to that port of hosts that are gone."""
     for name in os.listdir("/proc/self/fd"):
-        # Others may close it at any moment, and most are no such sockets.
+        # Others may close it at any moment.
         with contextlib.suppress(OSError):
-            _watch(int(name), port)
+            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                _watch(int(name), port)
 
 
 def _watch(descriptor: int, port: int) -> None:
-    with socket.socket(fileno=os.dup(descriptor)) as same:
+    own = os.dup(descriptor)
+    try:
+        same = socket.socket(fileno=own)
+    except OSError:
+        # It has become something else meanwhile.
+        os.close(own)
+        raise
+    with same:
         if same.family not in (socket.AF_INET, socket.AF_INET6) or same.getpeername()[1] != port:
             return
         same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 
@@ -51,6 +52,20 @@ def test_connections_to_the_port_are_watched_and_no_others() -> None:
         assert idle + every * times == 30
         assert remote.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
         assert stranger.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
+
+
+def test_looking_leaves_nothing_open() -> None:
+    """Whatever this process has open: files, pipes, sockets of other families."""
+    with (
+        socket.socket(socket.AF_UNIX),
+        socket.socket(),
+        open(os.devnull, "rb"),
+        socket.create_server(("127.0.0.1", 0)) as watched,
+        socket.create_connection(watched.getsockname()),
+    ):
+        before = os.listdir("/proc/self/fd")
+        watch_peers(watched.getsockname()[1])
+        assert os.listdir("/proc/self/fd") == before
 
 
 def test_an_attempt_to_connect_that_takes_too_long_is_watched(
