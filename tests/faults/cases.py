@@ -6,12 +6,18 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import libvirt
 
+from libvirt_exporter.hypervisor.connection.settings import HostSettings
+from libvirt_exporter.hypervisor.host import Host
+from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from tests.faults.watch import Resources, Scrape, WatchedExporter
 from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import paused_domain
+from tests.support.waiting import wait_until
 
 MIB = 1024**2
 
@@ -70,6 +76,34 @@ def polled(daemon: PrivateLibvirtd, exporter: WatchedExporter, scrapes: int) -> 
     with polling(daemon):
         for _ in range(scrapes):
             assert exporter.timed().lacks(whole) == set()
+
+
+def reopened(daemon: PrivateLibvirtd, exporter: WatchedExporter, times: int) -> None:
+    """Hosts are opened, subscribed to, sampled and closed, eight at once: libvirtd keeps nothing.
+
+    As a reload does with its targets: each host has some nine connections, one with all events.
+    """
+    whole, pid = exporter.timed(), daemon.pid
+    descriptors = Path(f"/proc/{pid}/fd")
+    before = len([*descriptors.iterdir()])
+    request = SampleRequest(frozenset({"state", "interface", "block", "vcpu", "balloon"}))
+
+    def once(_: int) -> None:
+        host = Host(HostSettings(uri=daemon.read_only_uri, stuck_calls=2))
+        host.start()
+        sample = host.sample(request, timeout=30.0).result()
+        assert sample.up, sample.error
+        wait_until(lambda: host.events_connected, "events are subscribed to", within=30.0)
+        host.close()
+
+    with ThreadPoolExecutor(8) as several:
+        for _ in several.map(once, range(times)):
+            pass
+    # The exporter may have opened some more meanwhile.
+    few = before + 10
+    wait_until(lambda: len([*descriptors.iterdir()]) <= few, "libvirtd lets go of all", within=30.0)
+    assert daemon.pid == pid
+    assert exporter.timed().lacks(whole) == set()
 
 
 def restarted(daemon: PrivateLibvirtd, exporter: WatchedExporter, times: int) -> None:

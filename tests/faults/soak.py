@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from tests.bench.synthetic import write_host
 from tests.faults.abuse import FLOODS, Abused, flooded, hoarded, unfinished
-from tests.faults.cases import churned, endured, frozen, polled, restarted
+from tests.faults.cases import churned, endured, frozen, polled, reopened, restarted
 from tests.faults.watch import WatchedExporter
 from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import crowd
@@ -36,6 +36,7 @@ class Case(NamedTuple):
 CASES: Final = {
     "polled": Case(lambda daemon, exporter: polled(daemon, exporter, scrapes=200), 40),
     "restarted": Case(lambda daemon, exporter: restarted(daemon, exporter, times=20), 10),
+    "reopened": Case(lambda daemon, exporter: reopened(daemon, exporter, times=3000), 5),
     "frozen": Case(lambda daemon, exporter: frozen(daemon, exporter, scrapes=200), 10, 1.0),
     "churned": Case(lambda daemon, exporter: churned(daemon, exporter, seconds=300), 10),
     "endured": Case(lambda _, exporter: endured(exporter, scrapes=10_000), 20),

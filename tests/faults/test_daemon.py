@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.cases import churned, endured, frozen, restarted
+from tests.faults.cases import churned, endured, frozen, reopened, restarted
 from tests.faults.watch import WatchedExporter
 from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import crowd, shutoff_domain
@@ -59,6 +59,13 @@ def test_a_connection_lost_in_the_middle_of_a_scrape_is_survived(
     daemon.start()
     time.sleep(1.0)
     assert exporter.timed().lacks(whole) == set()
+
+
+def test_hosts_that_are_opened_and_closed_leave_libvirtd_as_it_was(
+    daemon: PrivateLibvirtd, exporter: WatchedExporter
+) -> None:
+    """Events are taken back and connections closed, of several at once."""
+    reopened(daemon, exporter, times=16)
 
 
 def test_domains_that_come_and_go_are_followed(
