@@ -17,8 +17,11 @@ from pathlib import Path
 
 import libvirt
 
+from libvirt_exporter.hypervisor.connection.pool import IDLE_FOR
+from libvirt_exporter.hypervisor.host import TIDY_EVERY
 from tests.bench import (
     applications,
+    idle,
     one_prometheus,
     queries,
     real_host,
@@ -34,7 +37,8 @@ def parts(domains: int, *, quick: bool) -> Mapping[str, Callable[[], Table]]:
     if quick:
         return {
             "rendering": lambda: rendering.run((200, 1000), rounds=10),
-            "real-host": lambda: real_host.run(min(domains, 20), rounds=5),
+            "real-host": lambda: real_host.run(min(domains, 20), rounds=5, warm_up=2),
+            "idle": lambda: idle.run(seconds=10, after=1),
             "synthetic-hosts": lambda: synthetic_hosts.run((200, 1000), rounds=3),
             "query-savings": lambda: queries.savings(100, polls=60),
             "query-cost": lambda: queries.costs(200, rounds=20),
@@ -43,6 +47,7 @@ def parts(domains: int, *, quick: bool) -> Mapping[str, Callable[[], Table]]:
     return {
         "rendering": lambda: rendering.run((200, 2000, 10_000), rounds=8),
         "real-host": lambda: real_host.run(domains, rounds=8),
+        "idle": lambda: idle.run(seconds=60, after=IDLE_FOR + 2 * TIDY_EVERY),
         "synthetic-hosts": lambda: synthetic_hosts.run((2000, 10_000), rounds=3),
         "several-hosts": lambda: several_hosts.run(10, 10, rounds=15),
         "one-prometheus": lambda: one_prometheus.run(60, 50, seconds=120),

@@ -43,6 +43,10 @@ class Memory(NamedTuple):
     now: int
     peak: int
     """The most it ever was."""
+    proportional: int
+    """With each shared page divided by those who share it (PSS)."""
+    unique: int
+    """What would be free without the process (USS)."""
 
 
 class Answer(NamedTuple):
@@ -61,14 +65,13 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory(pid: int) -> Memory:
-    """Resident memory of a process, from /proc/PID/status."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    now, peak = (
-        int(found[1]) * 1024
-        for name in ("VmRSS", "VmHWM")
-        if (found := re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE))
-    )
-    return Memory(now, peak)
+    """Resident memory of a process, from /proc/PID/status and smaps_rollup."""
+    text = "".join(Path(f"/proc/{pid}/{name}").read_text() for name in ("status", "smaps_rollup"))
+    sizes = {
+        name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.M)
+    }
+    unique = sizes["Private_Clean"] + sizes["Private_Dirty"]
+    return Memory(sizes["VmRSS"], sizes["VmHWM"], sizes["Pss"], unique)
 
 
 def series_in(body: bytes, *, compressed: bool = False) -> int:
@@ -97,6 +100,7 @@ class Server:
     def __init__(self, command: Sequence[str], *, address_flag: str) -> None:
         """Start `command` with a free address and wait until it answers."""
         port = _free_port()
+        began = time.perf_counter()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
             [*command, f"{address_flag}=127.0.0.1:{port}"],
@@ -112,6 +116,8 @@ class Server:
         except BaseException:
             self.close()
             raise
+        self.started_within = time.perf_counter() - began
+        """Seconds from the start of the process to its first answer."""
 
     def __enter__(self) -> Server:
         return self
@@ -161,10 +167,10 @@ class Server:
         self._log.close()
 
 
-def exporter(uri: str) -> Server:
-    """This exporter, with its defaults."""
+def exporter(uri: str, within: Sequence[str] = ()) -> Server:
+    """This exporter, with its defaults; `within`: the command that its own comes behind."""
     command = [sys.executable, "-m", "libvirt_exporter", "serve", f"--libvirt.uri={uri}"]
-    return Server(command, address_flag="--web.listen-address")
+    return Server([*within, *command], address_flag="--web.listen-address")
 
 
 def _free_port() -> int:

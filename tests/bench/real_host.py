@@ -30,10 +30,12 @@ DOMAIN_MEMORY: Final = 40 * 2**20
 """Bytes that one paused domain takes of the host."""
 RESERVE: Final = 2 * 2**30
 """Bytes of the host's memory that are left alone."""
+WARM_UP: Final = 45
+"""Rounds until every domain has been looked at for jobs, at the pace of the lane."""
 PEER: Final = "prometheus-libvirt-exporter"
 
 
-def run(wanted: int, rounds: int) -> Table:
+def run(wanted: int, rounds: int, *, warm_up: int = WARM_UP) -> Table:
     """Measure on as many domains as wanted, or as fit in memory."""
     size = min(wanted, max(1, (_available_memory() - RESERVE) // DOMAIN_MEMORY))
     notes = [
@@ -48,8 +50,8 @@ def run(wanted: int, rounds: int) -> Table:
     with contextlib.ExitStack() as stack:
         daemon = stack.enter_context(PrivateLibvirtd())
         crowd(daemon, size)
-        clients = _start(stack, daemon.read_only_uri)
-        take_turns(clients, rounds, daemon.pid)
+        clients = _start(stack, daemon)
+        take_turns(clients, rounds, daemon.pid, warm_up=warm_up)
         raw = clients[0]
         rows = [[*row(client, raw), *daemon_row(client, raw)] for client in clients]
     return Table(
@@ -61,12 +63,15 @@ def run(wanted: int, rounds: int) -> Table:
     )
 
 
-def _start(stack: contextlib.ExitStack, uri: str) -> list[Client]:
+def _start(stack: contextlib.ExitStack, daemon: PrivateLibvirtd) -> list[Client]:
     """Start every client; the first is the raw call that the others are compared with."""
+    uri = daemon.read_only_uri
+    # Where QEMU's pid files are, as on any host.
+    within = daemon.enter if daemon.privileged else []
     groups = Selection(groups_named(["default"])).asks
     raw = stack.enter_context(RawClient(uri, bits(groups)))
     lean = stack.enter_context(RawClient(uri, bits(groups - {"iothread", "memory", "perf"})))
-    text, compressed = (stack.enter_context(exporter(uri)) for _ in range(2))
+    text, compressed = (stack.enter_context(exporter(uri, within)) for _ in range(2))
     clients = [
         raw_client("raw bulk call", raw),
         raw_client("raw bulk call, lean", lean),

@@ -41,6 +41,7 @@ COLUMNS: Final = (
     Column("domains", "domains"),
     Column("series", "series"),
     Column("first_seconds", "first ms", 1e3),
+    Column("unchanged_seconds", "unchanged ms", 1e3),
     Column("steady_seconds", "steady ms", 1e3),
     Column("seconds_per_series", "µs/series", 1e6),
     Column("body_seconds", "body ms", 1e3),
@@ -79,6 +80,7 @@ def run(sizes: Sequence[int], rounds: int) -> Table:
         [
             "goal: steady ≤ 1 µs per series",
             "first compiles the plans; steady: the same domains, every number changed",
+            "unchanged: the same domains, no number changed",
             "body: steady, and the complete uncompressed body; gzip: compressing that, level 1",
             "memory: what the peak of rendering, body and gzip adds to the process",
             "prometheus_client: its generate_latest alone, families made beforehand",
@@ -96,12 +98,13 @@ def measure(size: int, rounds: int) -> dict[str, Any]:
     before = memory(os.getpid()).now
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: proc(5)
     first, _ = _timed(renderer.render, taken[0].domains)
-    steady, whole, compressing = [], [], []
+    unchanged, steady, whole, compressing = [], [], [], []
     body = compressed = b""
     for turn in range(rounds):
         sample = taken[(turn + 1) % len(taken)]
         seconds, domains = _timed(renderer.render, sample.domains)
         steady.append(seconds)
+        unchanged.append(_timed(renderer.render, sample.domains)[0])
         more, exposition = _timed(expose, sample, domains)
         body = exposition.body
         whole.append(seconds + more)
@@ -113,6 +116,7 @@ def measure(size: int, rounds: int) -> dict[str, Any]:
         "domains": size,
         "series": series,
         "first_seconds": first,
+        "unchanged_seconds": Spread.of(unchanged)._asdict(),
         "steady_seconds": Spread.of(steady)._asdict(),
         "seconds_per_series": Spread.of(seconds / series for seconds in steady)._asdict(),
         "body_seconds": Spread.of(whole)._asdict(),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -24,7 +23,6 @@ from tests.bench.turns import COLUMNS, http_client, raw_client, row, take_turns
 
 HOST_COLUMNS: Final = (
     Column("domains", "domains"),
-    Column("first_seconds", "start s"),
     *COLUMNS,
     Column("client_cpu_per_domain", "CPU µs/domain", 1e6),
 )
@@ -52,15 +50,12 @@ def _measure(size: int, rounds: int) -> list[list[Figure]]:
         node = Path(directory, "node.xml")
         write_host(node, size)
         uri = f"test://{node}"
-        started = time.perf_counter()
         with exporter(uri) as server, RawClient(uri, libvirt.VIR_DOMAIN_STATS_STATE) as raw:
-            took = time.perf_counter() - started
             clients = [raw_client("raw", raw), http_client("libvirt-exporter", server)]
             take_turns(clients, rounds)
             return [
                 [
                     size,
-                    took if client is clients[1] else None,
                     *row(client, clients[0]),
                     statistics.median(cost.client_cpu for cost in client.costs) / size,
                 ]

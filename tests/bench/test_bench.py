@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.bench import applications, rendering, synthetic_hosts
 from tests.bench.figures import Column, Figure, Spread, Table
-from tests.bench.processes import series_in
+from tests.bench.processes import memory, series_in
 
 
 def test_a_table_shows_medians_with_their_range_in_the_unit_of_the_title() -> None:
@@ -31,6 +33,13 @@ def test_a_table_shows_medians_with_their_range_in_the_unit_of_the_title() -> No
 def test_comments_and_empty_lines_are_no_series() -> None:
     """Series are the lines with a value."""
     assert series_in(b'# HELP a b\n# TYPE a gauge\na 1\n\na{b="# c"} 2\n') == 2
+
+
+def test_memory_of_its_own_is_less_than_what_it_shares_in() -> None:
+    """Of this process."""
+    found = memory(os.getpid())
+    assert 0 < found.unique <= found.proportional
+    assert 0 < found.now <= found.peak
 
 
 def test_rendering_is_measured_beside_prometheus_client() -> None:

@@ -15,7 +15,7 @@ from tests.bench.processes import Answer, Cost, Server, measured, memory
 from tests.bench.raw import RawClient
 
 WARM_UP: Final = 2
-"""Rounds that are not counted."""
+"""Rounds that are not counted, by default."""
 
 COLUMNS: Final = (
     Column("client", "client"),
@@ -25,6 +25,9 @@ COLUMNS: Final = (
     Column("client_cpu_per_series", "µs/series", 1e6),
     Column("memory_bytes", "RSS MiB", 1 / 2**20),
     Column("memory_peak_bytes", "peak MiB", 1 / 2**20),
+    Column("memory_proportional_bytes", "PSS MiB", 1 / 2**20),
+    Column("memory_unique_bytes", "USS MiB", 1 / 2**20),
+    Column("first_seconds", "start s"),
     Column("series", "series"),
     Column("bytes", "kB", 1e-3),
 )
@@ -42,6 +45,8 @@ class Client:
     name: str
     pid: int
     ask: Callable[[], Answer]
+    started_within: float | None = None
+    """Seconds from the start of the process to its first answer."""
     costs: list[Cost] = field(default_factory=list)
     series: list[int] = field(default_factory=list)
     sent: int = 0
@@ -55,16 +60,23 @@ def raw_client(name: str, raw: RawClient) -> Client:
 
 def http_client(name: str, server: Server, *, compressed: bool = False) -> Client:
     """An exporter that is scraped."""
-    return Client(name, server.pid, lambda: server.scrape(compressed=compressed))
+    return Client(
+        name, server.pid, lambda: server.scrape(compressed=compressed), server.started_within
+    )
 
 
-def take_turns(clients: Sequence[Client], rounds: int, daemon: int | None = None) -> None:
-    """Ask every client once per round; `daemon` is the pid of the libvirtd that they ask."""
-    for turn in range(WARM_UP + rounds):
+def take_turns(
+    clients: Sequence[Client], rounds: int, daemon: int | None = None, *, warm_up: int = WARM_UP
+) -> None:
+    """Ask every client once per round; `daemon` is the pid of the libvirtd that they ask.
+
+    The first rounds, `warm_up` of them, are not counted.
+    """
+    for turn in range(warm_up + rounds):
         for client in clients:
             with measured(client.pid, daemon) as costs:
                 answer = client.ask()
-            if turn >= WARM_UP:
+            if turn >= warm_up:
                 client.costs += costs
                 client.series.append(answer.series())
                 client.sent = answer.sent
@@ -82,6 +94,9 @@ def row(client: Client, raw: Client) -> list[Figure]:
         statistics.median(cpu) / statistics.median(client.series),
         resident.now,
         resident.peak,
+        resident.proportional,
+        resident.unique,
+        client.started_within,
         Spread.of(client.series),
         client.sent or None,
     ]
