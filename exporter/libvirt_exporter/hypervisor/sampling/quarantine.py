@@ -17,6 +17,9 @@ class Quarantine:
     def __contains__(self, uuid: object) -> bool:
         return uuid in self._stuck
 
+    def __len__(self) -> int:
+        return len(self._stuck)
+
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self._stuck))
 

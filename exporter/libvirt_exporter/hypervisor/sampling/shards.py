@@ -26,6 +26,9 @@ from libvirt_exporter.model import Stats
 log = logging.getLogger(__name__)
 
 SMALLEST_SHARD: Final = 5
+CALM_SHARD_SIZE: Final = 50
+"""Domains in one call at most while nobody is known to hang: half the calls, and the threads to
+wake for them. The scrape that meets a hang asks those of the call again in halves."""
 GIVEN_UP_AFTER: Final = 10.0
 """Seconds after which a call is given up although nobody is seen to hold it up."""
 
@@ -110,9 +113,11 @@ class Shards:
             missing = self._standing.unanswered(uuid)
             if missing and self._standing.askable(uuid):
                 alike.setdefault((missing, uuid in self._standing.held), []).append(uuid)
+        calm = not (self._standing.quarantine or self.calls)
+        most = CALM_SHARD_SIZE if calm else SHARD_SIZE
         for (missing, _), uuids in alike.items():
             share = -(-len(uuids) // self._settings.parallel_calls)
-            size = min(max(share, SMALLEST_SHARD), SHARD_SIZE)
+            size = min(max(share, SMALLEST_SHARD), most)
             self.waiting.extend(
                 Shard(uuids[start : start + size], missing) for start in range(0, len(uuids), size)
             )
