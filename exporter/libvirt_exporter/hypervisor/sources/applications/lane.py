@@ -45,6 +45,9 @@ R = TypeVar("R")
 LOADING_TIME: Final = 5.0
 """Seconds that a reading waits for what lies on the disk."""
 
+VISIT_TIME: Final = 180.0
+"""Seconds in which the last command of a visit must be begun."""
+
 _NOTHING: Final[Stats] = {}
 
 
@@ -230,8 +233,11 @@ class ApplicationsLane(Lane):
             guest = self._guests.get(uuid)
             if guest is None:
                 continue
+            # Once begun, it goes on beyond the reading's time: what a program in the guest has
+            # written would stay with its agent.
+            within = Deadline.within(VISIT_TIME)
             try:
-                await self._visit(store, uuid, guest, deadline)
+                await self._visit(store, uuid, guest, within)
             except NoTurnError:
                 return
             except CallError:
@@ -271,7 +277,9 @@ class ApplicationsLane(Lane):
             at = time()
             listed = await conversation.fetch(ask, guest.facts, seen)
             guest.wanted = False
-            await self._take(store, uuid, guest, seen, listed, at)
+            is_new = await self._take(store, uuid, guest, seen, listed, at)
+            # What somebody asked for is no sign of a mark that changes for nothing.
+            guest.watch.read(anything_new=is_new or not is_due, now=monotonic())
         elif not guest.watch.mark:
             guest.checked = time()
 
@@ -304,8 +312,8 @@ class ApplicationsLane(Lane):
 
     async def _take(
         self, store: Store, uuid: str, guest: _Guest, seen: Seen, listed: Listing, at: float
-    ) -> None:
-        """Take over a list that was read at `at` (Unix time), and keep it on the disk."""
+    ) -> bool:
+        """Keep a list that was read at `at` (Unix time) on the disk; whether it is another one."""
         before, digest = guest.head, listed.hash
         is_new = before is None or (before.hash, before.source) != (digest, seen.source)
         head = Head(
@@ -321,7 +329,7 @@ class ApplicationsLane(Lane):
         if not await self._files.run(write):
             raise GuestError("the list cannot be kept on the disk")
         guest.head, guest.checked = head, at
-        guest.watch.read(anything_new=is_new, now=monotonic())
+        return is_new
 
     def _failed(self, uuid: str, guest: _Guest, error: GuestError) -> None:
         """Note that a guest did not say, and leave it alone for a while."""

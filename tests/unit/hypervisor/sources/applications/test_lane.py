@@ -325,6 +325,20 @@ async def test_somebody_may_have_the_list_read_again(kept: Kept, clock: Clock) -
     assert guest.asked["dpkg-query"] == 2
 
 
+async def test_who_has_lists_read_again_does_not_hold_up_a_change(kept: Kept, clock: Clock) -> None:
+    """However often, and for nothing."""
+    guest = kept.guests[ANN]
+    for _ in range(20):
+        kept.lane.want(ANN)
+        await kept.read()
+        clock.now += 61
+    guest.install("new")
+    for _ in range(8):
+        clock.now += 30
+        stats = (await kept.read())[ANN]
+    assert stats["guest.apps.count"] == 3
+
+
 async def test_the_list_goes_with_the_vm(kept: Kept) -> None:
     """Not with a listing that is not whole, nor when the VM is shut off."""
     await kept.read()
