@@ -1,8 +1,12 @@
-"""Clients that ask for more than their share, and what a usual scrape makes of it meanwhile."""
+"""Clients that ask for more than their share, and what a usual scrape makes of it meanwhile.
+
+All of them log in; who does not, or wrongly, is refused however much is going on.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import random
 import statistics
@@ -11,6 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import bcrypt
+
 from libvirt_exporter.catalogue import GROUPS
 from tests.faults.watch import Resources
 from tests.lab.exporter import Exporter
@@ -18,6 +24,7 @@ from tests.support.waiting import eventually
 
 TIMEOUT: Final = 10.0
 """Seconds that a usual scrape may take: Prometheus' default."""
+_HASH: Final = bcrypt.hashpw(b"right", bcrypt.gensalt(10)).decode()
 _LIMIT: Final = 16 * 1024 * 1024
 """Bytes that a reader may hold."""
 
@@ -31,31 +38,50 @@ class Answer(NamedTuple):
     size: int
 
 
+def _login(password: str) -> str:
+    """The header of the only user."""
+    return (
+        f"Authorization: Basic {base64.b64encode(f'prometheus:{password}'.encode()).decode()}\r\n"
+    )
+
+
+LOGIN: Final = _login("right")
+STRANGERS: Final = {"without a login": "", "with a wrong password": _login("wrong")}
+
+
 class Abused(Exporter):
-    """An exporter with clients that ask it over the loopback."""
+    """An exporter of one user, with clients that ask it over the loopback."""
 
     def __init__(self, uri: str, directory: Path) -> None:
-        super().__init__(uri, directory, {})
+        directory.mkdir(exist_ok=True)
+        users = directory / "web.yml"
+        users.write_text(f"basic_auth_users: {{prometheus: {_HASH}}}\n")
+        web = {"config_file": str(users), "health_without_login": True}
+        super().__init__(uri, directory, {"web": web})
         host, _, port = self.address.rpartition(":")
         self._host, self._port = host, int(port)
 
     @property
     def resources(self) -> Resources:
         """What it takes of the machine now."""
-        return Resources.of(self._process.pid)
+        return Resources.of(self.pid)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection of its own."""
         return await asyncio.open_connection(self._host, self._port, limit=_LIMIT)
 
-    async def ask(self, path: str, *, body: str | None = None, headers: str = "") -> Answer:
+    async def ask(
+        self, path: str, *, body: str | None = None, headers: str = "", login: str = LOGIN
+    ) -> Answer:
         """One request on a connection of its own, and its whole answer."""
         began = time.monotonic()
         size, status = 0, 0
         with contextlib.suppress(OSError):
             reader, writer = await self.connect()
             try:
-                writer.write(request(path, body=body, headers=f"Connection: close\r\n{headers}"))
+                writer.write(
+                    request(path, body=body, headers=f"Connection: close\r\n{login}{headers}")
+                )
                 line = await reader.readline()
                 status = int(line.split()[1]) if line else 0
                 while chunk := await reader.read(1 << 20):
@@ -138,6 +164,9 @@ async def flooded(abused: Abused, name: str, seconds: float) -> None:
             assert health.status == 200
             assert health.seconds < 1.0, f"healthy after {health.seconds:.2f} s"
             scrapes.append(await abused.usual())
+            for who, login in STRANGERS.items():
+                stranger = await abused.ask("/metrics", login=login)
+                assert stranger.status == 401, f"{stranger.status} {who}"
     took = statistics.median(scrape.seconds for scrape in scrapes)
     print(f"{name}: {took:.2f} s, quiet {usual:.2f} s, {len(others)} others answered")
     assert {scrape.status for scrape in scrapes} == {200}
@@ -149,7 +178,7 @@ async def flooded(abused: Abused, name: str, seconds: float) -> None:
 async def hoarded(abused: Abused, batches: int = 4, clients: int = 35) -> None:
     """Clients ask and do not read; fails when the memory does not stay bounded and comes back."""
     body = (await abused.ask("/metrics")).size
-    query = request("/api/v1/vms", body='{"explain": true}')
+    query = request("/api/v1/vms", body='{"explain": true}', headers=LOGIN)
     await abused.ask("/api/v1/vms", body='{"explain": true}')
     base = abused.resources.memory
     held: list[asyncio.StreamWriter] = []
@@ -160,7 +189,7 @@ async def hoarded(abused: Abused, batches: int = 4, clients: int = 35) -> None:
             transport = writer.transport
             assert isinstance(transport, asyncio.Transport)
             transport.pause_reading()
-            writer.write(query if number % 7 == 0 else request("/metrics"))
+            writer.write(query if number % 7 == 0 else request("/metrics", headers=LOGIN))
             held.append(writer)
             del reader
         assert (await abused.usual()).status == 200
@@ -181,7 +210,7 @@ async def left(abused: Abused, clients: int = 40) -> None:
             _, writer = await abused.connect()
             path = f"/metrics?domain[]={number}" if number % 2 else "/metrics"
             timeout = "X-Prometheus-Scrape-Timeout-Seconds: 1000000\r\n"
-            writer.write(request(path, headers=timeout))
+            writer.write(request(path, headers=LOGIN + timeout))
             writers.append(writer)
         await asyncio.sleep(0.5)
         for writer in writers:

@@ -1,7 +1,7 @@
 """The fault cases in full length: `python -m tests.faults.soak [CASE …]`, about an hour for all.
 
-Each case has an exporter of its own and, but for `abused`, a libvirtd. A case that fails says why,
-the others still run, and the exit status is 1.
+Each case has an exporter of its own and, but for `abused` and `away`, a libvirtd. A case that fails
+says why, the others still run, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from tests.bench.synthetic import write_host
 from tests.faults.abuse import FLOODS, Abused, flooded, hoarded, unfinished
+from tests.faults.away import WAYS, away
 from tests.faults.cases import churned, endured, frozen, polled, reopened, restarted
 from tests.faults.watch import WatchedExporter
 from tests.lab.daemon import PrivateLibvirtd
@@ -55,6 +56,13 @@ def abused() -> None:
             asyncio.run(hoarded(exporter, batches=8, clients=70))
 
 
+def libvirt_away() -> None:
+    """libvirt is away in each way that it can be."""
+    for way in WAYS:
+        with tempfile.TemporaryDirectory(prefix="soak-") as directory:
+            away(way, Path(directory), scrapes=10_000, seconds=600)
+
+
 def run(case: Case) -> None:
     """Run one case; raises what it finds wrong."""
     with (
@@ -78,6 +86,7 @@ def main(names: Sequence[str]) -> int:
     """Run the named cases, or all."""
     cases: dict[str, Callable[[], None]] = {
         "abused": abused,
+        "away": libvirt_away,
         **{name: partial(run, case) for name, case in CASES.items()},
     }
     if unknown := set(names) - cases.keys():
