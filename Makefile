@@ -4,7 +4,7 @@
 bin := .venv/bin
 locked := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help fmt lint type test golden docs site dashboards rules bench bench-dashboards faults alerts-live fleet newest soak check lab-up lab-down lock audit release deb rpm packages-test image images-test kubernetes-test
+.PHONY: help fmt lint type test golden docs site dashboards rules bench bench-dashboards faults alerts-live fleet newest soak check lab-up lab-down lock audit release deb rpm packages-test image images-test kubernetes-test ansible-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -99,3 +99,6 @@ images-test: ## as root: build the image on a base made by mmdebstrap, and run i
 
 kubernetes-test: ## read the resources of the Prometheus operator by its own types
 	PATH=$(bin):$$PATH $(bin)/pytest tests/deploy/operator.py
+
+ansible-test: ## as root: ansible-lint, and check mode of the role on a root file system
+	PATH=$(bin):$$PATH $(bin)/pytest tests/deploy/role.py

@@ -17,6 +17,7 @@ SOCKET = UNIT.with_suffix(".socket")
 SCRAPE = ROOT / "deploy" / "prometheus" / "scrape.yml"
 
 EXERCISED = {
+    "ansible/*": "deploy/role.py",
     "alertmanager/alertmanager.yml": "lab/test_alerts.py",
     "container/*": "deploy/image.py",
     "demo/*": "project/test_deploy.py",

@@ -1,0 +1,150 @@
+"""The Ansible role: judged by ansible-lint, and by check mode on a Debian root file system.
+
+Takes mmdebstrap, Debian's mirror and some minutes; `make ansible-test` runs it as root.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.deploy.containers import AUTHORITIES, root_file_system
+
+ROOT: Final = Path(__file__).parents[2]
+ANSIBLE: Final = ROOT / "deploy" / "ansible"
+TOOLS: Final[tuple[str, ...]] = (
+    *("uv", "run", "--quiet", "--no-project"),
+    *("--with", "ansible-core>=2.19", "--with", "ansible-lint>=26,<27"),
+)
+CONFIG: Final = {"groups": {"exclude": ["perf"]}}
+
+
+def ansible(*command: str) -> subprocess.CompletedProcess[str]:
+    """The outcome of a command of Ansible, its errors among its output."""
+    return subprocess.run(
+        [*TOOLS, *command],
+        cwd=ANSIBLE,
+        env={
+            **os.environ,
+            "ANSIBLE_CONNECTION_PLUGINS": str(Path(__file__).with_name("connection")),
+            "ANSIBLE_ROLES_PATH": str(ANSIBLE / "roles"),
+            "ANSIBLE_PIPELINING": "true",
+            "ANSIBLE_NOCOLOR": "1",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+class Target:
+    """A Debian root file system, and what the playbook does to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "root"
+        base = str(root_file_system("trixie"))
+        extract = ["tar", "-xf", base, "-C", str(self.root), "--exclude=./proc"]
+        subprocess.run(extract, check=True)
+        for file in ("/etc/resolv.conf", "/etc/hosts"):
+            shutil.copy(file, f"{self.root}{file}")
+        shutil.copy(AUTHORITIES, self.root / "etc" / "authorities.crt")
+        # What Ansible itself needs of a target.
+        self.run("apt-get", "update", "--quiet=2")
+        self.run("apt-get", "install", "--yes", "--quiet=2", "python3", "python3-apt")
+        subprocess.run(
+            [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", directory],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+        [wheel] = directory.glob("*.whl")
+        shutil.copy(wheel, self.root / "srv")
+        self._wheel = f"/srv/{wheel.name}"
+
+    def run(self, *command: str) -> str:
+        """What a command says inside."""
+        done = subprocess.run(
+            ["chroot", self.root, *command],
+            env={"PATH": os.environ["PATH"], "DEBIAN_FRONTEND": "noninteractive"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def play(self, *arguments: str, **variables: Any) -> dict[str, int]:
+        """Run the playbook; returns how many tasks were ok, changed, failed …"""
+        given: Mapping[str, Any] = {
+            "ansible_host": str(self.root),
+            "ansible_become": False,
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "libvirt_exporter_source": self._wheel,
+            "libvirt_exporter_pip_arguments": "--cert=/etc/authorities.crt",
+            "libvirt_exporter_config": CONFIG,
+            **variables,
+        }
+        command = ["ansible-playbook", "--inventory=target,", "--connection=root", *arguments]
+        done = ansible(*command, f"--extra-vars={json.dumps(given)}", "playbook.yml")
+        assert done.returncode == 0, done.stdout
+        recap = done.stdout.partition("PLAY RECAP")[2]
+        return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", recap)}
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A root on which the role has not run yet."""
+    directory = tmp_path_factory.mktemp("role")
+    processes = directory / "root" / "proc"
+    processes.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "proc", "proc", processes], check=True)
+    try:
+        yield Target(directory)
+    finally:
+        subprocess.run(["umount", processes], check=True)
+
+
+def test_ansible_lint_finds_nothing() -> None:
+    """At its strictest profile."""
+    verdict = ansible("ansible-lint", "--offline", "--strict", "playbook.yml", "roles")
+    assert verdict.returncode == 0, verdict.stdout
+
+
+def test_arguments_and_defaults_agree() -> None:
+    """Every argument that may be left out has the default that its specification says."""
+    role = ANSIBLE / "roles" / "libvirt_exporter"
+    specified = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())
+    arguments = specified["argument_specs"]["main"]["options"]
+    defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
+    assert defaults == {
+        name: argument["default"]
+        for name, argument in arguments.items()
+        if not argument.get("required")
+    }
+    unit = (ROOT / "deploy" / "systemd" / "libvirt-exporter.service").read_text()
+    assert f"MemoryMax={defaults['libvirt_exporter_memory_max']}\n" in unit
+
+
+def test_check_mode_says_what_would_be_done_and_does_nothing(target: Target) -> None:
+    """All tasks of an installation, on a root on which the role has never run."""
+    foreseen = target.play("--check")
+    assert foreseen["changed"] > 0
+    assert not (target.root / "opt" / "libvirt-exporter").exists()
+
+
+def test_an_argument_that_the_role_does_not_take_is_refused(target: Target) -> None:
+    """By the specification, before anything is done."""
+    with pytest.raises(AssertionError, match="value of libvirt_exporter_state must be one of"):
+        target.play("--check", libvirt_exporter_state="gone")
