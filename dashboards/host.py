@@ -117,8 +117,8 @@ def cpu_panels() -> list[Json]:
             "CPUs in use by VMs",
             top(select("domain:libvirt_cpu_seconds:rate5m")),
             "none",
-            "CPUs of the host that a VM and its emulator keep busy. Who takes most stands beside "
-            "who has to wait.",
+            "CPUs of the host that a VM and its emulator keep busy. Those that take most are "
+            "beside those that wait.",
             legend=LEGEND,
             stacked=True,
         ),

@@ -38,8 +38,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatEnum(
         name="libvirt_domain_pause_code",
-        text="1 for why an active domain is paused, in the words of oVirt: NOERR when by nothing "
-        "but a wish, or not at all; absent while an I/O error is not known any closer.",
+        text="1 for why an active domain is paused, in the words of oVirt: NOERR if it is paused "
+        "on request, or not paused; absent while an I/O error is not known any closer.",
         group="state",
         source="pause.code",
         label="code",

@@ -257,7 +257,9 @@ def _doctor(arguments: Namespace) -> int:
         of_all += doctor.state_directory_findings(directory, "lists of applications")
     of_all += [doctor.Finding("hint", what, remedy) for _, what, remedy in notes(config)]
     of_all += [
-        doctor.Finding("hint", what, f"show again what {option} leaves out, or do without these")
+        doctor.Finding(
+            "hint", what, f"show again what {option} leaves out, or accept that these show nothing"
+        )
         for option, what in blind.notes(config)
     ]
     chosen = aliases(config) if arguments.target is None else (_known(config, arguments.target),)

@@ -437,8 +437,8 @@ class Api(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=600,
-            description="Age up to which a sample is used again, whoever had it taken; while a "
-            "client waits for a change, one is taken as often.",
+            description="Age up to which a sample is used again, whichever client it was taken for; "
+            "while a client waits for a change, one is taken as often.",
         ),
     ] = 5.0
     tombstones: Annotated[
