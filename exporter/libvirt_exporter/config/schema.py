@@ -437,7 +437,7 @@ class Api(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=600,
-            description="Age up to which a sample is used again, whichever client it was taken for; "
+            description="Age up to which a sample is used again, whichever client it was for; "
             "while a client waits for a change, one is taken as often.",
         ),
     ] = 5.0
