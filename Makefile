@@ -4,7 +4,7 @@
 bin := .venv/bin
 locked := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help fmt lint type test golden docs site dashboards rules bench bench-dashboards faults alerts-live fleet newest soak check lab-up lab-down lock audit release deb rpm packages-test image images-test kubernetes-test ansible-test
+.PHONY: help fmt lint type test golden docs site dashboards rules bench bench-dashboards pictures faults alerts-live fleet newest soak check lab-up lab-down lock audit release deb rpm packages-test image images-test kubernetes-test ansible-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -45,6 +45,11 @@ bench: ## cost of a scrape, beside a raw bulk call
 
 bench-dashboards: ## time of the dashboards' queries over 10,000 invented VMs, some minutes
 	$(bin)/python -m tests.bench.dashboards
+
+pictures: ## draw the pictures of the dashboards anew, from 15 minutes of the invented host
+	cd dashboards/pictures && npm install --no-audit --no-fund --legacy-peer-deps --ignore-scripts
+	$(bin)/python -m dashboards.pictures.record
+	$(bin)/python -m dashboards.pictures.draw
 
 faults: ## what happens when things go wrong
 	$(bin)/pytest tests/faults

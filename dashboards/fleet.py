@@ -66,14 +66,14 @@ def now_panels() -> list[Json]:
     exporters = select("up")
     return [
         stat(
-            "Hosts that answer",
+            "Hosts up",
             instant(f"sum({answers})", legend="answer"),
             unit="none",
             description="Hosts whose libvirt answered the last scrape.",
             width=3,
         ),
         stat(
-            "Hosts that do not answer",
+            "Hosts down",
             instant(f"count({exporters}) - sum({answers} or 0 * {exporters})", legend="silent"),
             unit="none",
             description="Their exporter is not reached, or libvirt does not answer it.",

@@ -116,7 +116,7 @@ def now_panels() -> list[Json]:
             width=3,
         ),
         stat(
-            "Memory given",
+            "Memory",
             instant(of_vm("libvirt_domain_balloon_current_bytes"), legend=HERE),
             unit="bytes",
             description="By the balloon; the guest need not use it.",
@@ -124,7 +124,7 @@ def now_panels() -> list[Json]:
             width=3,
         ),
         stat(
-            "QEMU answers",
+            "Monitor",
             instant(of_vm("libvirt_domain_monitor_responsive"), legend=HERE),
             unit="none",
             description="Whether its monitor does; if not, most figures are missing.",
@@ -133,7 +133,7 @@ def now_panels() -> list[Json]:
             width=3,
         ),
         stat(
-            "Agent connected",
+            "Agent",
             instant(of_vm("libvirt_domain_agent_connected"), legend=HERE),
             unit="none",
             description="Whether the guest's agent has opened its channel.",
@@ -150,7 +150,7 @@ def now_panels() -> list[Json]:
             width=3,
         ),
         stat(
-            "Starts with the host",
+            "Autostart",
             instant(of_vm("libvirt_domain_autostart"), legend=HERE),
             unit="none",
             description="libvirt's autostart.",

@@ -58,7 +58,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 def shell_scripts() -> list[Path]:
     """Every shell script of the tree, known by its first line."""
-    skipped = {".git", ".venv", "__pycache__"}
+    skipped = {".git", ".venv", "__pycache__", "node_modules"}
     scripts = []
     for directory, directories, files in os.walk(ROOT):
         directories[:] = [name for name in directories if name not in skipped]
