@@ -48,7 +48,6 @@ MEASURED = (
 """What makes a domain have the groups perf and memory."""
 
 
-VHOST_USER = "<interface type='vhostuser'><target dev='tap0'/></interface>"
 AGENT = "<channel><target name='org.qemu.guest_agent.0' state='connected'/></channel>"
 
 
@@ -93,8 +92,6 @@ class FakeDomain:
         self.has_control_group = True
         self.measured = False
         """Whether its XML names perf events and a resctrl monitor."""
-        self.has_vhost_user = False
-        """Whether its XML has an interface that libvirt runs `ovs-vsctl` for."""
         self.has_agent = False
         """Whether an agent in the guest has opened its channel."""
         self.has_monitor = True
@@ -131,8 +128,7 @@ class FakeDomain:
         return (
             f"<domain type='qemu' {run}><name>{self.name}</name><uuid>{self.uuid}</uuid>{cpu}"
             f"<iothreads>{self.iothreads}</iothreads>{MEASURED if self.measured else ''}"
-            f"<devices>{WATCHDOG}{AGENT if self.has_agent else ''}"
-            f"{VHOST_USER if self.has_vhost_user else ''}</devices></domain>"
+            f"<devices>{WATCHDOG}{AGENT if self.has_agent else ''}</devices></domain>"
         )
 
     @contextmanager

@@ -53,8 +53,6 @@ class HostDraft:
         self.asks_monitors = False
         """Whether active domains are asked for groups that need their monitor."""
         self.domains: dict[str, DomainDraft] = {}
-        self.has_interfaces = False
-        """Whether the statistics of interfaces came with the states."""
         self.listed = True
         """Whether `domains` are all that libvirt has, not those known before."""
         self.failed: set[str] = set()

@@ -75,10 +75,6 @@ class Wishes:
         self._alike = len(everywhere) == len(self._parts)
         self._everywhere = self._together(everywhere)
 
-    def everywhere(self, group: str) -> bool:
-        """Whether a group is wanted of all domains."""
-        return group in self._everywhere.groups
-
     def covers(self, request: SampleRequest) -> bool:
         """Whether a sample for these holds what this request asks for."""
         return all(map(self._covers, request.parts))

@@ -30,7 +30,7 @@ from libvirt_exporter.hypervisor.sampling.monitor import MonitorMemory, MonitorP
 from libvirt_exporter.hypervisor.sampling.qemu_process import QemuProcesses
 from libvirt_exporter.hypervisor.sampling.request import PROCESSES, SampleRequest, Wishes
 from libvirt_exporter.hypervisor.sampling.sources import DomainRecords, DomainSource, SourceFailures
-from libvirt_exporter.hypervisor.sampling.state import INTERFACE, StateMemory, StatePhase
+from libvirt_exporter.hypervisor.sampling.state import StateMemory, StatePhase
 from libvirt_exporter.hypervisor.sampling.stats_groups import (
     WITH_MONITOR,
     WITHOUT_MONITOR,
@@ -232,8 +232,7 @@ class Sampler:
 
     async def _take(self, draft: HostDraft) -> None:
         common = self._connections, draft, self._locked, self._failures
-        interfaces = self._interfaces_may_come_along(draft)
-        await StatePhase(*common, self._states, interfaces).timed("state")
+        await StatePhase(*common, self._states).timed("state")
         if not draft.up or draft.facts is None:
             self._monitors.standing.surveyed = False
             return
@@ -245,10 +244,9 @@ class Sampler:
         if "state" in fallback.groups:  # the driver has no bulk call at all
             wanted = frozenset()
         expected = wanted | (draft.groups & fallback.groups) - {"state"}
-        known = frozenset({INTERFACE} if draft.has_interfaces else ())
         for domain in draft.active():
             idle = idle_groups(self._inventory.get(domain.uuid))
-            domain.missing = expected.intersection(domain.groups) - idle - known
+            domain.missing = expected.intersection(domain.groups) - idle
         draft.asks_monitors = facts.has_monitors and any(
             not domain.missing.isdisjoint(WITH_MONITOR) for domain in draft.active()
         )
@@ -283,22 +281,6 @@ class Sampler:
         if fallback.groups & draft.groups:
             phase = FallbackPhase(*common, fallback, self._inventory, self._fallback)
             await phase.timed("fallback")
-
-    def _interfaces_may_come_along(self, draft: HostDraft) -> bool:
-        """Whether the interfaces of all known domains are wanted and cannot hold up their states.
-
-        For each vhost-user interface libvirt runs `ovs-vsctl`.
-        """
-        facts = self._facts
-        if facts is None or not facts.has_monitors or not draft.wishes.everywhere(INTERFACE):
-            return False
-        if draft.wishes.shown or INTERFACE in facts.unsupported | facts.fallback.groups:
-            return False
-        infos = [self._inventory.get(uuid) for uuid in self._states.names]
-        return all(
-            info is not None and all(nic.type != "vhostuser" for nic in info.interfaces)
-            for info in infos
-        )
 
     def _note_domains(self, draft: HostDraft) -> None:
         before = self._states.names

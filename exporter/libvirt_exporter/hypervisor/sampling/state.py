@@ -1,15 +1,13 @@
 """The state of all domains: the part of a sample that answers first, and makes a host count as up.
 
-It never waits for a QEMU, only for a domain's lock. Where nothing speaks against it the statistics
-of interfaces come in the same call, which spares libvirt and us a pass over all domains.
+It never waits for a QEMU, only for a domain's lock.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 from dataclasses import dataclass, field
-from time import monotonic, time
+from time import time
 from typing import Final, NamedTuple
 
 import libvirt
@@ -20,20 +18,14 @@ from libvirt_exporter.hypervisor.connection.facts import DriverFacts, read_facts
 from libvirt_exporter.hypervisor.connection.pool import Connection
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.walk import BLOCKED_LIMIT, walk
-from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING, DomainDraft
+from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
 from libvirt_exporter.hypervisor.sampling.phase import Phase
 from libvirt_exporter.model import Stats
 
-_STATE: Final = libvirt.VIR_DOMAIN_STATS_STATE
-_STATE_AND_INTERFACE: Final = _STATE | libvirt.VIR_DOMAIN_STATS_INTERFACE
 _ACTIVE_STATES: Final = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED)
 
-APART_FOR: Final = 600.0
-"""Seconds for which interfaces are asked for apart after a call for both failed or was slow."""
-INTERFACE: Final = "interface"
-
-Row = tuple[str, str, bool, Stats, Stats]
-"""UUID, name, whether active, `state.*`, `net.*`."""
+Row = tuple[str, str, bool, Stats]
+"""UUID, name, whether active, `state.*`."""
 
 
 class Listing(NamedTuple):
@@ -43,8 +35,6 @@ class Listing(NamedTuple):
     rows: list[Row]
     complete: bool = True
     """Whether these are all that libvirt has, not those known before."""
-    interfaces: bool = False
-    """Whether the rows have the statistics of interfaces."""
 
 
 @dataclass
@@ -57,8 +47,6 @@ class StateMemory:
     """How long it took."""
     late: Connection | None = None
     """The connection of the last call for all that was late."""
-    apart_until: float = 0.0
-    """Time (monotonic) until which interfaces are not asked for with the states."""
 
 
 @dataclass(eq=False)
@@ -66,15 +54,11 @@ class StatePhase(Phase):
     """Lists the domains with their states; sets `up`, or `error`, of the draft."""
 
     memory: StateMemory
-    interfaces: bool = False
-    """Whether those of all domains are wanted, and none is known whose interfaces block."""
 
     async def run(self) -> None:
         """Ask all at once, or one by one while a domain's lock is held."""
         draft, memory = self.draft, self.memory
         self.locked.renew()
-        if monotonic() < memory.apart_until:
-            self.interfaces = False
         for attempt in itertools.count(1):
             timestamp = time()
             try:
@@ -86,37 +70,26 @@ class StatePhase(Phase):
                 # A daemon that was restarted since the last sample: the next call reconnects.
                 if error.error_class is ErrorClass.DISCONNECTED and attempt == 1:
                     continue
-                if self.interfaces and error.error_class is not ErrorClass.DISCONNECTED:
-                    self._ask_apart()
-                    continue
                 draft.error, draft.error_code = str(error), error.code
             else:
                 self._take(listing, timestamp)
                 draft.up, draft.error, draft.error_code = True, "", 0
                 memory.seconds = draft.duration
-                draft.spent(
-                    ("state", INTERFACE) if draft.has_interfaces else ("state",), memory.seconds
-                )
-                if draft.has_interfaces and memory.seconds > draft.look:
-                    self._ask_apart()
+                draft.spent(("state",), memory.seconds)
             return
-
-    def _ask_apart(self) -> None:
-        self.interfaces, self.memory.apart_until = False, monotonic() + APART_FOR
 
     async def _all(self) -> Listing:
         patience = max(2 * self.draft.look, 3 * self.memory.seconds)
         return await self.ask_around(
             "state",
             "getAllDomainStats",
-            functools.partial(read_states, interfaces=self.interfaces),
+            read_states,
             patience=patience,
             others=self._others if self.memory.names else None,
         )
 
     async def _others(self, late: Connection) -> Listing:
         self.memory.late = late
-        self._ask_apart()
         return await self._each()
 
     async def _each(self) -> Listing:
@@ -141,12 +114,10 @@ class StatePhase(Phase):
             for uuid, failure in result.failures.items()
             if isinstance(failure, CallError) and failure.error_class is ErrorClass.GONE
         }
-        rows: list[Row] = [
-            (uuid, names[uuid], *row, NOTHING) for uuid, row in result.answers.items()
-        ]
+        rows: list[Row] = [(uuid, names[uuid], *row) for uuid, row in result.answers.items()]
         # Whoever could not be asked is still there, for all that is known.
         rows += [
-            (uuid, name, True, NOTHING, NOTHING)
+            (uuid, name, True, {})
             for uuid, name in names.items()
             if uuid not in result.answers and uuid not in gone
         ]
@@ -160,11 +131,10 @@ class StatePhase(Phase):
     def _take(self, listing: Listing, timestamp: float) -> None:
         draft = self.draft
         draft.facts, draft.listed = listing.facts, listing.complete
-        draft.has_interfaces = listing.interfaces
-        for uuid, name, active, state, interfaces in listing.rows:
-            domain = DomainDraft(uuid, name, active=active, state=state, timestamp=timestamp)
-            domain.no_monitor = interfaces
-            draft.domains[uuid] = domain
+        draft.domains = {
+            uuid: DomainDraft(uuid, name, active=active, state=state, timestamp=timestamp)
+            for uuid, name, active, state in listing.rows
+        }
         for uuid in self.locked:
             if uuid in draft.domains:
                 draft.domains[uuid].excused = True
@@ -177,29 +147,20 @@ def facts_of(session: Session) -> DriverFacts:
     return session.facts
 
 
-def read_states(session: Session, *, interfaces: bool = False) -> Listing:
-    """Facts of the connection, and every domain with its state, and its interfaces on request."""
+def read_states(session: Session) -> Listing:
+    """Facts of the connection, and every domain with its state."""
     facts = facts_of(session)
     if "state" in facts.fallback.groups:
         records = [(domain, state_stats(domain)) for domain in session.conn.listAllDomains()]
     else:
-        records = session.conn.getAllDomainStats(_STATE_AND_INTERFACE if interfaces else _STATE)
+        records = session.conn.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
     return Listing(
         facts,
         [
-            (domain.UUIDString(), domain.name(), _is_active(domain, stats), *_apart(stats))
+            (domain.UUIDString(), domain.name(), _is_active(domain, stats), stats)
             for domain, stats in records
         ],
-        interfaces=interfaces,
     )
-
-
-def _apart(stats: Stats) -> tuple[Stats, Stats]:
-    """`state.*`, and the rest."""
-    rest = {key: value for key, value in stats.items() if not key.startswith("state.")}
-    if not rest:
-        return stats, NOTHING
-    return {key: value for key, value in stats.items() if key not in rest}, rest
 
 
 def _is_active(domain: libvirt.virDomain, stats: Stats) -> bool:

@@ -9,7 +9,6 @@ import threading
 import time
 from concurrent.futures import Future, wait
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +30,7 @@ from libvirt_exporter.hypervisor.sources import walking_lane
 from libvirt_exporter.hypervisor.sources.process_stats import ProcessStats
 from libvirt_exporter.model import HostSample, Stats
 from libvirt_exporter.patterns.labels import compile_label
-from tests.support.fake_libvirt import (
-    HOST_UUID,
-    WITHOUT_JOB,
-    FakeDomain,
-    FakeHost,
-    libvirt_error,
-)
+from tests.support.fake_libvirt import HOST_UUID, FakeDomain, FakeHost, libvirt_error
 from tests.support.hosts import (
     DEFAULT,
     MONITOR,
@@ -178,25 +171,6 @@ def test_monitors_are_asked_in_shards() -> None:
     assert sum(sizes) == 50
     assert max(sizes) <= 25
     assert incomplete(sample) == set()
-
-
-def test_shards_are_smaller_while_somebody_hangs() -> None:
-    """Half the calls as long as all answer; from then on a hang costs fewer of the others."""
-    fake = FakeHost(240)
-
-    def largest() -> int:
-        found = max(len(names) for _, groups, names in fake.calls if groups & MONITOR)
-        fake.calls.clear()
-        return found
-
-    with host_of(fake) as host:
-        take(host)
-        assert largest() == 50
-        with fake[7].hung():
-            take(host)
-            fake.calls.clear()
-            assert incomplete(take(host)) == {"vm7"}
-            assert largest() == 25
 
 
 def test_the_backing_chain_is_asked_for_on_request_only() -> None:
@@ -777,75 +751,6 @@ def test_a_lock_that_is_taken_in_any_phase_costs_its_domain_only(
         assert incomplete(take(host, groups)) == set()
 
 
-def asked_with_interfaces(fake: FakeHost) -> list[frozenset[str]]:
-    """The groups of each call since the last time that asked for interfaces."""
-    found = [groups for _, groups, _ in fake.calls if "interface" in groups]
-    fake.calls.clear()
-    return found
-
-
-TOGETHER = frozenset({"state", "interface"})
-APART = frozenset({"interface"})
-
-
-def test_interfaces_come_with_the_states() -> None:
-    """In one call for both, once the XML of all is known; what is shown is the same."""
-    fake = FakeHost(3)
-    with host_of(fake) as host:
-        apart = take(host)
-        assert asked_with_interfaces(fake) == [APART]
-        together = take(host)
-        assert asked_with_interfaces(fake) == [TOGETHER]
-    for name, domain in by_name(apart).items():
-        shown = by_name(together)[name].stats
-        assert {key for key in shown if key.startswith("net.")} == {*WITHOUT_JOB["interface"]}
-        assert shown.items() >= domain.stats.items() - {("iothread.count", 1)}
-    assert incomplete(together) == set()
-
-
-def test_states_do_not_wait_for_vhost_user_interfaces() -> None:
-    """libvirt runs a program for each, which may hang."""
-    fake = FakeHost(3)
-    fake[2].has_vhost_user = True
-    with host_of(fake) as host:
-        for _ in range(3):
-            assert incomplete(take(host)) == set()
-            assert asked_with_interfaces(fake) == [APART]
-
-
-def test_interfaces_that_fail_cost_no_state() -> None:
-    """In the sample that notices it everything is asked apart, and in the next ones."""
-    fake = FakeHost(3)
-    with host_of(fake) as host:
-        take(host)
-        fake[1].failing = {"interface"}
-        assert take(host).up
-        fake[1].failing = set()
-        fake.calls.clear()
-        assert incomplete(take(host)) == set()
-        assert asked_with_interfaces(fake) == [APART]
-
-
-def test_interfaces_that_block_cost_no_state() -> None:
-    """The states are there in time, and nothing else is missing."""
-    fake, released = FakeHost(3), threading.Event()
-
-    def hold(about: str) -> None:
-        if about == "interface":
-            released.wait(30)
-
-    with host_of(fake) as host:
-        take(host)
-        fake.before = hold
-        for _ in range(2):
-            sample = take(host, timeout=1.0)
-            assert sample.up
-            assert failed_groups(sample) == {"interface"}
-        fake.before = lambda about: None
-        released.set()
-        assert incomplete(take(host)) == set()
-
-
 def test_a_call_that_is_only_slow_is_followed_by_shards() -> None:
     """Nobody can be left out of it: the next sample does not wait for it, nor do without."""
     fake, released = FakeHost(30), threading.Event()
@@ -863,7 +768,6 @@ def test_a_call_that_is_only_slow_is_followed_by_shards() -> None:
 
     with host_of(fake) as host:
         take(host)
-        host._sampler._states.apart_until = inf
         fake.before = hold
         sample = take(host, timeout=1.0)
         assert failed_groups(sample) == {"interface"}
