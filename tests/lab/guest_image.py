@@ -86,6 +86,18 @@ diskio)
         sleep 1
     done
     ;;
+traffic)
+    wait_for_disk
+    mke2fs -F /dev/vdb 65536
+    mount -t ext4 /dev/vdb /data
+    arp -s 192.0.2.1 02:00:00:00:00:01
+    ping -s 20 192.0.2.1 >/dev/null &
+    while :; do
+        dd if=/dev/zero of=/dev/vda bs=16k count=8 oflag=direct conv=fsync
+        dd if=/dev/vda of=/dev/null bs=16k count=128 iflag=direct
+        sleep 1
+    done
+    ;;
 file-system)
     wait_for_disk
     mke2fs -F /dev/vda 65536
@@ -137,6 +149,7 @@ VERSION_ID=1
 SCENARIOS: Final = (
     "idle",
     "diskio",
+    "traffic",
     "file-system",
     "feed-watchdog-and-stop",
     "fill-disk",
@@ -146,8 +159,10 @@ SCENARIOS: Final = (
     "reboot",
     "poweroff",
 )
-"""Values of `lab=`. `no-agent` opens the agent's channel and answers nothing; a line from the host
-has it opened anew. `heartbeat=` sets the seconds after which an unfed watchdog fires (30)."""
+"""Values of `lab=`. `traffic` reads sixteen times what it writes, pings once a second whom nobody
+answers for, and has a file system on its second disk. `no-agent` opens the agent's channel and
+answers nothing; a line from the host has it opened anew. `heartbeat=` sets the seconds after which
+an unfed watchdog fires (30)."""
 
 
 @dataclass(frozen=True)
