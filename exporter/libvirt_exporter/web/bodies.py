@@ -10,8 +10,9 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-PIECE: Final = 64 * 1024
-"""Bytes that are handed on at once; what a client does not take is copied by the transport."""
+PIECE: Final = 256 * 1024
+"""Bytes that are handed on at once: each piece costs 0.1 ms of CPU time besides its bytes, and what
+a client does not take of it is copied by the transport."""
 LONGEST_WRITING: Final = 120.0
 """Seconds in which a client must have taken a whole body."""
 _KEPT: Final = 64 * 1024 * 1024
