@@ -131,30 +131,32 @@ WITHHELD_VALUES: tuple[Withheld, ...] = (
         "cpu.* of inactive domains",
         "libvirt returns the CPU time of its own daemon there (seen with 9.0.0).",
     ),
-    Withheld("balloon.last-update of 0", "The guest has never reported."),
+    Withheld("balloon.last-update of 0", "The guest has not reported yet."),
     Withheld(
         "balloon.swap_in of LXC, balloon.available of Xen and bhyve",
-        "The word means something else there: memory and swap in use, for which there is "
-        "libvirt_domain_container_memory_and_swap_bytes, and the domain's maximum.",
+        "These drivers use the keys for other values: memory and swap in use, which "
+        "libvirt_domain_container_memory_and_swap_bytes shows, and the domain's maximum.",
     ),
-    Withheld("dirtyrate.* but the status, while that is unstarted", "Nobody has measured."),
+    Withheld(
+        "dirtyrate.*, except the status, while the status is unstarted", "No measurement has run."
+    ),
     Withheld(
         "wait and delay of vcpu.*, and latencies of timed groups, of 0",
-        "The host's kernel does not count it; no request fell into the window.",
+        "The host's kernel does not count it, or the window had no requests.",
     ),
     Withheld(
         "block.* of the image that a copy or backup writes to",
-        "It is no layer of its disk: libvirt_domain_block_job_* shows the job.",
+        "It is not a layer of its disk: libvirt_domain_block_job_* shows the job.",
     ),
     Withheld(
-        "everything but state.* of inactive domains",
-        "It is not asked for: libvirt would open the disks' images, and block on dead storage.",
+        "everything except state.* of inactive domains",
+        "It is not queried: libvirt would open the disks' images, and block on dead storage.",
     ),
     Withheld(
         "memtune, blkiotune, numatune, cachetune, memorytune, vcpusched and other tunables of the "
         "domain XML that no metric names",
-        "Few domains set them; labels.custom shows a value that you choose.",
+        "Few domains set them; labels.custom can show a value.",
     ),
-    Withheld("NaN and infinity", "They are no figures; the series is absent."),
+    Withheld("NaN and infinity", "They are not numbers; the series is absent."),
 )
 """What is not exported although its key is mapped or the domain XML has it."""

@@ -5,7 +5,7 @@ from libvirt_exporter.catalogue.metric import GUEST_BOOT, Group, Metric, Scale, 
 GROUPS: tuple[Group, ...] = (
     Group(
         name="balloon",
-        text="Memory given to the domain, and the guest's own memory figures where it reports "
+        text="Memory assigned to the domain, and the guest's own memory figures if it reports "
         "them.",
         asks=("balloon",),
         left_out=13,
@@ -13,7 +13,7 @@ GROUPS: tuple[Group, ...] = (
 )
 
 
-_WHILE_REPORTED = " Absent once the guest's last report is older than 3 periods, at least 60 s."
+_WHILE_REPORTED = " Absent if the guest's last report is older than 3 periods (at least 60 s)."
 
 
 def _memory(what: str, key: str, text: str, since: str = "2.1.0") -> Stat:
@@ -43,59 +43,60 @@ METRICS: tuple[Metric, ...] = (
     _memory(
         "current",
         "current",
-        "Memory that the balloon leaves to the guest: what is allocated, not what is used.",
+        "Memory currently assigned to the guest: maximum memory minus the balloon. Not the "
+        "memory that the guest uses.",
         "1.2.9",
     ),
-    _memory("maximum", "maximum", "Memory that the domain may have at most.", "1.2.9"),
+    _memory("maximum", "maximum", "Maximum memory of the domain.", "1.2.9"),
     _memory(
         "unused",
         "unused",
-        "Guest memory that nothing uses, not even caches (MemFree); low is normal."
+        "Unused guest memory (MemFree), page cache excluded. Low values are normal."
         + _WHILE_REPORTED,
     ),
     _memory(
         "available",
         "available",
-        "Memory that the guest's system sees in total (MemTotal, despite libvirt's name). Not of "
-        "Xen and bhyve, where the word means the domain's maximum." + _WHILE_REPORTED,
+        "Total memory that the guest's operating system sees (MemTotal, despite the name). "
+        "Absent on Xen and bhyve." + _WHILE_REPORTED,
     ),
     _memory(
         "usable",
         "usable",
-        "Guest memory that could be reclaimed without swapping (MemAvailable)." + _WHILE_REPORTED,
+        "Guest memory available to new programs without swapping (MemAvailable)." + _WHILE_REPORTED,
     ),
     _memory(
         "disk_caches",
         "disk_caches",
-        "Guest memory in caches that can be reclaimed without further I/O." + _WHILE_REPORTED,
+        "Guest page cache that can be reclaimed without I/O." + _WHILE_REPORTED,
         "4.6.0",
     ),
     _memory(
         "rss",
         "rss",
-        "Resident memory of the QEMU process on the host, without hugetlbfs pages; of a container, "
-        "what its control group uses, page cache included.",
+        "Resident memory of the QEMU process on the host, hugetlbfs pages excluded. For a "
+        "container: memory usage of its control group, page cache included.",
     ),
-    _events("swap_in_bytes", "swap_in", "Data that the guest read from its swap."),
-    _events("swap_out_bytes", "swap_out", "Data that the guest wrote to its swap."),
-    _events("major_faults", "major_fault", "Page faults of the guest that needed disk I/O."),
+    _events("swap_in_bytes", "swap_in", "Bytes that the guest read from its swap."),
+    _events("swap_out_bytes", "swap_out", "Bytes that the guest wrote to its swap."),
+    _events("major_faults", "major_fault", "Page faults of the guest that required disk I/O."),
     _events("minor_faults", "minor_fault", "Page faults of the guest served without disk I/O."),
     _events(
         "hugetlb_allocations",
         "hugetlb_pgalloc",
-        "Huge pages that the guest allocated with success.",
+        "Successful huge page allocations of the guest.",
         "5.4.0",
     ),
     _events(
         "hugetlb_allocation_failures",
         "hugetlb_pgfail",
-        "Huge pages that the guest failed to allocate.",
+        "Failed huge page allocations of the guest.",
         "5.4.0",
     ),
     Stat(
         name="libvirt_domain_balloon_last_update_timestamp_seconds",
-        text="Host's Unix time of the guest's last memory report, however old; absent before the "
-        "first.",
+        text="Unix time (host clock) of the guest's last memory report, however old. Absent "
+        "before the first report.",
         group="balloon",
         source="balloon.last-update",
         zero_is_absent=True,
@@ -103,7 +104,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_container_memory_and_swap_bytes",
-        text="Memory and swap that a container uses; libvirt's LXC driver calls it swap_in.",
+        text="Memory and swap used by a container (swap_in of libvirt's LXC driver).",
         group="balloon",
         source="container.memory_and_swap",
         scale=Scale.KIBIBYTES,

@@ -20,14 +20,14 @@ GROUPS: tuple[Group, ...] = (
     Group(name="block", text="Disk requests, latencies and sizes.", asks=("block",), left_out=16),
     Group(
         name="block-limits",
-        text="Constant request limits and alignments of opened images.",
+        text="Request limits and alignments of opened images; constant.",
         default=False,
         asks=("block",),
         left_out=3,
     ),
     Group(
         name="block-backing",
-        text="Images below the top one of a backing chain.",
+        text="Images below the top image of a backing chain.",
         default=False,
         asks=("block",),
         backing=True,
@@ -35,7 +35,7 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         name="block-timed",
-        text="Latencies over the time windows that a disk's XML configures.",
+        text="Latencies over the time windows configured in a disk's XML.",
         default=False,
         asks=("block",),
         left_out=4,
@@ -44,7 +44,7 @@ GROUPS: tuple[Group, ...] = (
 
 DISK = {"device": "block.<num>.name"}
 LAYER = {**DISK, "backing_index": "block.<num>.backingIndex"}
-LOWER = "For an image below the disk's top one."
+LOWER = "For an image below the disk's top image."
 HISTOGRAM_RESETS = f"{NEW_QEMU}; also when the histogram's configuration is applied again"
 
 
@@ -110,7 +110,7 @@ def _timed(operation: str, thing: str) -> list[Metric]:
     rows: list[Metric] = [
         Stat(
             name=f"libvirt_domain_block_timed_{thing}_latency_{which}_seconds",
-            text=f"{word} latency of {thing} requests within the window; absent without requests.",
+            text=f"{word} latency of {thing} requests in the window. Absent without requests.",
             group="block-timed",
             source=f"block.<num>.timed_group.<i>.{operation}_latency_{which}",
             labels=labels,
@@ -125,7 +125,7 @@ def _timed(operation: str, thing: str) -> list[Metric]:
         rows.append(
             Stat(
                 name=f"libvirt_domain_block_timed_{thing}_queue_depth_avg",
-                text=f"Mean number of pending {thing} requests within the window.",
+                text=f"Mean number of pending {thing} requests in the window.",
                 group="block-timed",
                 source=f"block.<num>.timed_group.<i>.{operation}_queue_depth_avg",
                 labels=labels,
@@ -139,7 +139,7 @@ def _timed(operation: str, thing: str) -> list[Metric]:
 def _histogram(operation: str, thing: str) -> Histogram:
     return Histogram(
         name=f"libvirt_domain_block_{thing}_latency_seconds",
-        text=f"Latency of {thing} requests, for disks whose XML configures a histogram.",
+        text=f"Latency of {thing} requests. Absent unless the disk's XML configures a histogram.",
         group="block",
         source=f"block.<num>.latency_histogram.{operation}.bin.<i>.value",
         start=f"block.<num>.latency_histogram.{operation}.bin.<i>.start",
@@ -151,18 +151,18 @@ def _histogram(operation: str, thing: str) -> Histogram:
 
 
 _COUNTERS = (
-    ("reads_completed", "rd.reqs", "Read requests of the guest that completed."),
-    ("read_bytes", "rd.bytes", "Bytes of the guest's read requests."),
+    ("reads_completed", "rd.reqs", "Completed read requests of the guest."),
+    ("read_bytes", "rd.bytes", "Bytes read by the guest."),
     (
         "read_time_seconds",
         "rd.times",
-        "Time that read requests took, summed over requests, so faster than the clock.",
+        "Time spent in read requests, summed over requests; concurrent requests add up.",
     ),
-    ("writes_completed", "wr.reqs", "Write requests of the guest that completed."),
-    ("written_bytes", "wr.bytes", "Bytes of the guest's write requests."),
-    ("write_time_seconds", "wr.times", "Time that write requests took, summed over requests."),
-    ("flushes_completed", "fl.reqs", "Flush requests of the guest that completed."),
-    ("flush_time_seconds", "fl.times", "Time that flush requests took, summed over requests."),
+    ("writes_completed", "wr.reqs", "Completed write requests of the guest."),
+    ("written_bytes", "wr.bytes", "Bytes written by the guest."),
+    ("write_time_seconds", "wr.times", "Time spent in write requests, summed over requests."),
+    ("flushes_completed", "fl.reqs", "Completed flush requests of the guest."),
+    ("flush_time_seconds", "fl.times", "Time spent in flush requests, summed over requests."),
 )
 
 _SIZES = (
@@ -170,28 +170,33 @@ _SIZES = (
         "allocation_bytes",
         "allocation",
         (
-            "Highest byte written since QEMU opened the image, not the space used on the host; of "
-            "other drivers than QEMU the space used."
+            "Highest offset written since QEMU opened the image, not space used on the host. "
+            "Drivers other than QEMU: space used."
         ),
     ),
-    ("capacity_bytes", "capacity", "Size of the disk as the guest sees it."),
+    ("capacity_bytes", "capacity", "Size of the disk as seen by the guest."),
     (
         "physical_bytes",
         "physical",
         (
-            "Space that the image takes on the host. Of a raw image of which nothing is allocated "
-            "it is the length, of a block device and of network storage the size."
+            "Space used by the image on the host. Block device or network storage: its size. Raw "
+            "image without allocated blocks: its length."
         ),
     ),
 )
 
-_THRESHOLD = ("write_threshold_bytes", "threshold", "Armed threshold of the BLOCK_THRESHOLD event.")
+_THRESHOLD = (
+    "write_threshold_bytes",
+    "threshold",
+    "Offset at which the next BLOCK_THRESHOLD event fires.",
+)
 
 METRICS: tuple[Metric, ...] = (
     *(_counter(*row) for row in _COUNTERS),
     Stat(
         name="libvirt_domain_block_errors_total",
-        text="Errors that the driver counts; Xen: times the ring of requests was full. Not QEMU.",
+        text="Disk errors counted by the hypervisor driver. Xen: times that the request ring was "
+        "full. Absent on QEMU.",
         group="block",
         source="block.<num>.errors",
         labels=DISK,
@@ -221,33 +226,45 @@ METRICS: tuple[Metric, ...] = (
     *(
         row
         for limit in (
-            ("request_alignment_bytes", "request_alignment", "Alignment that requests must have."),
-            ("discard_max_bytes", "discard_max", "Largest discard request."),
-            ("discard_alignment_bytes", "discard_alignment", "Best alignment of discards."),
-            ("write_zeroes_max_bytes", "write_zeroes_max", "Largest write-zeroes request."),
+            ("request_alignment_bytes", "request_alignment", "Required alignment of requests."),
+            ("discard_max_bytes", "discard_max", "Maximum size of a discard request."),
+            (
+                "discard_alignment_bytes",
+                "discard_alignment",
+                "Optimal alignment of discard requests.",
+            ),
+            (
+                "write_zeroes_max_bytes",
+                "write_zeroes_max",
+                "Maximum size of a write-zeroes request.",
+            ),
             (
                 "write_zeroes_alignment_bytes",
                 "write_zeroes_alignment",
-                "Best alignment of write-zeroes requests.",
+                "Optimal alignment of write-zeroes requests.",
             ),
-            ("transfer_optimal_bytes", "transfer_optimal", "Best transfer length."),
-            ("transfer_max_bytes", "transfer_max", "Largest transfer length."),
+            ("transfer_optimal_bytes", "transfer_optimal", "Optimal transfer length."),
+            ("transfer_max_bytes", "transfer_max", "Maximum transfer length."),
             (
                 "transfer_hw_max_bytes",
                 "transfer_hw_max",
-                "Largest transfer length of the hardware.",
+                "Maximum transfer length of the hardware.",
             ),
-            ("iov_max", "iov_max", "Most elements of a scatter/gather list."),
-            ("iov_hw_max", "iov_hw_max", "Most scatter/gather elements of the hardware."),
+            ("iov_max", "iov_max", "Maximum number of scatter/gather elements."),
+            (
+                "iov_hw_max",
+                "iov_hw_max",
+                "Maximum number of scatter/gather elements of the hardware.",
+            ),
             (
                 "memory_alignment_minimal_bytes",
                 "memory_alignment_minimal",
-                "Memory alignment below which data is copied.",
+                "Minimal memory alignment; less aligned buffers are copied.",
             ),
             (
                 "memory_alignment_optimal_bytes",
                 "memory_alignment_optimal",
-                "Memory alignment used for copies.",
+                "Optimal memory alignment.",
             ),
         )
         for row in _limit(*limit)
@@ -257,7 +274,7 @@ METRICS: tuple[Metric, ...] = (
     _gauge(*_THRESHOLD, group="block-backing", lower=True, since="3.2.0"),
     StatInfo(
         name="libvirt_domain_block_backing_path_info",
-        text="Always 1; the local path of an image below the disk's top one.",
+        text="Always 1; the local path of an image below the disk's top image.",
         group="block-backing",
         source="block.<num>.path",
         labels={**LAYER, "path": "block.<num>.path"},

@@ -43,13 +43,13 @@ METRICS: tuple[Metric, ...] = (
     _time(
         "libvirt_domain_cpu_seconds_total",
         "cpu.time",
-        "Host CPU time used by the domain: guest, emulator and its helper threads.",
+        "Host CPU time used by the domain: guest code, emulator and helper threads.",
         "1.2.9",
     ),
     _time(
         "libvirt_domain_cpu_user_seconds_total",
         "cpu.user",
-        "Host CPU time of the domain in user mode; current kernels count guest mode in.",
+        "Host CPU time of the domain in user mode. Includes guest mode on current kernels.",
         "1.2.9",
     ),
     _time(
@@ -61,18 +61,19 @@ METRICS: tuple[Metric, ...] = (
     _time(
         "libvirt_domain_cpu_haltpoll_success_seconds_total",
         "cpu.haltpoll.success.time",
-        "Time that vCPUs polled while halted and were woken during it, summed over vCPUs.",
+        "Time of successful halt polling, summed over vCPUs: a wake-up arrived while the vCPU "
+        "polled.",
         "7.6.0",
     ),
     _time(
         "libvirt_domain_cpu_haltpoll_fail_seconds_total",
         "cpu.haltpoll.fail.time",
-        "Time that vCPUs polled while halted and then slept all the same, summed over vCPUs.",
+        "Time of failed halt polling, summed over vCPUs: no wake-up arrived, and the vCPU slept.",
         "7.6.0",
     ),
     StatInfo(
         name="libvirt_domain_cpu_cache_monitor_info",
-        text="Always 1; the vCPUs that a cache monitor covers.",
+        text="Always 1; the vCPUs that a cache monitor measures.",
         group="cpu-total",
         source="cpu.cache.monitor.<num>.vcpus",
         labels={**CACHE_MONITOR, "vcpus": "cpu.cache.monitor.<num>.vcpus"},
@@ -80,7 +81,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_cpu_cache_occupancy_bytes",
-        text="Last-level cache that the monitored vCPUs occupy in one cache bank of the host.",
+        text="Last-level cache occupied by the monitored vCPUs, by cache bank of the host.",
         group="cpu-total",
         source="cpu.cache.monitor.<num>.bank.<index>.bytes",
         labels=CACHE_BANK,
@@ -88,7 +89,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatInfo(
         name="libvirt_domain_cpu_energy_monitor_info",
-        text="Always 1; the vCPUs that an energy monitor covers.",
+        text="Always 1; the vCPUs that an energy monitor measures.",
         group="cpu-total",
         source="cpu.energy.monitor.<num>.vcpus",
         labels={**ENERGY_MONITOR, "vcpus": "cpu.energy.monitor.<num>.vcpus"},
@@ -97,7 +98,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_cpu_energy_joules_total",
-        text="Energy that the monitored vCPUs used on one processor package.",
+        text="Energy used by the monitored vCPUs, by processor package.",
         group="cpu-total",
         source="cpu.energy.monitor.<num>.pkg.<index>.core_energy",
         labels=ENERGY_PACKAGE,
@@ -107,7 +108,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_cpu_energy_activity_farads_total",
-        text="Dynamic capacitance that the monitored vCPUs switched on one processor package.",
+        text="Dynamic capacitance switched by the monitored vCPUs, by processor package.",
         group="cpu-total",
         source="cpu.energy.monitor.<num>.pkg.<index>.activity",
         labels=ENERGY_PACKAGE,
@@ -117,7 +118,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_cpu_energy_feature_total",
-        text="Any other energy counter of the kernel's resctrl, in the kernel's unit.",
+        text="Other energy counters of the kernel's resctrl, in the kernel's unit.",
         group="cpu-total",
         source="cpu.energy.monitor.<num>.pkg.<index>.<feature>",
         labels={**ENERGY_PACKAGE, "feature": "<feature>"},

@@ -63,7 +63,7 @@ def _limits(
             yield fact(
                 f"{prefix}_{way}_{what}_per_second",
                 f"{source}/{key}",
-                f"Limit on the {limited} of {whose}; absent where none is set.",
+                f"Limit on the {limited} per second of {whose}. Absent without a limit.",
                 labels,
                 each,
                 value=f"{where}.{key}",
@@ -72,7 +72,7 @@ def _limits(
             yield fact(
                 f"{prefix}_burst_{way}_{what}_per_second",
                 f"{source}/{key}_max",
-                f"Limit on the {limited} of {whose} in a burst; absent where none is set.",
+                f"Limit on the {limited} per second of {whose} in a burst. Absent without a limit.",
                 labels,
                 each,
                 value=f"{where}.{key}_max",
@@ -81,7 +81,7 @@ def _limits(
             yield fact(
                 f"{prefix}_burst_{way}_{what}_seconds",
                 f"{source}/{key}_max_length",
-                f"How long a burst of {limited} may take; absent where it is not set.",
+                f"Maximum duration of a burst of {limited} of {whose}. Absent if not set.",
                 labels,
                 each,
                 value=f"{where}.{key}_max_length",
@@ -90,7 +90,7 @@ def _limits(
     yield fact(
         f"{prefix}_request_size_bytes",
         f"{source}/size_iops_sec",
-        f"Size from which a request of {whose} counts as several; absent where it is not set.",
+        f"Size above which a request of {whose} counts as several requests. Absent if not set.",
         labels,
         each,
         value=f"{where}.size_iops_sec",
@@ -101,9 +101,13 @@ def _limits(
 _DEVICE: Mapping[str, str] = {"device": "device"}
 
 _BANDWIDTHS: tuple[tuple[str, str, str], ...] = (
-    ("average_bytes_per_second", "average", "Rate at which an interface may {} in the long run"),
-    ("peak_bytes_per_second", "peak", "Rate at which an interface may {} in a burst"),
-    ("burst_bytes", "burst", "What an interface may {} at its peak rate"),
+    (
+        "average_bytes_per_second",
+        "average",
+        "Long-term limit on the rate at which an interface may {}",
+    ),
+    ("peak_bytes_per_second", "peak", "Limit on the rate at which an interface may {} in a burst"),
+    ("burst_bytes", "burst", "Amount that an interface may {} at its peak rate"),
 )
 _WAYS: tuple[tuple[str, str], ...] = (("receive", "inbound"), ("transmit", "outbound"))
 
@@ -119,7 +123,7 @@ METRICS: tuple[Metric, ...] = (
     fact(
         "panic_device_info",
         "devices/panic",
-        "a device by which the guest tells that its kernel panicked.",
+        "a device through which the guest reports kernel panics.",
         {"device": "name", "model": "model"},
         "panics",
         exists=True,
@@ -127,7 +131,7 @@ METRICS: tuple[Metric, ...] = (
     fact(
         "block_info",
         "devices/disk",
-        "what a disk is made of.",
+        "properties of a disk.",
         {
             "device": "device",
             "kind": "kind",
@@ -146,7 +150,8 @@ METRICS: tuple[Metric, ...] = (
     fact(
         "block_backing_chain_depth",
         "devices/disk/backingStore",
-        "Images in a disk's backing chain, the top one included; 1 without a backing image.",
+        "Number of images in a disk's backing chain, the top image included. 1 without a backing "
+        "image.",
         _DEVICE,
         "disks",
         value="chain_depth",
@@ -155,13 +160,13 @@ METRICS: tuple[Metric, ...] = (
     fact(
         "block_throttle_group_info",
         "devices/disk/iotune/group_name and throttlefilters",
-        "a group whose limits a disk shares with the other disks of it.",
+        "throttle group of a disk; the disks of a group share its limits.",
         {"device": "device", "throttle_group": "group"},
         "disk_throttles",
     ),
     *_limits(
         "throttle_group",
-        "a throttle group's disks together",
+        "all disks of a throttle group together",
         "throttlegroups/throttlegroup",
         {"throttle_group": "name"},
         "throttle_groups",
@@ -202,8 +207,8 @@ METRICS: tuple[Metric, ...] = (
     fact(
         "interface_link_up",
         "devices/interface/link@state",
-        "1 when libvirt shows the guest a plugged network cable, 0 when the link is set down; not "
-        "whether the host's side or the network works.",
+        "1 if the guest sees a plugged network cable, 0 if the link is set to down. Independent "
+        "of the host's side and the network.",
         _DEVICE,
         "interfaces",
         value="link_up",
@@ -212,7 +217,7 @@ METRICS: tuple[Metric, ...] = (
         fact(
             f"interface_bandwidth_{way}_{unit}",
             f"devices/interface/bandwidth/{element}@{attribute}",
-            f"{text.format(way)}; absent where the XML sets none.",
+            f"{text.format(way)}. Absent if the XML sets none.",
             _DEVICE,
             "interfaces",
             value=f"{way}.{attribute}",
@@ -223,8 +228,8 @@ METRICS: tuple[Metric, ...] = (
     fact(
         "interface_bandwidth_receive_floor_bytes_per_second",
         "devices/interface/bandwidth/inbound@floor",
-        "Rate that the network keeps free for what an interface receives; absent where it keeps "
-        "none free.",
+        "Bandwidth that the network guarantees an interface for receiving. Absent if it "
+        "guarantees none.",
         _DEVICE,
         "interfaces",
         value="receive.floor",
@@ -240,7 +245,7 @@ METRICS: tuple[Metric, ...] = (
     fact(
         "interface_source_info",
         "devices/interface/source",
-        "device, socket or address of the host that a network interface is connected to.",
+        "host device, socket or address that a network interface is connected to.",
         {"device": "device", "source": "source"},
         "interfaces",
         default=False,
@@ -248,9 +253,9 @@ METRICS: tuple[Metric, ...] = (
     fact(
         "host_device_info",
         "devices/hostdev",
-        "a device of the host that the domain owns. `address` is the host's (PCI, USB bus and "
-        "device or else vendor and product, SCSI host:channel:target:LUN, UUID of a mediated "
-        "device), `pci_bus_id` a PCI address as NVIDIA's programs write it.",
+        "a host device assigned to the domain. `address` is its address on the host (PCI; USB "
+        "bus and device, or vendor and product; SCSI host:channel:target:LUN; UUID of a mediated "
+        "device). `pci_bus_id` is a PCI address in the format of NVIDIA's tools.",
         {
             "device": "device",
             "device_type": "type",
@@ -265,8 +270,7 @@ METRICS: tuple[Metric, ...] = (
     fact(
         "host_device_source_info",
         "devices/hostdev/source",
-        "what names a device of the host that has no such address: iSCSI name, WWPN, path or "
-        "network device.",
+        "name of a host device that has no such address: iSCSI name, WWPN, path or network device.",
         {"device": "device", "source": "source"},
         "host_devices",
         default=False,
@@ -274,8 +278,8 @@ METRICS: tuple[Metric, ...] = (
     fact(
         "filesystem_info",
         "devices/filesystem",
-        "a directory or image of the host shared with the guest, by its mount tag or, of a "
-        "container, its mount point. `access` is libvirt's accessmode.",
+        "a directory or image of the host shared with the guest. `target` is its mount tag, or "
+        "the mount point in a container. `access` is libvirt's accessmode.",
         {
             "device": "device",
             "target": "target",
@@ -290,7 +294,7 @@ METRICS: tuple[Metric, ...] = (
     fact(
         "graphics_info",
         "devices/graphics",
-        "where a graphical console listens.",
+        "listening address and ports of a graphical console.",
         {
             "device": "device",
             "graphics_type": "type",
@@ -306,7 +310,7 @@ METRICS: tuple[Metric, ...] = (
     fact(
         "device_info",
         "devices/*",
-        "any device of the domain but its emulator, with its address in the guest.",
+        "a device of the domain, except its emulator, with its address in the guest.",
         {
             "kind": "kind",
             "device": "name",

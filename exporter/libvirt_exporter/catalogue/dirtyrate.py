@@ -8,7 +8,7 @@ from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, StatEn
 GROUPS: tuple[Group, ...] = (
     Group(
         name="dirtyrate",
-        text="The last dirty rate measurement that somebody started.",
+        text="Result of the last dirty rate measurement.",
         default=False,
         asks=("dirtyrate",),
         left_out=6,
@@ -21,7 +21,8 @@ STATUS = "dirtyrate.calc_status"
 METRICS: tuple[Metric, ...] = (
     StatEnum(
         name="libvirt_domain_dirtyrate_status",
-        text="1 for the status of the last measurement; all else is absent before the first.",
+        text="1 for the status of the last measurement. The exporter starts no measurement; the "
+        "other metrics of the group are absent before the first one.",
         group="dirtyrate",
         source=STATUS,
         label="status",
@@ -30,7 +31,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_dirtyrate_calculation_start_seconds",
-        text="When the last measurement started, by QEMU's own clock (not Unix time).",
+        text="Start time of the last measurement on QEMU's own clock (not Unix time).",
         group="dirtyrate",
         source="dirtyrate.calc_start_time",
         unless_zero=STATUS,
@@ -38,7 +39,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_dirtyrate_calculation_period_seconds",
-        text="Length of the last measurement.",
+        text="Duration of the last measurement.",
         group="dirtyrate",
         source="dirtyrate.calc_period",
         unless_zero=STATUS,
@@ -55,7 +56,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_dirtyrate_bytes_per_second",
-        text="Result of the last measurement: memory dirtied per second.",
+        text="Memory dirtied per second, as the last measurement found.",
         group="dirtyrate",
         source="dirtyrate.megabytes_per_second",
         unless_zero=STATUS,
@@ -64,7 +65,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_dirtyrate_vcpu_bytes_per_second",
-        text="Result of the last measurement for one vCPU (dirty-ring mode only).",
+        text="Memory dirtied per second by one vCPU, as the last measurement found (dirty-ring "
+        "mode only).",
         group="dirtyrate",
         source="dirtyrate.vcpu.<num>.megabytes_per_second",
         labels={"vcpu": "<num>"},

@@ -7,14 +7,14 @@ from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, Withhe
 GROUPS: tuple[Group, ...] = (
     Group(
         name="event",
-        text="How often and when things happened to the domain, by libvirt's events.",
+        text="Counts and times of the domain's libvirt events.",
         left_out=18,
     ),
 )
 
 RESETS = (
-    "when the exporter starts, unless `events.state_directory` is set; "
-    "and with the domain, when it is gone"
+    "when the exporter starts, unless `events.state_directory` is set; and when the domain "
+    "disappears"
 )
 DISK = {"device": "event.disk.<num>.name"}
 
@@ -34,89 +34,88 @@ METRICS: tuple[Metric, ...] = (
     _counter(
         "watchdog_events",
         "event.watchdog.<action>",
-        "Times that the guest did not feed its watchdog, by what was done about it; an action dump "
-        "counts as pause. From 0 on for the action of each watchdog device while events are "
-        "followed.",
+        "Times that the guest's watchdog expired, by the action that libvirt reported; the "
+        "action dump is reported as pause. Starts at 0 for the configured action of each "
+        "watchdog device.",
         {"action": "<action>"},
     ),
     _counter(
         "io_errors",
         "event.disk.<num>.io_error.<reason>",
-        "I/O errors of a disk that QEMU reported: enospc when its storage is full, other when "
-        "libvirt gives no reason or, of late, a message only. From 0 on for every disk while "
-        "events are followed, but for those that libvirt (9.0) has no event for: without a path or "
-        "name (an NBD export without one, nvme), and behind vhost-user or vDPA.",
+        "I/O errors of a disk, by reason: enospc (the storage is full), or other (no reason, or "
+        "a message only). Starts at 0 for every disk, except disks whose errors libvirt 9.0 does "
+        "not report: nvme, NBD without an export name, vhost-user and vDPA.",
         {**DISK, "reason": "<reason>"},
     ),
     _counter(
         "guest_panics",
         "event.guest_panic",
-        "Times that the guest's kernel said it had panicked, by a panic device or its kdump. "
-        "From 0 on for every domain with a panic device while events are followed.",
+        "Kernel panics that the guest reported through a panic device or its kdump. Starts at 0 "
+        "for every domain with a panic device.",
     ),
     _counter(
         "lifecycle_events",
         "event.lifecycle.<event>.<detail>",
-        "Changes in the life of the domain, in libvirt's words; a QEMU that was killed counts as "
-        "stopped, failed, and a start that fails has no event. Those of crashes from 0 on, that "
-        "of a panic where there is a panic device, others from the first on.",
+        "Lifecycle events of the domain, by libvirt's event and detail. A killed QEMU counts as "
+        "stopped/failed. A failed start has no event. Crashes start at 0, panics start at 0 if "
+        "there is a panic device; other series start with the first event.",
         {"event": "<event>", "detail": "<detail>"},
     ),
     _counter(
         "agent_events",
         "event.agent.<state>",
-        "Times that the guest agent connected or disconnected. From 0 on for every domain with a "
-        "channel to one.",
+        "Connections and disconnections of the guest agent. Starts at 0 for every domain with an "
+        "agent channel.",
         {"state": "<state>"},
     ),
     _counter(
         "reboots",
         "event.reboot",
-        "Resets of the guest while QEMU kept running; those within 2 s count as one, because "
-        "libvirt reports each several times. From the first on.",
+        "Reboots of the guest within one QEMU process. Reboot events within 2 s count once. "
+        "Starts with the first event.",
     ),
     _counter(
         "block_job_events",
         "event.disk.<num>.block_job.<type>.<status>",
-        "Block jobs of a disk that became ready or ended. From the first on.",
+        "Block jobs of a disk that became ready or ended, by status. Starts with the first event.",
         {**DISK, "job_type": "<type>", "status": "<status>"},
     ),
     _counter(
         "jobs_completed",
         "event.job.<operation>.<result>",
-        "Migrations, saves, dumps and backups that ended, with success or failure, or unknown "
-        "where libvirt does not say. From the first on.",
+        "Migrations, saves, dumps and backups that ended, by result: success, failure, or "
+        "unknown (libvirt did not report it). Starts with the first event.",
         {"operation": "<operation>", "result": "<result>"},
     ),
     _counter(
         "migration_iterations",
         "event.migration_iteration",
-        "Passes over the guest's memory by migrations away from this host. From the first on.",
+        "Memory passes of outgoing migrations. Starts with the first event.",
     ),
     _counter(
         "device_events",
         "event.device.<event>",
-        "Devices that were added, removed, or that the guest did not let go. From the first on.",
+        "Devices added, removed, or not released by the guest. Starts with the first event.",
         {"event": "<event>"},
     ),
     _counter(
         "block_threshold_events",
         "event.disk.<num>.threshold",
-        "Times that writing to a disk passed the threshold that somebody had set. From the first "
-        "on.",
+        "Times that writes to a disk exceeded the configured threshold. Starts with the first "
+        "event.",
         DISK,
     ),
     _counter(
         "memory_failures",
         "event.memory_failure.<recipient>.<action>",
-        "Uncorrected errors of the host's memory that hit the domain, by whose memory it was and "
-        "what was done. From the first on.",
+        "Uncorrected memory errors of the host that hit the domain, by recipient (hypervisor or "
+        "guest) and action. Starts with the first event.",
         {"recipient": "<recipient>", "action": "<action>"},
     ),
     _counter(
         "tray_changes",
         "event.disk.<num>.tray.<state>",
-        "Times that a drive's tray was opened or closed. From the first on.",
+        "Times that a drive's tray was opened or closed. Starts with the first event.",
         {**DISK, "state": "<state>"},
     ),
     _counter(
@@ -128,32 +127,33 @@ METRICS: tuple[Metric, ...] = (
     _counter(
         "balloon_changes",
         "event.balloon_change",
-        "Changes of the memory balloon. From the first on.",
+        "Changes of the memory balloon's size. Starts with the first event.",
     ),
     _counter(
         "control_errors",
         "event.control_error",
-        "Times that libvirt lost the QEMU monitor for good. From the first on.",
+        "Times that libvirt lost its connection to the QEMU monitor permanently. Starts with the "
+        "first event.",
     ),
     _counter(
         "graphics_events",
         "event.graphics.<phase>",
-        "Connections of graphics clients by phase: connect, initialize (let in), disconnect. From "
-        "the first on.",
+        "Events of graphics clients, by phase: connect, initialize (accepted), disconnect. "
+        "Starts with the first event.",
         {"phase": "<phase>"},
     ),
     Stat(
         name="libvirt_domain_graphics_clients",
-        text="Connections of graphics clients that were let in and have not ended; a SPICE client "
-        "has several. Absent until the first event.",
+        text="Open connections of accepted graphics clients. A SPICE client has several. Absent "
+        "before the first event.",
         group="event",
         source="graphics.clients",
     ),
     Stat(
         name="libvirt_domain_last_event_timestamp_seconds",
-        text="Unix time of the last event of a kind, absent until the first: libvirt's lifecycle "
-        "events by name, crash (an end by a crash or of a killed QEMU), failed_start, panic, "
-        "watchdog, io_error and others.",
+        text="Unix time of the last event, by kind: libvirt's lifecycle events, crash (a crash, "
+        "or a killed QEMU), failed_start, panic, watchdog, io_error and others. Absent before "
+        "the first event.",
         group="event",
         source="event.last.<event>",
         labels={"event": "<event>"},
@@ -163,6 +163,9 @@ METRICS: tuple[Metric, ...] = (
 
 WITHHELD: tuple[Withheld, ...] = (
     Withheld("event.watchdog.last.time", "libvirt_domain_last_event_timestamp_seconds has it."),
-    Withheld("event.watchdog.last.action", "The counter that grew tells it."),
+    Withheld(
+        "event.watchdog.last.action",
+        "libvirt_domain_watchdog_events_total has the action as a label.",
+    ),
     Withheld("graphics.client.address", "It names a person's machine."),
 )

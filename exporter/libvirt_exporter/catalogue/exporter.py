@@ -21,14 +21,14 @@ def _row(
 
 UP = _row(
     "libvirt_up",
-    "1 when libvirt answered the part of this scrape that cannot block, 0 when not; domains may "
-    "still lack groups, see libvirt_scrape_incomplete_domains.",
+    "1 if libvirt answered this scrape's state query, else 0. If it is 1, domains may still lack "
+    "groups: see libvirt_scrape_incomplete_domains.",
     group="scrape",
 )
 INFO = _row(
     "libvirt_info",
-    "Always 1; the hypervisor driver and the versions of hypervisor and libvirt. Absent until the "
-    "first is known: a libvirt that has just been started has to find it out.",
+    "Always 1; hypervisor driver, hypervisor version and libvirt version. Absent until libvirt "
+    "reports them; a libvirt that has just started may need a moment.",
     "hypervisor",
     "hypervisor_version",
     "version",
@@ -37,8 +37,8 @@ INFO = _row(
 )
 HOST_INFO = _row(
     "libvirt_host_info",
-    "Always 1; the name that the host gives itself, and the UUID by which libvirt tells hosts "
-    "apart, which stays the same by whichever address it is scraped. Absent while not known.",
+    "Always 1; the host's own name, and its UUID in libvirt, which does not depend on the "
+    "scraped address. Absent if unknown.",
     "hostname",
     "host_uuid",
     group="scrape",
@@ -46,47 +46,47 @@ HOST_INFO = _row(
 )
 DOMAINS = _row(
     "libvirt_domains",
-    "Domains that libvirt listed, by state, before the configuration's domain filter.",
+    "Domains listed by libvirt, by state, before the configuration's domain filter.",
     "state",
     group="scrape",
     source="state.state",
 )
 SCRAPE_DURATION = _row(
     "libvirt_scrape_duration_seconds",
-    "Time that the sample behind this scrape took.",
+    "Duration of the sample that this scrape shows.",
     group="scrape",
 )
 SCRAPE_PHASE_DURATION = _row(
     "libvirt_scrape_phase_duration_seconds",
-    "Time that each phase of the sample took.",
+    "Duration of each phase of the sample.",
     "phase",
     group="scrape",
 )
 SCRAPE_GROUP_DURATION = _row(
     "libvirt_scrape_group_duration_seconds",
-    "Time of the libvirt calls that asked for a field group, summed over parallel calls; "
-    "a call for several groups counts for each.",
+    "Duration of the libvirt calls for a field group, summed over parallel calls. A call for "
+    "several groups counts for each of them.",
     "group",
     group="scrape",
 )
 SCRAPE_GROUP_SUCCESS = _row(
     "libvirt_scrape_group_success",
-    "1 when no call for a field group failed, 0 when one did; what single domains did not answer "
-    "counts in libvirt_scrape_incomplete_domains.",
+    "1 if all calls for a field group succeeded, 0 if one failed. Domains without a complete "
+    "answer are counted in libvirt_scrape_incomplete_domains instead.",
     "group",
     group="scrape",
 )
 SCRAPE_INCOMPLETE = _row(
     "libvirt_scrape_incomplete_domains",
-    "Domains of this sample that did not answer all of a field group they were asked for: stuck, "
-    "busy for long, or gone meanwhile.",
+    "Domains of this sample with an incomplete field group: the domain was stuck, busy for long, "
+    "or disappeared during the sample.",
     "group",
     group="scrape",
 )
 LANE_AGE = _row(
     "libvirt_exporter_lane_age_seconds",
-    "Age of what this scrape has from each slow lane that it asks; absent while the lane has "
-    "never answered.",
+    "Age of the data of each slow lane (a source that is read in the background) in this scrape. "
+    "Absent before the lane's first answer.",
     "lane",
     group="scrape",
 )
@@ -98,38 +98,38 @@ SERIES = _row(
 )
 SERIES_DROPPED = _row(
     "libvirt_scrape_series_dropped",
-    "Series left out of this scrape, by reason: limit (limits.series) or duplicate (name and "
-    "labels taken by another series).",
+    "Series dropped from this scrape, by reason: limit (limits.series) or duplicate (another "
+    "series has the same name and labels).",
     "reason",
     group="scrape",
 )
 UNMAPPED_KEYS = _row(
     "libvirt_exporter_unmapped_stats_keys",
-    "Domains with a statistics key that this exporter does not know; numbers in keys are shown "
-    "as <n>, and keys past the hundredth as `other`.",
+    "Domains with a statistics key unknown to this exporter. Numbers in keys are replaced by "
+    "<n>; keys after the hundredth count as `other`.",
     "key",
     group="scrape",
 )
 UNPARSABLE_XML = _row(
     "libvirt_scrape_unparsable_domain_xml",
-    "Domains whose XML could not be understood; they have statistics but no info series.",
+    "Domains with XML that cannot be parsed. They have statistics but no info series.",
     group="scrape",
 )
 
 HIDDEN_DOMAINS = _row(
     "libvirt_scrape_hidden_domains",
-    "Domains left out of this scrape because the configuration chooses or labels them by their "
-    "XML, and it is not known yet or cannot be understood.",
+    "Domains hidden from this scrape because the configuration selects or labels domains by "
+    "their XML, and their XML is not read yet or cannot be parsed.",
     group="scrape",
 )
 
 UNSEEN_PROCESSES = _row(
     "libvirt_scrape_unseen_processes",
-    "Active domains whose QEMU process is not seen from here, so that they have no start time and "
-    "a hang is found only by a call that it holds up, by reason: no_pid_file (libvirt's file with "
-    "its number cannot be read), no_process (the exporter has a PID namespace of its own), "
-    "proc_hidden (/proc shows no other user's processes). Absent where processes are not looked "
-    "for: libvirt is on another machine, has no QEMU, or no domain is active.",
+    "Active domains whose QEMU process the exporter cannot see, by reason: no_pid_file "
+    "(libvirt's PID file is not readable), no_process (the exporter has its own PID namespace), "
+    "proc_hidden (/proc hides other users' processes). They have no start time, and a hang is "
+    "found only when it delays a call. Absent if libvirt is on another machine, has no QEMU, or "
+    "no domain is active.",
     "reason",
     group="scrape",
     source="/run/libvirt/qemu/NAME.pid and /proc",
@@ -137,8 +137,8 @@ UNSEEN_PROCESSES = _row(
 
 BUILD_INFO = _row(
     "libvirt_exporter_build_info",
-    "Always 1; versions of the exporter, of Python and of libvirt-python; the exporter's commit "
-    "and its tag or branch, both empty where not known.",
+    "Always 1; versions of the exporter, Python and libvirt-python; commit and branch or tag of "
+    "the exporter, empty if unknown.",
     "version",
     "revision",
     "branch",
@@ -147,7 +147,8 @@ BUILD_INFO = _row(
 )
 RELOAD_SUCCESSFUL = _row(
     "libvirt_exporter_config_last_reload_successful",
-    "1 when the configuration was last loaded with success, 0 when the old one was kept.",
+    "1 if the last load of the configuration succeeded, 0 if it failed and the previous "
+    "configuration stays in force.",
 )
 RELOAD_TIMESTAMP = _row(
     "libvirt_exporter_config_last_reload_success_timestamp_seconds",
@@ -155,113 +156,122 @@ RELOAD_TIMESTAMP = _row(
 )
 WEB_CONFIG_SUCCESSFUL = _row(
     "libvirt_exporter_web_config_last_reload_successful",
-    "1 when the web configuration file, if there is one, and the files that it names are in force "
-    "as they are now, 0 when the old ones are.",
+    "1 if the current web configuration file and the files that it names are in force, or if "
+    "there is none. 0 if the last load failed and the previous files stay in force.",
 )
 WEB_CONFIG_TIMESTAMP = _row(
     "libvirt_exporter_web_config_last_reload_success_timestamp_seconds",
-    "Unix time of the last successful load of the web configuration file; without one, of the "
-    "start.",
+    "Unix time of the last successful load of the web configuration file. Without one: the "
+    "exporter's start.",
 )
-SAMPLES = _row("libvirt_exporter_samples_total", "Samples taken of the host.")
+SAMPLES = _row("libvirt_exporter_samples_total", "Samples of the host.")
 SAMPLES_SHARED = _row(
     "libvirt_exporter_samples_shared_total",
-    "Requests answered by a sample that was in flight already.",
+    "Requests that shared a sample already in progress.",
 )
 SOURCE_FAILURES = _row(
     "libvirt_exporter_source_failures_total",
-    "Times that something known beside the statistics of domains (events, jobs, processes, storage "
-    "pools, networks, ...) was left out of a sample by a mistake of the exporter; its log has it.",
+    "Times that an internal error dropped a source (events, jobs, processes, storage pools, "
+    "networks and others) from a sample. The log has the error.",
 )
 HTTP_REQUESTS = _row(
     "libvirt_exporter_http_requests_total",
-    "HTTP requests that ended, by route and status code: `other` is every path that nothing "
-    "answers, 499 a client that left while it waited for a change or was still asking.",
+    "Finished HTTP requests, by route and status code. Route `other`: every unknown path. Code "
+    "499: the client disconnected before the answer.",
     "handler",
     "code",
 )
 HTTP_REQUESTS_IN_FLIGHT = _row(
     "libvirt_exporter_http_requests_in_flight",
-    "HTTP requests under way, by route: the scrape that asks, and clients that wait for a change.",
+    "HTTP requests in progress, by route, including this scrape and clients that wait for a "
+    "change.",
     "handler",
 )
 REFUSED_LOGINS = _row(
     "libvirt_exporter_http_refused_logins_total",
-    "HTTP requests with a user or password that the web configuration does not have.",
+    "HTTP requests rejected because the user or password is wrong.",
 )
 HANDSHAKE_FAILURES = _row(
     "libvirt_exporter_tls_handshake_failures_total",
-    "TLS handshakes that failed: `no_certificate`, `bad_certificate` of a client that needs one, "
-    "`version` (of TLS, or a cipher) that is not offered, `plain_http`, `refused_by_client`, "
+    "Failed TLS handshakes, by reason: `no_certificate` or `bad_certificate` (client certificate "
+    "required), `version` (no common TLS version or cipher), `plain_http`, `refused_by_client`, "
     "`timeout`, `disconnected`, `other`.",
     "reason",
 )
 CERTIFICATE_NOT_AFTER = _row(
     "libvirt_exporter_tls_certificate_not_after_timestamp_seconds",
-    "Unix time at which the certificate that is served expires, or one of those beside it in its "
-    "file, whichever is first. Absent without TLS.",
+    "Unix time at which the first certificate in the served certificate file expires. Absent "
+    "without TLS.",
 )
-CALLS = _row("libvirt_exporter_libvirt_calls_total", "Calls of libvirt's API that ended.", "call")
+CALLS = _row(
+    "libvirt_exporter_libvirt_calls_total", "Finished calls of libvirt's API, by function.", "call"
+)
 CALL_SECONDS = _row(
     "libvirt_exporter_libvirt_call_seconds_total",
-    "Wall time of libvirt's API calls that ended.",
+    "Wall time of finished calls of libvirt's API, by function.",
     "call",
 )
 ERRORS = _row(
     "libvirt_exporter_libvirt_errors_total",
-    "Calls of libvirt's API that failed, by class of error.",
+    "Failed calls of libvirt's API, by function and class of error.",
     "call",
     "class",
 )
 ABANDONED = _row(
     "libvirt_exporter_abandoned_calls_total",
-    "Calls of libvirt's API that were given up because they did not return in time.",
+    "Calls of libvirt's API that timed out and were abandoned, by function.",
     "call",
 )
 STUCK_DOMAINS = _row(
     "libvirt_exporter_stuck_domains",
-    "Domains that are left out of monitor calls because their QEMU does not answer.",
+    "Stuck domains: their QEMU does not respond, and they are excluded from calls that need its "
+    "monitor.",
 )
 STUCK_CALLS = _row(
     "libvirt_exporter_stuck_calls",
-    "Calls of libvirt's API that were given up and have not returned; each may hold a worker "
-    "of the daemon.",
+    "Abandoned calls of libvirt's API that have not returned. Each may occupy a worker thread of "
+    "the daemon.",
 )
 STUCK_CALLS_LIMIT = _row(
     "libvirt_exporter_stuck_calls_limit",
-    "Calls of libvirt's API that may be stuck before only groups that cannot block are asked: the "
-    "option libvirt.stuck_calls.",
+    "Limit on stuck calls (option libvirt.stuck_calls). At the limit, only groups that cannot "
+    "block are queried.",
 )
-DISCONNECTS = _row("libvirt_exporter_disconnects_total", "Times that libvirt was lost.")
-RECONNECTS = _row("libvirt_exporter_reconnects_total", "Times that libvirt came back after a loss.")
+DISCONNECTS = _row("libvirt_exporter_disconnects_total", "Lost connections to libvirt.")
+RECONNECTS = _row(
+    "libvirt_exporter_reconnects_total", "Successful reconnections to libvirt after a loss."
+)
 EVENT_STREAM_CONNECTED = _row(
     "libvirt_exporter_event_stream_connected",
-    "1 while events of libvirt are subscribed to, 0 when not: what happens then is not counted.",
+    "1 while the exporter is subscribed to libvirt's events, else 0. Events during a 0 are not "
+    "counted.",
 )
 EVENT_STREAM_ALIVE_AGE = _row(
     "libvirt_exporter_event_stream_alive_age_seconds",
-    "Time since libvirt's event loop last ran with the connection for events open, which it does "
-    "every 15 s; since the exporter's start where it never did.",
+    "Time since libvirt's event loop last ran with an open event connection; it runs every 15 s. "
+    "If it never ran: time since the exporter's start.",
 )
 EVENTS_RECEIVED = _row(
     "libvirt_exporter_events_received_total",
-    "Events that libvirt delivered, by its name for them.",
+    "Events received from libvirt, by libvirt's name of the event.",
     "event",
 )
 EVENTS_DROPPED = _row(
     "libvirt_exporter_events_dropped_total",
-    "Events that were delivered faster than they could be counted, and are not in any counter.",
+    "Events dropped because they arrived faster than the exporter counted them. No other counter "
+    "includes them.",
 )
 
 TARGET_UP = _row(
     "libvirt_exporter_target_up",
-    "1 when libvirt answered the last sample of a target, 0 when not; absent before the first one.",
+    "1 if libvirt answered the last sample of a target, else 0. Absent before the first sample.",
     "target",
     group="targets",
 )
 TARGET_SAMPLED = _row(
     "libvirt_exporter_target_last_sample_timestamp_seconds",
-    "Unix time of the last sample of a target; it stands still when nobody probes the target.",
+    "Unix time of the last sample of a target. It does not advance while nothing probes the "
+    "target.",
     "target",
     group="targets",
 )

@@ -8,9 +8,9 @@ from libvirt_exporter.catalogue.metric import Group, Metric, Scale, Stat, StatIn
 GROUPS: tuple[Group, ...] = (
     Group(
         name="guest",
-        text="What guest agents say, where `guest_agent.enabled` has them asked: file systems, "
-        "operating system, load, CPUs, users; and where `applications.enabled` is set, how many "
-        "applications are installed.",
+        text="Figures of guest agents, if `guest_agent.enabled` is set: file systems, operating "
+        "system, load, CPUs, users. With `applications.enabled` also the number of installed "
+        "applications.",
         lanes=("guest_agent", "applications"),
         left_out=0,
     ),
@@ -49,7 +49,7 @@ def _load(minutes: int) -> Stat:
     return _number(
         f"load{minutes}",
         f"guest.load.{minutes}m",
-        f"Load average of the guest over {minutes} min; its agent must be of QEMU 10.0 or newer.",
+        f"Load average of the guest over {minutes} min. Requires the agent of QEMU 10.0 or newer.",
         since="11.2.0",
     )
 
@@ -58,42 +58,42 @@ METRICS: tuple[Metric, ...] = (
     _number(
         "agent_up",
         "guest.agent.up",
-        "1 when the guest's agent answered the last time that it was asked, 0 when not; absent "
-        "while its channel is not connected, and before it was asked.",
+        "1 if the guest agent answered its last request, else 0. Absent before the first request "
+        "and while the agent's channel is disconnected.",
     ),
     _number(
         "agent_errors_total",
         "guest.agent.errors.<class>",
-        "Questions to the guest's agent that failed, by error: timeout (no answer in time), "
-        "refused (the agent does not know or not allow it), denied (libvirt does not), other.",
+        "Failed requests to the guest agent, by error: timeout (no answer in time), refused "
+        "(unknown to or blocked by the agent), denied (forbidden by libvirt), other.",
         {"error": "<class>"},
         resets="when the exporter starts, or the domain is not shown for a while",
     ),
     _number(
         "agent_answer_timestamp_seconds",
         "guest.answer.<kind>.time",
-        "Unix time at which the guest's agent was asked for what is shown, by what it is about; "
-        "absent when that was too long ago.",
+        "Unix time of the guest agent's last answer, by kind of answer. Absent once the answer "
+        "has expired.",
         {"kind": "<kind>"},
         scale=Scale.NANOSECONDS,
     ),
     _number(
         "entries_dropped",
         "guest.dropped.<kind>",
-        "File systems, users, interfaces, addresses or drivers of the guest that are left out "
-        "because it has more of them than `guest_agent.entries` lets through.",
+        "Entries omitted because the guest has more than `guest_agent.entries`, by kind: file "
+        "systems, users, interfaces, addresses or drivers.",
         {"kind": "<kind>"},
     ),
     _number(
         "filesystem_size_bytes",
         "guest.fs.<num>.total-bytes",
-        "Size of a file system that is mounted in the guest, without what is reserved for root.",
+        "Size of a mounted file system of the guest, without the space reserved for root.",
         FILE_SYSTEM,
     ),
     _number(
         "filesystem_used_bytes",
         "guest.fs.<num>.used-bytes",
-        "What is used of a file system that is mounted in the guest.",
+        "Space used on a mounted file system of the guest.",
         FILE_SYSTEM,
     ),
     _load(1),
@@ -102,10 +102,10 @@ METRICS: tuple[Metric, ...] = (
     _number(
         "cpus_online",
         "guest.cpus.online",
-        "CPUs that the guest's operating system uses.",
+        "CPUs that are online in the guest's operating system.",
         since="2.0.0",
     ),
-    _number("users", "guest.users", "Users that are logged on to the guest."),
+    _number("users", "guest.users", "Users logged on to the guest."),
     StatInfo(
         name="libvirt_domain_guest_os_info",
         text="Always 1; the guest's operating system and kernel.",
@@ -122,7 +122,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatInfo(
         name="libvirt_domain_guest_hostname_info",
-        text="Always 1; the host name that the guest has given itself.",
+        text="Always 1; the guest's own host name.",
         group="guest",
         source="guest.hostname",
         labels={"hostname": "guest.hostname"},
@@ -140,7 +140,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatInfo(
         name="libvirt_domain_guest_filesystem_disk_info",
-        text="Always 1; the disk that a file system of the guest is on, where that is one.",
+        text="Always 1; the disk that holds a file system of the guest. Absent if it is on no "
+        "disk.",
         group="guest",
         source="guest.fs.<num>.target",
         labels={**FILE_SYSTEM, "device": "guest.fs.<num>.target"},
@@ -149,7 +150,7 @@ METRICS: tuple[Metric, ...] = (
     _number(
         "driver_date_timestamp_seconds",
         "guest.driver.<num>.date",
-        "Unix time of the day that a driver of the guest's devices is dated; of Windows only.",
+        "Release date of a device driver in the guest as Unix time. Windows only.",
         {"driver": "guest.driver.<num>.name", "version": "guest.driver.<num>.version"},
         scale=Scale.NANOSECONDS,
         since="12.7.0",
@@ -157,13 +158,14 @@ METRICS: tuple[Metric, ...] = (
     _number(
         "applications",
         "guest.apps.count",
-        "Applications that are installed in the guest, as its package manager lists them.",
+        "Applications installed in the guest, as its package manager lists them.",
         since="",
     ),
     StatInfo(
         name="libvirt_domain_guest_applications_info",
-        text="Always 1; the package manager that listed the guest's applications (`fallback`: none "
-        "could be asked, and only kernel and agent are known), and a SHA-256 of their list.",
+        text="Always 1; the package manager that listed the guest's applications, and the "
+        "SHA-256 hash of the list. `fallback`: no package manager was available; only kernel and "
+        "agent are listed.",
         group="guest",
         source="guest.apps.source",
         labels={"source": "guest.apps.source", "hash": "guest.apps.hash"},
@@ -171,32 +173,33 @@ METRICS: tuple[Metric, ...] = (
     _number(
         "applications_changed_timestamp_seconds",
         "guest.apps.changed",
-        "Unix time at which the list of the guest's applications was seen to be another one.",
+        "Unix time at which a change of the guest's application list was found.",
         scale=Scale.NANOSECONDS,
         since="",
     ),
     _number(
         "applications_checked_timestamp_seconds",
         "guest.apps.checked",
-        "Unix time at which the list of the guest's applications was last known to be right.",
+        "Unix time of the last check that the guest's application list is current.",
         scale=Scale.NANOSECONDS,
         since="",
     ),
     _number(
         "applications_errors_total",
         "guest.apps.errors",
-        "Times that the guest did not say what is installed in it, or its list could not be kept.",
+        "Failed reads of the guest's application list, and failures to store it.",
         since="",
         resets="when the exporter starts, or the domain is not shown for a while",
     ),
 )
 
-_PERSONAL = "Names a person or an address: a field of the API on request, never a label."
+_PERSONAL = "It names a person or an address: a field of the API on request, never a label."
 
 WITHHELD: tuple[Withheld, ...] = (
     Withheld(
         "guest.agent.answered",
-        "The latest of libvirt_domain_guest_agent_answer_timestamp_seconds, or of a refusal.",
+        "The time of the last answer or refusal; "
+        "libvirt_domain_guest_agent_answer_timestamp_seconds has the answers.",
     ),
     Withheld("guest.user.<num>.name", _PERSONAL),
     Withheld("guest.user.<num>.domain", _PERSONAL),

@@ -44,13 +44,13 @@ def _tune(thing: str, element: str, prefix: str, text: str) -> list[Metric]:
         _number(
             f"{thing}_period_seconds",
             f"domain XML, cputune/{element}period",
-            f"Period in which the quota of {text} is enforced; absent where none is set.",
+            f"Period in which the CPU quota of {text} is enforced. Absent if not set.",
             f"cpu_tune.{prefix}period",
         ),
         _number(
             f"{thing}_quota_seconds",
             f"domain XML, cputune/{element}quota",
-            f"CPU time that {text} may use within a period; absent when unlimited.",
+            f"CPU time that {text} may use in a period. Absent if unlimited.",
             f"cpu_tune.{prefix}quota",
         ),
     ]
@@ -60,8 +60,8 @@ METRICS: tuple[Metric, ...] = (
     _info(
         "domain",
         "domain",
-        "the virtual machine's kind and CPU model, and of `domain` and `uuid` what is no identity "
-        "label.",
+        "type, machine and CPU model of the virtual machine. Has `domain` and `uuid` even if "
+        "they are not identity labels.",
         {
             "domain": "name",
             "uuid": "uuid",
@@ -80,8 +80,8 @@ METRICS: tuple[Metric, ...] = (
     _info(
         "domain_config",
         "features/acpi, os/boot, devices/graphics",
-        "what the guest is given: ACPI, kinds of boot devices in their order (a floppy, c disk, "
-        "d CD-ROM, n network), first display and its keyboard layout, clipboard sharing of SPICE.",
+        "ACPI, boot devices in order (a floppy, c disk, d CD-ROM, n network), first display and "
+        "its keyboard layout, and clipboard sharing of SPICE.",
         {
             "acpi": "acpi",
             "boot": "boot",
@@ -93,69 +93,70 @@ METRICS: tuple[Metric, ...] = (
     _number(
         "clock_adjustment_seconds",
         "domain XML, clock@adjustment",
-        "What the guest's clock differs from its basis, as the guest has set it; absent unless "
-        "the offset of the clock is variable.",
+        "Difference of the guest's clock from its basis, as the guest set it. Absent unless the "
+        "clock's offset is variable.",
         "clock_adjustment",
     ),
     _number(
         "clock_offset_seconds",
         "domain XML, clock; time zones of this machine",
-        "What the guest's clock is set ahead of UTC, not its drift; of a time zone as of the last "
-        "reading of the XML. Absent when the clock starts elsewhere or its zone is not known.",
+        "Configured offset of the guest's clock from UTC; not its drift. A time zone's offset is "
+        "that of the last read of the XML. Absent if the clock has another start or its time "
+        "zone is unknown.",
         "clock_utc_offset",
     ),
     _number(
         "persistent",
         "virDomainIsPersistent",
-        "1 when the domain stays defined when it is shut off, else 0.",
+        "1 if the domain is persistent, 0 if it is transient.",
         "persistent",
     ),
     _number(
         "autostart",
         "virDomainGetAutostart",
-        "1 when libvirt starts the domain when the host boots, else 0.",
+        "1 if libvirt starts the domain at host boot, else 0.",
         "autostart",
     ),
     _number(
         "configured_vcpus",
         "domain XML, vcpu@current",
-        "Virtual CPUs online by the XML.",
+        "Online virtual CPUs in the XML.",
         "vcpus_current",
     ),
     _number(
         "configured_vcpus_maximum",
         "domain XML, vcpu",
-        "Virtual CPUs at most by the XML.",
+        "Maximum number of virtual CPUs in the XML.",
         "vcpus_maximum",
     ),
     _number(
         "configured_memory_bytes",
         "domain XML, currentMemory",
-        "Memory given to the domain by the XML.",
+        "Memory assigned to the domain in the XML.",
         "memory_current",
     ),
     _number(
         "configured_memory_maximum_bytes",
         "domain XML, memory",
-        "Memory by the XML when the balloon is empty, memory devices that are plugged in among it.",
+        "Maximum memory of the balloon in the XML, plugged memory devices included.",
         "memory_maximum",
     ),
     _number(
         "configured_memory_ceiling_bytes",
         "domain XML, maxMemory",
-        "Memory that there can be when more memory devices are plugged in; absent where none can.",
+        "Maximum memory with all memory slots filled. Absent if memory devices cannot be plugged.",
         "memory_ceiling",
     ),
     _number(
         "configured_memory_slots",
         "domain XML, maxMemory@slots",
-        "Memory devices that can be plugged in at most; absent where none can.",
+        "Maximum number of memory devices. Absent if memory devices cannot be plugged.",
         "memory_slots",
     ),
     Fact(
         name="libvirt_domain_hugepage_size_bytes",
-        text="Size of the huge pages that back the memory of a NUMA node of the guest, or of all "
-        "that have no series of their own; 0 for the host's default size.",
+        text="Size of the huge pages that back a NUMA node of the guest. An empty `guest_node` "
+        "covers all nodes without their own series. 0: the host's default size.",
         group="info",
         source="domain XML, memoryBacking/hugepages/page",
         labels={"guest_node": "guest_node"},
@@ -165,14 +166,14 @@ METRICS: tuple[Metric, ...] = (
     _number(
         "balloon_stats_period_seconds",
         "domain XML, memballoon/stats@period",
-        "How often the guest is asked for memory figures; absent or 0: never.",
+        "Period of the guest's memory reports. Absent or 0: the guest does not report.",
         "balloon_period",
     ),
     _number(
         "cpu_shares",
         "virDomainGetSchedulerParameters, else domain XML, cputune/shares",
-        "Relative CPU weight, of a running domain the one in force; not comparable between "
-        "cgroup v1 and v2 hosts.",
+        "Relative CPU weight; for a running domain the weight in force. Not comparable between "
+        "cgroup v1 and cgroup v2 hosts.",
         "cpu_tune.shares",
     ),
     *_tune("cpu", "", "", "each vCPU"),
@@ -182,59 +183,60 @@ METRICS: tuple[Metric, ...] = (
     _info(
         "domain_vcpu_pin",
         "cputune/vcpupin, else vcpu@cpuset",
-        "the CPUs of the host that a vCPU may run on; `vcpu` is empty for all that have no series "
-        "of their own. Absent where nothing is pinned.",
+        "host CPUs that a vCPU may run on. An empty `vcpu` covers all vCPUs without their own "
+        "series. Absent without pinning.",
         {"vcpu": "number", "cpus": "cpus"},
         "vcpu_pins",
     ),
     _info(
         "domain_emulator_pin",
         "cputune/emulatorpin",
-        "the CPUs of the host that the emulator's threads may run on; absent where not pinned.",
+        "host CPUs that the emulator's threads may run on. Absent without pinning.",
         {"cpus": "cpus"},
         "emulator_pins",
     ),
     _info(
         "domain_iothread_pin",
         "cputune/iothreadpin",
-        "the CPUs of the host that an I/O thread may run on; absent where it is not pinned.",
+        "host CPUs that an I/O thread may run on. Absent without pinning.",
         {"iothread": "number", "cpus": "cpus"},
         "iothread_pins",
     ),
     _number(
         "snapshots",
         "virDomainSnapshotNum",
-        "Snapshots that libvirt keeps of the domain, as of the last reading of its XML.",
+        "Snapshots of the domain in libvirt, as of the last read of its XML.",
         "snapshots",
     ),
     _number(
         "oldest_snapshot_timestamp_seconds",
         "snapshot XML, creationTime",
-        "Unix time of the oldest snapshot; absent without one, or with more than 20 trees of them.",
+        "Unix time of the oldest snapshot. Absent without snapshots, or with more than 20 "
+        "snapshot trees.",
         "oldest_snapshot",
     ),
     _number(
         "checkpoints",
         "virDomainListAllCheckpoints",
-        "Checkpoints that libvirt keeps of the domain's disks, as of the last reading of its XML.",
+        "Checkpoints of the domain's disks in libvirt, as of the last read of its XML.",
         "checkpoints",
     ),
     _number(
         "oldest_checkpoint_timestamp_seconds",
         "checkpoint XML, creationTime",
-        "Unix time of the oldest checkpoint; absent without one.",
+        "Unix time of the oldest checkpoint. Absent without checkpoints.",
         "oldest_checkpoint",
     ),
     _number(
         "agent_connected",
         "domain XML, devices/channel/target@state",
-        "1 when the guest agent has opened its channel, 0 when not; absent without a channel.",
+        "1 if the guest agent's channel is connected, else 0. Absent without a channel.",
         "agent_connected",
     ),
     Fact(
         name="libvirt_domain_deprecated_info",
-        text="Always 1; something deprecated that a running domain was started with: its machine "
-        "type or CPU model. Nothing is known of domains that are shut off.",
+        text="Always 1; a deprecated machine type or CPU model of a running domain. Absent for "
+        "shut-off domains.",
         group="info",
         source="virDomainGetMessages",
         labels={"setting": "setting"},
@@ -244,14 +246,14 @@ METRICS: tuple[Metric, ...] = (
     _info(
         "domain_system",
         "sysinfo/system",
-        "serial number of the machine, as the guest finds it in SMBIOS.",
+        "serial number of the machine in SMBIOS.",
         {"serial": "system_serial"},
         default=False,
     ),
     _info(
         "domain_description",
         "title and description",
-        "free text that somebody wrote about the domain.",
+        "title and description of the domain (free text).",
         {"title": "title", "description": "description"},
         default=False,
     ),

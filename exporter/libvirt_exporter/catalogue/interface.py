@@ -25,14 +25,14 @@ def _traffic(what: str, key: str, text: str) -> Stat:
 
 
 METRICS: tuple[Metric, ...] = (
-    _traffic("receive_bytes", "rx.bytes", "Bytes that the guest received."),
-    _traffic("receive_packets", "rx.pkts", "Packets that the guest received."),
-    _traffic("receive_errors", "rx.errs", "Errors on the way to the guest."),
-    _traffic("receive_drop", "rx.drop", "Packets dropped on the way to the guest."),
-    _traffic("transmit_bytes", "tx.bytes", "Bytes that the guest sent."),
-    _traffic("transmit_packets", "tx.pkts", "Packets that the guest sent."),
-    _traffic("transmit_errors", "tx.errs", "Errors on the way from the guest."),
-    _traffic("transmit_drop", "tx.drop", "Packets dropped on the way from the guest."),
+    _traffic("receive_bytes", "rx.bytes", "Bytes received by the guest."),
+    _traffic("receive_packets", "rx.pkts", "Packets received by the guest."),
+    _traffic("receive_errors", "rx.errs", "Errors in the direction to the guest."),
+    _traffic("receive_drop", "rx.drop", "Packets dropped in the direction to the guest."),
+    _traffic("transmit_bytes", "tx.bytes", "Bytes sent by the guest."),
+    _traffic("transmit_packets", "tx.pkts", "Packets sent by the guest."),
+    _traffic("transmit_errors", "tx.errs", "Errors in the direction from the guest."),
+    _traffic("transmit_drop", "tx.drop", "Packets dropped in the direction from the guest."),
 )
 
 WITHHELD: tuple[Withheld, ...] = (Withheld("net.count", A_COUNT),)

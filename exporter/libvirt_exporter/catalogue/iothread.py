@@ -25,18 +25,20 @@ METRICS: tuple[Metric, ...] = (
     _setting(
         "max_seconds",
         "poll-max-ns",
-        "Longest time that the I/O thread polls; 0 when polling is off.",
+        "Maximum polling time of the I/O thread. 0: polling is off.",
         Scale.NANOSECONDS,
     ),
-    _setting("grow", "poll-grow", "Factor by which polling grows; 0 for QEMU's default."),
+    _setting("grow", "poll-grow", "Growth factor of the polling time. 0: QEMU's default."),
     _setting(
-        "shrink", "poll-shrink", "Divisor by which polling shrinks; 0 to fall back to no polling."
+        "shrink",
+        "poll-shrink",
+        "Divisor that shrinks the polling time. 0: polling time is reset to 0.",
     ),
     _setting(
         "weight",
         "poll-weight",
-        "Shift by which the latest event counts less when polling adapts: the larger, the more "
-        "gradually; 0 for QEMU's default.",
+        "Weight of the latest event in adaptive polling, as a bit shift: higher values adapt "
+        "more slowly. 0: QEMU's default.",
         since="12.7.0",
     ),
 )

@@ -18,7 +18,7 @@ from libvirt_exporter.model import JOB_OPERATIONS
 GROUPS: tuple[Group, ...] = (
     Group(
         name="job",
-        text="Migration, save, dump, backup and block jobs while they go on, and the last ones.",
+        text="Running migration, save, dump, backup and block jobs, and the last finished jobs.",
         lanes=("jobs",),
     ),
 )
@@ -52,8 +52,8 @@ def _amounts(what: str, words: str) -> list[Metric]:
     return [
         Stat(
             name=f"libvirt_domain_job_{what}_total_bytes",
-            text=f"{words} that the job has to process as far as known; may grow while the guest "
-            "writes; absent where there is none.",
+            text=f"{words} that the job must process, as far as known. May grow while the guest "
+            "writes. Absent if there is none.",
             group="job",
             source=f"job.{what}_total",
             zero_is_absent=True,
@@ -61,13 +61,13 @@ def _amounts(what: str, words: str) -> list[Metric]:
         _job(
             f"{what}_processed_bytes",
             f"{what}_processed",
-            f"{words} that the job has processed; may exceed the total, as what the guest changes "
-            "is sent again.",
+            f"{words} that the job has processed. May exceed the total, because data that the "
+            "guest changes is sent again.",
         ),
         _job(
             f"{what}_remaining_bytes",
             f"{what}_remaining",
-            f"{words} that the job has still to process; may grow while the guest writes.",
+            f"{words} that the job must still process. May grow while the guest writes.",
         ),
     ]
 
@@ -97,7 +97,8 @@ def _last(what: str, key: str, text: str, scale: Scale = Scale.ONE) -> Stat:
 METRICS: tuple[Metric, ...] = (
     StatEnum(
         name="libvirt_domain_job_info",
-        text="1 while a job is going on: what it does, and whether its end can be told (bounded).",
+        text="1 while a job runs. The label operation names it; job_type is bounded if its end "
+        "can be estimated, else unbounded.",
         group="job",
         source="job.type",
         label="job_type",
@@ -105,80 +106,83 @@ METRICS: tuple[Metric, ...] = (
         within=OPERATION,
     ),
     _seconds("elapsed", "time_elapsed", "Time since the job began."),
-    _seconds("remaining", "time_remaining", "Time that the job still needs, where known."),
     _seconds(
-        "downtime", "downtime", "How long the guest is expected to be paused when the job ends."
+        "remaining", "time_remaining", "Estimated remaining time of the job. Absent if unknown."
     ),
-    _seconds("setup", "setup_time", "Time that the job needed to get ready to move data."),
-    *_amounts("data", "Memory and disk data together"),
+    _seconds("downtime", "downtime", "Expected pause of the guest at the end of the job."),
+    _seconds("setup", "setup_time", "Setup time of the job, before it moved data."),
+    *_amounts("data", "Memory and disk data"),
     *_amounts("memory", "Memory"),
     *_amounts("disk", "Disk data"),
     _job(
         "memory_dirty_pages_per_second",
         "memory_dirty_rate",
-        "Pages of memory that the guest changes, as of the last iteration; 0 in the first.",
+        "Memory pages that the guest dirties per second, as of the last iteration. 0 in the "
+        "first iteration.",
     ),
-    _job("memory_bytes_per_second", "memory_bps", "Speed at which memory is processed."),
-    _job("disk_bytes_per_second", "disk_bps", "Speed at which disk data is processed."),
+    _job("memory_bytes_per_second", "memory_bps", "Memory processed per second."),
+    _job("disk_bytes_per_second", "disk_bps", "Disk data processed per second."),
     _job(
         "memory_iteration",
         "memory_iteration",
-        "Number of the pass over the guest's memory; a new one begins with what has changed.",
+        "Number of the current pass over the guest's memory. Each pass sends what changed during "
+        "the previous one.",
     ),
     _job(
         "auto_converge_throttle_ratio",
         "auto_converge_throttle",
-        "Share of its time by which the guest's CPUs are slowed down for the migration to end.",
+        "CPU throttling of the guest by auto-converge, from 0 to 1.",
         Scale.PERCENT,
     ),
     _block_job(
         "current_bytes",
         "cur",
-        "How far a block job has got; libvirt names no unit, QEMU counts bytes.",
+        "Progress of a block job, out of libvirt_domain_block_job_end_bytes. QEMU reports bytes; "
+        "libvirt defines no unit.",
     ),
     _block_job(
         "end_bytes",
         "end",
-        "Where a block job ends, as far as known; a copy or active commit that has got there goes "
-        "on until it is finished or aborted.",
+        "Value of libvirt_domain_block_job_current_bytes at which the block job is complete, as "
+        "far as known. A copy or active commit continues after it until it is pivoted or aborted.",
     ),
     _block_job(
         "bandwidth_bytes_per_second",
         "bandwidth",
-        "Limit on the speed of a block job; absent where none is set.",
+        "Bandwidth limit of a block job. Absent without a limit.",
     ),
     _last(
         "success",
         "success",
-        "1 when the last finished job of this operation succeeded, else 0; absent where libvirt "
-        "does not say.",
+        "1 if the last finished job of this operation succeeded, else 0. Absent if libvirt does "
+        "not report it.",
     ),
     _last(
         "elapsed_seconds",
         "time_elapsed",
-        "How long the last finished job of this operation took.",
+        "Duration of the last finished job of this operation.",
         Scale.MILLISECONDS,
     ),
     _last(
         "downtime_seconds",
         "downtime",
-        "How long the guest was paused for the last finished job of this operation.",
+        "Pause of the guest during the last finished job of this operation.",
         Scale.MILLISECONDS,
     ),
     _last(
         "data_bytes",
         "data_total",
-        "Memory and disk data together that the last finished job of this operation was about.",
+        "Memory and disk data of the last finished job of this operation.",
     ),
     _last(
         "memory_bytes",
         "memory_total",
-        "Memory that the last finished job of this operation was about.",
+        "Memory processed by the last finished job of this operation.",
     ),
     _last(
         "completed_timestamp_seconds",
         "time",
-        "Unix time at which the last job of this operation finished.",
+        "Unix time at which the last job of this operation ended.",
         Scale.NANOSECONDS,
     ),
 )
@@ -205,7 +209,7 @@ DETAILS = (
 WITHHELD: tuple[Withheld, ...] = (
     Withheld("job.operation", "It is a label of libvirt_domain_job_info."),
     *(
-        Withheld(f"job.{key}", "A detail of a job that few look at: virsh domjobinfo shows it.")
+        Withheld(f"job.{key}", "A detail of a running job: `virsh domjobinfo` shows it.")
         for key in DETAILS
     ),
     Withheld("blockjob.count", A_COUNT),

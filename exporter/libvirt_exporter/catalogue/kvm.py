@@ -16,7 +16,7 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         name="kvm",
-        text="KVM's statistics of each vCPU (about 42 per vCPU), and with them the vm group.",
+        text="KVM's statistics of each vCPU (about 42 per vCPU); includes the group vm.",
         default=False,
         asks=("vcpu",),
         implies=("vm",),
@@ -30,7 +30,7 @@ def _rows(group: str, prefix: str, key: str, labels: dict[str, str], what: str) 
     return [
         Stat(
             name=f"{prefix}_seconds_total",
-            text=f"Times that KVM accumulates {what}.",
+            text=f"Time that KVM counts {what}, by KVM's name of the statistic.",
             group=group,
             source=f"{key}.<name>_ns.sum",
             labels=labels,
@@ -41,7 +41,7 @@ def _rows(group: str, prefix: str, key: str, labels: dict[str, str], what: str) 
         ),
         Stat(
             name=f"{prefix}_events_total",
-            text=f"Events that KVM counts {what}.",
+            text=f"Events that KVM counts {what}, by KVM's name of the statistic.",
             group=group,
             source=f"{key}.<name>.sum",
             labels=labels,
@@ -51,7 +51,7 @@ def _rows(group: str, prefix: str, key: str, labels: dict[str, str], what: str) 
         ),
         Stat(
             name=f"{prefix}_current",
-            text=f"Momentary figures of KVM {what}.",
+            text=f"Current value that KVM reports {what}, by KVM's name of the statistic.",
             group=group,
             source=f"{key}.<name>.cur",
             labels=labels,
@@ -60,7 +60,7 @@ def _rows(group: str, prefix: str, key: str, labels: dict[str, str], what: str) 
         ),
         Stat(
             name=f"{prefix}_peak",
-            text=f"Highest values that KVM saw {what}.",
+            text=f"Highest value that KVM recorded {what}, by KVM's name of the statistic.",
             group=group,
             source=f"{key}.<name>.max",
             labels=labels,

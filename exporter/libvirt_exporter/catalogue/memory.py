@@ -38,17 +38,19 @@ def _traffic(what: str, key: str, text: str) -> Stat:
 METRICS: tuple[Metric, ...] = (
     StatInfo(
         name="libvirt_domain_memory_bandwidth_monitor_info",
-        text="Always 1; the vCPUs that a memory bandwidth monitor covers.",
+        text="Always 1; the vCPUs that a memory bandwidth monitor measures.",
         group="memory",
         source="memory.bandwidth.monitor.<num>.vcpus",
         labels={**MONITOR, "vcpus": "memory.bandwidth.monitor.<num>.vcpus"},
         since="6.0.0",
     ),
-    _traffic("bytes", "total", "Memory traffic of the monitored vCPUs through any controller."),
+    _traffic(
+        "bytes", "total", "Memory traffic of the monitored vCPUs through all memory controllers."
+    ),
     _traffic(
         "local_bytes",
         "local",
-        "Memory traffic of the monitored vCPUs through the local controller.",
+        "Memory traffic of the monitored vCPUs through the local memory controller.",
     ),
 )
 

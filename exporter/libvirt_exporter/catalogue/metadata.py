@@ -5,7 +5,7 @@ from libvirt_exporter.catalogue.metric import Fact, Group, Metric
 GROUPS: tuple[Group, ...] = (
     Group(
         name="metadata",
-        text="Identity that OpenStack, oVirt or libosinfo wrote, and operators' labels.",
+        text="Identity from the metadata of OpenStack, oVirt or libosinfo, and custom labels.",
         left_out=12,
     ),
 )
@@ -21,7 +21,7 @@ def _number(name: str, source: str, text: str, value: str) -> Fact:
 METRICS: tuple[Metric, ...] = (
     Fact(
         name="libvirt_domain_openstack_info",
-        text="Always 1; the OpenStack instance behind the domain.",
+        text="Always 1; the OpenStack instance of the domain.",
         group="metadata",
         source=NOVA,
         each="openstack",
@@ -65,19 +65,19 @@ METRICS: tuple[Metric, ...] = (
     _number(
         "libvirt_domain_ovirt_guaranteed_memory_bytes",
         f"{OVIRT}, minGuaranteedMemoryMb",
-        "Memory that oVirt guarantees the domain.",
+        "Memory guaranteed to the domain by oVirt.",
         "ovirt.guaranteed_memory",
     ),
     _number(
         "libvirt_domain_ovirt_balloon_target_bytes",
         f"{OVIRT}, balloonTarget",
-        "Balloon size that oVirt asked for.",
+        "Balloon size that oVirt requested.",
         "ovirt.balloon_target",
     ),
     _number(
         "libvirt_domain_ovirt_vcpu_limit_ratio",
         "domain XML, metadata/qos of oVirt, vcpuLimit",
-        "Share of the host's CPUs that oVirt allows the domain; 1 is all.",
+        "CPU limit that oVirt sets, as a fraction of the host's CPUs; 1 is all of them.",
         "ovirt.vcpu_limit",
     ),
     _number(
@@ -95,15 +95,15 @@ METRICS: tuple[Metric, ...] = (
     ),
     Fact(
         name="libvirt_domain_malformed_metadata_values",
-        text="Values in the metadata that are left out: not of their type, of a namespace or form "
-        "that is not theirs, too many, too long or too deep; absent when all are well.",
+        text="Invalid metadata values that were ignored: wrong type, namespace or form, too "
+        "many, too long or nested too deep. Absent if all values are valid.",
         group="metadata",
         source="domain XML, metadata",
         value="malformed_metadata",
     ),
     Fact(
         name="libvirt_domain_labels",
-        text="Always 1; labels that the operator chose from the domain XML.",
+        text="Always 1; custom labels from the domain XML.",
         group="metadata",
         source="configuration, labels.custom",
         operator_labels=True,

@@ -20,9 +20,9 @@ NEW_QEMU = (
     "not when the guest reboots or libvirtd restarts"
 )
 GUEST_BOOT = "when the guest's operating system boots"
-NEW_TAP = "when the host's network device is created again: start, migration, hot-plug"
-PERF_ENABLED = "when the perf event is enabled again: start of the domain, restart of libvirtd"
-NEW_RESCTRL = "when the resctrl group is created again: start of the domain"
+NEW_TAP = "when the host's network device is recreated: start, migration, hot-plug"
+PERF_ENABLED = "when the perf event is re-enabled: start of the domain, restart of libvirtd"
+NEW_RESCTRL = "when the resctrl group is recreated: start of the domain"
 
 
 class Scale(Enum):

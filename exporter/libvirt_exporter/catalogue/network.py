@@ -22,18 +22,18 @@ def _number(what: str, text: str) -> Stat:
 METRICS: tuple[Metric, ...] = (
     StatInfo(
         name="libvirt_network_info",
-        text="Always 1; a virtual network's bridge, and how it is connected to the outside: nat, "
-        "route, bridge …, empty when it is isolated.",
+        text="Always 1; bridge and forward mode (nat, route, bridge and others) of a virtual "
+        "network. An isolated network has an empty mode.",
         group="network",
         source="network.<num>.bridge",
         labels={**NETWORK, "bridge": "network.<num>.bridge", "forward": "network.<num>.forward"},
     ),
     _number(
         "responsive",
-        "1 when libvirt answers for the virtual network, 0 while a call for it has not come back; "
-        "then its other series are absent, and networks that are new are not seen.",
+        "1 if libvirt responds to calls for the virtual network, 0 while a call is stuck. While "
+        "it is 0, the network's other series are absent and new networks are not found.",
     ),
-    _number("active", "1 when the virtual network is active, else 0."),
-    _number("persistent", "1 when the virtual network stays defined when it is stopped, else 0."),
-    _number("autostart", "1 when libvirt starts the virtual network when the host boots, else 0."),
+    _number("active", "1 if the virtual network is active, else 0."),
+    _number("persistent", "1 if the virtual network is persistent, 0 if it is transient."),
+    _number("autostart", "1 if libvirt starts the virtual network at host boot, else 0."),
 )

@@ -24,16 +24,16 @@ def _number(what: str, source: str, text: str, scale: Scale = Scale.ONE, since: 
 
 
 METRICS: tuple[Metric, ...] = (
-    _number("cpus", "node.cpus", "CPUs of the host that are online; each hardware thread is one."),
+    _number("cpus", "node.cpus", "Online CPUs of the host; each hardware thread counts as one."),
     _number(
         "cpu_frequency_hertz",
         "node.cpu.frequency",
-        "Clock frequency of the first CPU, as it was when libvirt looked; absent where unknown.",
+        "Clock frequency of the first CPU when libvirt read it. Absent if unknown.",
     ),
     Stat(
         name="libvirt_node_cpu_seconds_total",
-        text="CPU time of the host by mode, summed over its CPUs: kernel, user (guests "
-        "included), idle, iowait; as far as the driver tells them apart.",
+        text="CPU time of the host, summed over its CPUs, by mode: kernel, user (guests "
+        "included), idle, iowait. Modes that the driver does not report are absent.",
         group="node",
         source="node.cpu.<mode>.time",
         labels={"mode": "<mode>"},
@@ -41,41 +41,43 @@ METRICS: tuple[Metric, ...] = (
         resets="when the host boots",
     ),
     _number(
-        "numa_nodes", "node.numa.nodes", "NUMA nodes; 1 where libvirt finds the topology irregular."
+        "numa_nodes",
+        "node.numa.nodes",
+        "NUMA nodes of the host. 1 if libvirt finds the topology irregular.",
     ),
     _number(
         "topology_sockets",
         "node.topology.sockets",
-        "CPU sockets in one NUMA node, by libvirt's count.",
+        "CPU sockets per NUMA node, as libvirt counts them.",
     ),
     _number(
-        "topology_cores", "node.topology.cores", "Cores in one CPU socket, by libvirt's count."
+        "topology_cores", "node.topology.cores", "Cores per CPU socket, as libvirt counts them."
     ),
-    _number("topology_threads", "node.topology.threads", "Hardware threads in one core."),
-    _number("memory_bytes", "node.memory.total", "Memory of the host.", Scale.KIBIBYTES),
+    _number("topology_threads", "node.topology.threads", "Hardware threads per core."),
+    _number("memory_bytes", "node.memory.total", "Total memory of the host.", Scale.KIBIBYTES),
     _number(
         "memory_free_bytes",
         "node.memory.free",
-        "Memory of the host that nothing uses.",
+        "Unused memory of the host (MemFree), page cache excluded.",
         Scale.KIBIBYTES,
     ),
     _number(
         "memory_available_bytes",
         "node.memory.available",
-        "Memory of the host that can be had without swapping (MemAvailable).",
+        "Memory of the host available to new programs without swapping (MemAvailable).",
         Scale.KIBIBYTES,
         "12.3.0",
     ),
     _number(
         "memory_buffers_bytes",
         "node.memory.buffers",
-        "Memory of the host in the kernel's buffers.",
+        "Kernel buffers of the host.",
         Scale.KIBIBYTES,
     ),
     _number(
         "memory_cached_bytes",
         "node.memory.cached",
-        "Memory of the host in the kernel's page cache.",
+        "Page cache of the host.",
         Scale.KIBIBYTES,
     ),
 )

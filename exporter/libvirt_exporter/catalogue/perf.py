@@ -28,7 +28,7 @@ def _counter(event: str, text: str, since: str, what: str = "") -> Stat:
 METRICS: tuple[Metric, ...] = (
     Stat(
         name="libvirt_domain_perf_cache_occupancy_bytes",
-        text="Last-level cache that the domain occupies (kernels before 4.14).",
+        text="Last-level cache occupied by the domain (kernels before 4.14).",
         group="perf",
         source="perf.cmt",
         since="1.3.5",
@@ -55,13 +55,15 @@ METRICS: tuple[Metric, ...] = (
     _counter("stalled_cycles_frontend", "Cycles stalled in the front end.", "3.0.0"),
     _counter("stalled_cycles_backend", "Cycles stalled in the back end.", "3.0.0"),
     _counter("ref_cpu_cycles", "CPU cycles at the reference frequency.", "3.0.0"),
-    _counter("cpu_clock", "Time by perf's cpu-clock.", "3.2.0", "cpu_clock_seconds"),
-    _counter("task_clock", "Time by perf's task-clock.", "3.2.0", "task_clock_seconds"),
+    _counter("cpu_clock", "Time measured by perf's cpu-clock event.", "3.2.0", "cpu_clock_seconds"),
+    _counter(
+        "task_clock", "Time measured by perf's task-clock event.", "3.2.0", "task_clock_seconds"
+    ),
     _counter("page_faults", "Page faults of the QEMU process.", "3.2.0"),
     _counter("context_switches", "Context switches.", "3.2.0"),
-    _counter("cpu_migrations", "Moves between host CPUs.", "3.2.0"),
+    _counter("cpu_migrations", "Migrations between host CPUs.", "3.2.0"),
     _counter("page_faults_min", "Minor page faults.", "3.2.0", "minor_page_faults"),
     _counter("page_faults_maj", "Major page faults.", "3.2.0", "major_page_faults"),
     _counter("alignment_faults", "Alignment faults.", "3.2.0"),
-    _counter("emulation_faults", "Instructions that the host kernel emulated.", "3.2.0"),
+    _counter("emulation_faults", "Instructions emulated by the host's kernel.", "3.2.0"),
 )

@@ -8,7 +8,7 @@ from libvirt_exporter.catalogue.metric import NEW_QEMU, Group, Metric, Scale, St
 GROUPS: tuple[Group, ...] = (
     Group(
         name="process",
-        text="The domain's QEMU process, and since when the domain runs.",
+        text="QEMU process and start time of the domain.",
         lanes=("processes",),
         left_out=10,
     ),
@@ -17,17 +17,17 @@ GROUPS: tuple[Group, ...] = (
 METRICS: tuple[Metric, ...] = (
     Stat(
         name="libvirt_domain_start_time_seconds",
-        text="Unix time at which the domain was started: as oVirt's metadata says, else when its "
-        "QEMU process began, else by libvirt's event; absent after an arrival by migration, unless "
-        "the metadata says it.",
+        text="Unix time of the domain's start, from oVirt's metadata, else the start of its QEMU "
+        "process, else libvirt's event. Absent after an incoming migration without oVirt's "
+        "metadata.",
         group="process",
         source="start.time",
         scale=Scale.NANOSECONDS,
     ),
     Stat(
         name="libvirt_domain_process_guest_seconds_total",
-        text="CPU time that the domain's vCPUs spent in the guest itself, as the host's kernel "
-        "counts it; a part of libvirt_domain_cpu_seconds_total, for domains of type kvm.",
+        text="CPU time spent in guest mode, summed over vCPUs, from the host's kernel; included "
+        "in libvirt_domain_cpu_seconds_total. Absent unless the domain has type kvm.",
         group="process",
         source="process.guest.time",
         scale=Scale.NANOSECONDS,
@@ -35,15 +35,15 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_process_id",
-        text="Process id of the domain's QEMU.",
+        text="Process ID of the domain's QEMU.",
         group="process",
         source="process.pid",
         default=False,
     ),
     Stat(
         name="libvirt_domain_transparent_hugepages_enabled",
-        text="1 when the kernel may put the guest's memory into transparent huge pages, 0 when it "
-        "may not or the memory is of hugetlbfs; absent for memory that is shared or in files.",
+        text="1 if the kernel may back the guest's memory with transparent huge pages, 0 if they "
+        "are disabled or hugetlbfs backs the memory. Absent for shared or file-backed memory.",
         group="process",
         source="process.transparent_hugepages",
         default=False,

@@ -6,7 +6,7 @@ from libvirt_exporter.model import REASONS, STATES
 GROUPS: tuple[Group, ...] = (
     Group(
         name="state",
-        text="Lifecycle state and its reason, and why a paused domain is paused.",
+        text="Lifecycle state, its reason, and the cause of a pause.",
         asks=("state",),
         lanes=("errors",),
     ),
@@ -17,7 +17,7 @@ PAUSE_CODES = ("NOERR", "ENOSPC", "EIO", "EPERM", "EOTHER", "POSTCOPY")
 
 STATE = StatEnum(
     name="libvirt_domain_state",
-    text="1 for the domain's current state, 0 for every other.",
+    text="1 for the domain's current state, 0 for every other state.",
     group="state",
     source="state.state",
     label="state",
@@ -29,7 +29,7 @@ METRICS: tuple[Metric, ...] = (
     STATE,
     StatEnum(
         name="libvirt_domain_state_reason",
-        text="1 for the reason of the current state; other reasons have no series.",
+        text="1 for libvirt's reason for the current state. Other reasons have no series.",
         group="state",
         source="state.reason",
         label="reason",
@@ -38,8 +38,9 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatEnum(
         name="libvirt_domain_pause_code",
-        text="1 for why an active domain is paused, in the words of oVirt: NOERR if it is paused "
-        "on request, or not paused; absent while an I/O error is not known any closer.",
+        text="1 for the cause of an active domain's pause, as an oVirt code: NOERR (running, or "
+        "paused on request), ENOSPC, EIO, EPERM, EOTHER (any other cause), POSTCOPY. Absent "
+        "while the cause of an I/O error is unknown.",
         group="state",
         source="pause.code",
         label="code",
@@ -47,7 +48,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     StatEnum(
         name="libvirt_domain_disk_error",
-        text="1 for each disk whose I/O error has paused the domain, until it runs again.",
+        text="1 for each disk whose I/O error paused the domain. Absent after the domain resumes.",
         group="state",
         source="diskerror.<num>.error",
         labels={"device": "diskerror.<num>.name"},
@@ -56,15 +57,15 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_exit_code",
-        text="How a domain that is not running ended: 0 in order, 1 by an error; absent where "
-        "neither an event nor the state's reason tells. A domain that crashed and is gone has it "
-        "for 15 minutes.",
+        text="Result of the domain's last run: 0 for a normal end, 1 for an error. Absent while "
+        "the domain runs, and if neither an event nor the state's reason shows the result. A "
+        "crashed transient domain keeps the series for 15 minutes.",
         group="state",
         source="exit.code",
     ),
     Stat(
         name="libvirt_domain_state_change_timestamp_seconds",
-        text="Unix time at which the state last changed; absent where no event reported it.",
+        text="Unix time of the last state change. Absent before the first lifecycle event.",
         group="state",
         source="state.change.time",
         scale=Scale.NANOSECONDS,

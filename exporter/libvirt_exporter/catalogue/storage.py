@@ -5,8 +5,8 @@ from libvirt_exporter.catalogue.metric import Group, Metric, Stat, StatEnum, Sta
 GROUPS: tuple[Group, ...] = (
     Group(
         name="storage",
-        text="Storage pools of the host, as libvirt knows them without looking anew, and how full "
-        "the file systems of those on this machine are.",
+        text="Storage pools of the host as libvirt last refreshed them, and the current usage of "
+        "their file systems on this machine.",
         lanes=("storage",),
     ),
 )
@@ -34,12 +34,12 @@ METRICS: tuple[Metric, ...] = (
     ),
     _number(
         "responsive",
-        "1 when libvirt answers for the storage pool, 0 while a call for it has not come back; "
-        "then its other series are absent, and pools that are new are not seen.",
+        "1 if libvirt responds to calls for the storage pool, 0 while a call is stuck. While it "
+        "is 0, the pool's other series are absent and new pools are not found.",
     ),
     StatEnum(
         name="libvirt_storage_pool_state",
-        text="1 for the storage pool's current state, 0 for every other.",
+        text="1 for the storage pool's current state, 0 for every other state.",
         group="storage",
         source="pool.<num>.state",
         labels=POOL,
@@ -49,47 +49,49 @@ METRICS: tuple[Metric, ...] = (
     ),
     _number(
         "capacity_bytes",
-        "Size of a running storage pool, when libvirt last looked: as it was started or refreshed, "
-        "or a volume of it was changed through libvirt.",
+        "Size of a running storage pool at libvirt's last refresh: the pool's start, a refresh, "
+        "or a volume change through libvirt.",
     ),
     _number(
         "allocation_bytes",
-        "Space taken in a running storage pool, by whatever lies there, when libvirt last looked.",
+        "Space used in a running storage pool at libvirt's last refresh, by any file.",
     ),
     _number(
         "available_bytes",
-        "Space left in a running storage pool, when libvirt last looked, which may be long ago: "
-        "libvirt_storage_pool_filesystem_available_bytes is of now.",
+        "Free space in a running storage pool at libvirt's last refresh, which may be old. For "
+        "the current value use libvirt_storage_pool_filesystem_available_bytes.",
     ),
     Stat(
         name="libvirt_storage_pool_filesystem_size_bytes",
-        text="Size of the file system that a running storage pool's directory is on, now, by the "
-        "kernel. Of pools of the types dir, fs and netfs on the exporter's own machine.",
+        text="Current size of the file system that holds a running storage pool's directory. "
+        "Absent unless the pool has type dir, fs or netfs and is on the exporter's machine.",
         group="storage",
         source="pool.<num>.filesystem.size",
         labels=POOL,
     ),
     Stat(
         name="libvirt_storage_pool_filesystem_available_bytes",
-        text="Space left on the file system that a running storage pool's directory is on, now, by "
-        "the kernel: what programs that are not root's may still take. Of the same pools.",
+        text="Current free space, for users other than root, on the file system that holds a "
+        "running storage pool's directory. Absent unless the pool has type dir, fs or netfs and "
+        "is on the exporter's machine.",
         group="storage",
         source="pool.<num>.filesystem.available",
         labels=POOL,
     ),
     Stat(
         name="libvirt_storage_pool_filesystem_visible",
-        text="1 when the exporter sees the file system of a running storage pool's directory, 0 "
-        "when not: it may not, runs in a container without it, or a server does not answer. Then "
-        "only libvirt's figures are there, of when it last looked.",
+        text="1 if the exporter can read the file system of a running storage pool's directory, "
+        "else 0: permission is denied, the directory is not mounted in the exporter's container, "
+        "or a file server does not respond. While it is 0, only the figures of libvirt's last "
+        "refresh are available.",
         group="storage",
         source="pool.<num>.filesystem.visible",
         labels=POOL,
     ),
-    _number("persistent", "1 when the storage pool stays defined when it is stopped, else 0."),
-    _number("autostart", "1 when libvirt starts the storage pool when the host boots, else 0."),
+    _number("persistent", "1 if the storage pool is persistent, 0 if it is transient."),
+    _number("autostart", "1 if libvirt starts the storage pool at host boot, else 0."),
 )
 
 WITHHELD: tuple[Withheld, ...] = (
-    Withheld("pool.<num>.filesystem.reason", "Words for people, with a path: `doctor` says them."),
+    Withheld("pool.<num>.filesystem.reason", "Free text with a path: `doctor` reports it."),
 )

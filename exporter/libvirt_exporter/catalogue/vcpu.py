@@ -32,21 +32,22 @@ def _time(what: str, key: str, text: str, since: str, *, zero_is_absent: bool = 
 METRICS: tuple[Metric, ...] = (
     Stat(
         name="libvirt_domain_vcpus_current",
-        text="Virtual CPUs that are online.",
+        text="Number of virtual CPUs that are online.",
         group="vcpu",
         source="vcpu.current",
         since="1.2.9",
     ),
     Stat(
         name="libvirt_domain_vcpus_maximum",
-        text="Virtual CPUs that can be online at most.",
+        text="Maximum number of virtual CPUs.",
         group="vcpu",
         source="vcpu.maximum",
         since="1.2.9",
     ),
     StatEnum(
         name="libvirt_domain_vcpu_state",
-        text="1 for the vCPU's current state; QEMU's are running whenever they are online.",
+        text="1 for the vCPU's current state. QEMU reports every online vCPU as running, idle "
+        "ones included.",
         group="vcpu",
         source="vcpu.<num>.state",
         labels=VCPU,
@@ -58,22 +59,22 @@ METRICS: tuple[Metric, ...] = (
     _time(
         "wait_",
         "wait",
-        "Time the vCPU's thread was ready to run but waited; "
-        "absent unless the host kernel's sched_schedstats is on.",
+        "Time that the vCPU's thread was runnable but waited for a host CPU, as scheduler "
+        "statistics count it. Absent unless the host's kernel.sched_schedstats is 1.",
         "1.3.2",
         zero_is_absent=True,
     ),
     _time(
         "delay_",
         "delay",
-        "Time the vCPU's thread waited on a run queue of the host: the guest's steal time; absent "
-        "where the host's kernel does not count it.",
+        "Steal time: time that the vCPU's thread waited in a run queue of the host. Absent if "
+        "the host's kernel does not count it.",
         "7.2.0",
         zero_is_absent=True,
     ),
     Stat(
         name="libvirt_domain_vcpu_halted",
-        text="Whether the vCPU is halted (s390x only).",
+        text="1 if the vCPU is halted, else 0. s390x only.",
         group="vcpu",
         source="vcpu.<num>.halted",
         labels=VCPU,
@@ -81,8 +82,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_numa_node_placement",
-        text="Always 1; a NUMA node of the host of which a CPU ran a vCPU of a node of the guest "
-        "when they were last looked at, two minutes ago at most.",
+        text="Always 1; a NUMA node of the host (`host_node`) whose CPUs ran vCPUs of a NUMA "
+        "node of the guest (`guest_node`). Updated at least every two minutes.",
         group="vcpu",
         source="numa.<num>.node.<index>",
         labels={"guest_node": "<num>", "host_node": "<index>"},
