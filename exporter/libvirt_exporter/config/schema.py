@@ -29,21 +29,21 @@ class Libvirt(Section, frozen=True, kw_only=True):
     uri: Annotated[
         str,
         Meta(
-            description="Connection URI. It is opened read-only. Empty: there is no such host, "
-            "only `targets`.",
+            description="Connection URI of the host, opened read-only. Empty: no host, only "
+            "`targets`.",
             examples=["qemu+tls://host/system", "lxc:///system", "xen:///system"],
         ),
     ] = "qemu:///system"
     name: Annotated[
-        str, Meta(description="Name of the host in logs and on the page; empty: none.")
+        str, Meta(description="Name of the host in logs and on the page. Empty: no name.")
     ] = ""
     timeout: Annotated[
         Duration,
         Meta(
             ge=0.1,
             le=600,
-            description="Time for one scrape when the scraper names none. Prometheus does, by a "
-            "header.",
+            description="Timeout of a scrape if the scraper sends none. Prometheus sends its "
+            "scrape timeout in a header.",
         ),
     ] = 9.0
     parallel_calls: Annotated[
@@ -51,8 +51,8 @@ class Libvirt(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=16,
-            description="Statistics calls in flight at once, each on a connection of its own. On "
-            "the hosts that were measured, more than 4 made no sample faster.",
+            description="Maximum number of concurrent statistics calls; each has its own "
+            "connection. More than 4 made no sample faster on the measured hosts.",
         ),
     ] = 4
     stuck_calls: Annotated[
@@ -60,98 +60,103 @@ class Libvirt(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=100,
-            description="Calls that may be stuck in libvirt before only groups that cannot block "
-            "are asked. By default a libvirtd has 20 workers, and 20 stuck calls freeze it.",
+            description="Maximum number of calls stuck in libvirt. At the limit, only groups "
+            "that cannot block are queried. By default libvirtd has 20 workers; 20 stuck calls "
+            "block it.",
         ),
     ] = 12
 
 
 class Target(Section, frozen=True, kw_only=True):
-    """One of several hosts that this exporter serves; for what is not said here the other sections
-    hold."""
+    """One of several hosts that this exporter serves. All other options come from the other
+    sections."""
 
     uri: Annotated[
         str,
         Meta(
-            description="Connection URI. It is opened read-only, and no other target has the same.",
+            description="Connection URI of the target, opened read-only. It must be unique among "
+            "the targets.",
             examples=["qemu+tls://node7.example.com/system", "qemu+ssh://monitor@node8/system"],
         ),
     ]
     timeout: Annotated[
-        Duration, Meta(ge=0, le=600, description="As in `libvirt`; 0: the value there.")
+        Duration, Meta(ge=0, le=600, description="As `libvirt.timeout`. 0: use that value.")
     ] = 0.0
     parallel_calls: Annotated[
-        int, Meta(ge=0, le=16, description="As in `libvirt`; 0: the value there.")
+        int, Meta(ge=0, le=16, description="As `libvirt.parallel_calls`. 0: use that value.")
     ] = 0
     stuck_calls: Annotated[
-        int, Meta(ge=0, le=100, description="As in `libvirt`; 0: the value there.")
+        int, Meta(ge=0, le=100, description="As `libvirt.stuck_calls`. 0: use that value.")
     ] = 0
     guest_agent: Annotated[
         bool,
         Meta(
-            description="Whether `guest_agent.enabled` holds for this host; if not, no read-write "
-            "connection to it is opened."
+            description="Apply `guest_agent.enabled` to this target. false: open no read-write "
+            "connection to it."
         ),
     ] = True
     pki_directory: Annotated[
         str,
         Meta(
-            description="Directory of the files for TLS: `cacert.pem`, and `clientcert.pem` and "
-            "`clientkey.pem` where the host asks for them; empty: libvirt's own places.",
+            description="Directory of the TLS files `cacert.pem`, and `clientcert.pem` and "
+            "`clientkey.pem` if the host requires a client certificate. Empty: libvirt's default "
+            "directories.",
             examples=["/etc/libvirt-exporter/pki"],
         ),
     ] = ""
     key_file: Annotated[
         str,
         Meta(
-            description="Private key for ssh, libssh and libssh2; empty: what those use.",
+            description="Private key for the transports ssh, libssh and libssh2. Empty: their "
+            "default.",
             examples=["/etc/libvirt-exporter/id_ed25519"],
         ),
     ] = ""
     known_hosts: Annotated[
         str,
         Meta(
-            description="File with keys of hosts, for libssh and libssh2; ssh has "
-            "`UserKnownHostsFile` in its own configuration. Empty: what those use.",
+            description="File with known host keys, for the transports libssh and libssh2. For "
+            "ssh, set `UserKnownHostsFile` in ssh_config. Empty: their default.",
             examples=["/etc/libvirt-exporter/known_hosts"],
         ),
     ] = ""
     credentials_file: Annotated[
         str,
         Meta(
-            description="File with user and password where the host asks for them (SASL), in "
-            "libvirt's format of `auth.conf`; empty: libvirt's own places.",
+            description="File with user and password for SASL, in the format of libvirt's "
+            "`auth.conf`. Empty: libvirt's default files.",
             examples=["/etc/libvirt-exporter/auth.conf"],
         ),
     ] = ""
     labels: Annotated[
         Mapping[str, str],
         Meta(
-            description="Labels that service discovery (`/api/v1/targets`) gives all series of "
-            "this target.",
+            description="Labels of the target in service discovery (`/api/v1/targets`); "
+            "Prometheus adds them to all its series.",
             examples=[{"rack": "r7"}],
         ),
     ] = {}
 
 
 class Groups(Section, frozen=True, kw_only=True):
-    """Field groups to ask for. A group that is not selected is not asked of libvirt at all."""
+    """Field groups to collect. libvirt is not queried for groups that are not selected."""
 
     include: Annotated[
         tuple[str, ...],
         Meta(
-            description="Groups by name; `default` stands for those that are on by default, `all` "
-            "for every one. `libvirt-exporter metrics` lists them. Naming groups replaces "
-            "`default`; `[default, dirtyrate]` adds one. Aliases: `cpu` stands for `cpu-total` "
-            "and `vcpu`, `disk` for `block`, `mem` for `balloon`, `net` for `interface`."
+            description="Groups to collect, by name. `default`: all groups that are on by "
+            "default. `all`: every group. `libvirt-exporter metrics` lists the groups. A list "
+            "replaces `default`; write `[default, dirtyrate]` to add a group. Aliases: `cpu` "
+            "means `cpu-total` and `vcpu`, `disk` means `block`, `mem` means `balloon`, `net` "
+            "means `interface`."
         ),
     ] = ("default",)
     exclude: Annotated[
         tuple[str, ...],
         Meta(
-            description="Groups to leave out of the included ones. `block` leaves out "
-            "`block-limits`, `block-backing` and `block-timed` too, and `vcpu` leaves out `kvm`: "
-            "libvirt tells them with it only."
+            description="Groups to exclude; wins over `include`. Excluding `block` also excludes "
+            "`block-limits`, `block-backing` and `block-timed`, and excluding `vcpu` also "
+            "excludes `kvm`, because libvirt returns them together."
         ),
     ] = ()
 
@@ -162,24 +167,24 @@ class Fields(Section, frozen=True, kw_only=True):
     include: Annotated[
         tuple[str, ...],
         Meta(
-            description="Fields to show besides those on by default, whatever their group, unless "
-            "`groups.exclude` names the group.",
+            description="Fields to show in addition to those on by default, from any group that "
+            "`groups.exclude` does not name.",
             examples=[["libvirt_domain_block_*_total", "block.*.fl.*", "memUsage"]],
         ),
     ] = ()
     exclude: Annotated[
-        tuple[str, ...], Meta(description="Fields to leave out; wins over `include`.")
+        tuple[str, ...], Meta(description="Fields to hide; wins over `include`.")
     ] = ()
 
 
 class Domains(Section, frozen=True, kw_only=True):
-    """The VMs to show, by patterns on name, UUID, state, metadata or custom labels."""
+    """VMs to show, by patterns on name, UUID, state, metadata or custom labels."""
 
     include: Annotated[
         tuple[str, ...],
         Meta(
-            description="Patterns of the only VMs to show; empty: all. A pattern is a regular "
-            "expression of RE2, as in Prometheus, that matches the whole name, or begins with "
+            description="Patterns of the VMs to show. Empty: all. A pattern is a regular "
+            "expression (RE2, as in Prometheus) that must match the whole name, or starts with "
             "`uuid:`, `state:`, `metadata:` or `label:`.",
             examples=[
                 ["web-[0-9]+", "uuid:4dea22b3-1d52-d8f3-2516-782e98ab3fa0"],
@@ -190,33 +195,33 @@ class Domains(Section, frozen=True, kw_only=True):
     exclude: Annotated[
         tuple[str, ...],
         Meta(
-            description="Patterns of VMs to leave out; wins over `include`.",
+            description="Patterns of VMs to hide; wins over `include`.",
             examples=[["state:shutoff"]],
         ),
     ] = ()
 
 
 class CustomLabel(Section, frozen=True, kw_only=True):
-    """One label whose value is read from the domain XML: an `xpath`, or a fact of `metadata`."""
+    """One label whose value comes from the domain XML, by `xpath` or by a key of `metadata`."""
 
     name: Annotated[str, Meta(description="Name of the label.")]
     xpath: Annotated[
         str,
         Meta(
-            description="Where the value is, relative to `<domain>` or absolute; may end in "
+            description="XPath of the value, relative to `<domain>` or absolute. It may end in "
             "`/@attribute` or `/text()`."
         ),
     ] = ""
     metadata: Annotated[
         str,
         Meta(
-            description="Instead of `xpath`: a key of `metadata:` patterns, such as "
-            "`openstack.project_id`. It has the same value for every version of the metadata."
+            description="Key of `metadata:` patterns, such as `openstack.project_id`, instead of "
+            "`xpath`. The value does not depend on the version of the metadata."
         ),
     ] = ""
     namespaces: Annotated[
         Mapping[str, str],
-        Meta(description="Namespace URI by the prefix that the expression uses for it."),
+        Meta(description="Prefix → namespace URI, for each prefix in the expression."),
     ] = {}
 
 
@@ -226,15 +231,15 @@ class Labels(Section, frozen=True, kw_only=True):
     identity: Annotated[
         tuple[str, ...],
         Meta(
-            description="Labels of every domain series: `domain` (the name), `uuid` (at least one "
-            "of the two), and names of custom labels.",
+            description="Labels of every domain series: `domain` (name), `uuid`, and names of "
+            "custom labels. At least one of `domain` and `uuid` is required.",
             examples=[["domain", "uuid", "tenant"]],
         ),
     ] = ("domain", "uuid")
     custom: Annotated[
         tuple[CustomLabel, ...],
         Meta(
-            description="Labels from the domain XML, shown on `libvirt_domain_labels`.",
+            description="Labels from the domain XML, shown on the metric `libvirt_domain_labels`.",
             examples=[
                 [
                     {
@@ -249,35 +254,37 @@ class Labels(Section, frozen=True, kw_only=True):
 
 
 class Events(Section, frozen=True, kw_only=True):
-    """What is counted of libvirt's events."""
+    """Counters of libvirt's events."""
 
     state_directory: Annotated[
         str,
         Meta(
-            description="Directory in which the counts and times of events outlive a restart; "
-            "empty: they do not. The systemd unit makes /var/lib/libvirt-exporter for this.",
+            description="Directory that keeps event counts and times across restarts. Empty: "
+            "they are lost at a restart. The systemd unit creates /var/lib/libvirt-exporter.",
             examples=["/var/lib/libvirt-exporter"],
         ),
     ] = ""
     all_counters: Annotated[
         bool,
         Meta(
-            description="Start every counter whose labels are known beforehand at 0, not only "
-            "those that alerts build on (watchdog, I/O errors, panics, crashes, the guest agent): "
-            "some 90 series more for each VM."
+            description="Start every event counter with known label values at 0. false: only "
+            "watchdog, I/O errors, panics, crashes and the guest agent start at 0; other "
+            "counters (block jobs, for example) start with their first event. true adds about 90 "
+            "series per VM."
         ),
     ] = False
 
 
 class GuestAgent(Section, frozen=True, kw_only=True):
-    """Questions to the QEMU guest agents. docs/guest-agent.md says what they take and how to
-    narrow it."""
+    """Queries of QEMU guest agents. docs/guest-agent.md describes the required rights and how to
+    restrict them."""
 
     enabled: Annotated[
         bool,
         Meta(
-            description="Ask guest agents. That needs a read-write connection to libvirt, which "
-            "can do everything that libvirt can; the exporter opens none otherwise."
+            description="Query guest agents. Requires a read-write connection to libvirt, which "
+            "has full control of the host's VMs. The exporter opens no read-write connection "
+            "otherwise."
         ),
     ] = False
     response_timeout: Annotated[
@@ -285,8 +292,8 @@ class GuestAgent(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=60,
-            description="Time that an agent has for one answer, in whole seconds. libvirt keeps it "
-            "for the rest of the guest's run, and for other programs too.",
+            description="Timeout of an agent's answer, in whole seconds. libvirt keeps this "
+            "timeout until the guest shuts down, for other programs too.",
         ),
     ] = 2.0
     parallel_calls: Annotated[
@@ -294,8 +301,8 @@ class GuestAgent(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=8,
-            description="Agents that are asked at once, each on a connection of its own; they "
-            "count in `libvirt.stuck_calls`.",
+            description="Maximum number of agents queried concurrently; each has its own "
+            "connection. Stuck calls count towards `libvirt.stuck_calls`.",
         ),
     ] = 2
     interval: Annotated[
@@ -303,8 +310,8 @@ class GuestAgent(Section, frozen=True, kw_only=True):
         Meta(
             ge=5,
             le=86400,
-            description="Least time between two questions for what moves: file systems, load, "
-            "CPUs, users. An answer is shown for three intervals.",
+            description="Minimum interval between two queries of frequently changing data: file "
+            "systems, load, CPUs, users. An answer expires after three intervals.",
         ),
     ] = 60.0
     slow_interval: Annotated[
@@ -312,8 +319,8 @@ class GuestAgent(Section, frozen=True, kw_only=True):
         Meta(
             ge=5,
             le=86400,
-            description="The same for what seldom changes: operating system, host name, "
-            "interfaces.",
+            description="Minimum interval between two queries of rarely changing data: operating "
+            "system, host name, interfaces.",
         ),
     ] = 600.0
     entries: Annotated[
@@ -321,42 +328,41 @@ class GuestAgent(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=1000,
-            description="File systems of one guest to show; likewise interfaces, addresses and "
-            "users. What is over it is left out and counted.",
+            description="Maximum number of file systems to show per guest; likewise for "
+            "interfaces, addresses and users. Further entries are dropped and counted.",
         ),
     ] = 64
     exclude_filesystems: Annotated[
         tuple[str, ...],
         Meta(
-            description="Regular expressions (RE2) that match the whole type of file systems to "
-            "leave out. The agent leaves out most pseudo file systems by itself."
+            description="Regular expressions (RE2) of file system types to hide; each must match "
+            "the whole type. The agent itself omits most pseudo file systems."
         ),
     ] = ("squashfs|iso9660|udf|CDFS|UDF|erofs|cramfs|overlay|tmpfs|devtmpfs|ramfs|autofs",)
     exclude_mountpoints: Annotated[
         tuple[str, ...],
         Meta(
-            description="Regular expressions (RE2) that match the whole mount point of file "
-            "systems to leave out."
+            description="Regular expressions (RE2) of mount points to hide; each must match the "
+            "whole mount point."
         ),
     ] = ("/(run|snap|var/snap)/.*", "/var/lib/(docker|containers|containerd|kubelet)/.*")
 
 
 class Applications(Section, frozen=True, kw_only=True):
-    """Lists of what is installed in the guests. They take `guest_agent.enabled`; their names are
-    shown where `api.sensitive_fields` has `appsList`."""
+    """Lists of the applications installed in the guests. Requires `guest_agent.enabled`. The API
+    returns the lists if `api.sensitive_fields` includes `appsList`."""
 
     enabled: Annotated[
         bool,
         Meta(
-            description="Keep lists of applications. The exporter runs small programs in the "
-            "guests for that, such as `stat` and `dpkg-query`, through their agents."
+            description="Collect lists of applications. The exporter runs small programs such as "
+            "`stat` and `dpkg-query` in the guests through their agents."
         ),
     ] = False
     state_directory: Annotated[
         str,
         Meta(
-            description="Directory in which the lists lie, one file for each VM, and outlive a "
-            "restart.",
+            description="Directory that keeps the lists across restarts, one file per VM.",
         ),
     ] = "/var/lib/libvirt-exporter"
     interval: Annotated[
@@ -364,8 +370,8 @@ class Applications(Section, frozen=True, kw_only=True):
         Meta(
             ge=5,
             le=86400,
-            description="Least time between two looks at whether a guest's applications changed. "
-            "The list itself is read only when they did.",
+            description="Minimum interval between two checks for changed applications. The list "
+            "is read only after a change.",
         ),
     ] = 120.0
     quiet: Annotated[
@@ -373,7 +379,7 @@ class Applications(Section, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=3600,
-            description="Time for which nothing more must have changed until the list is read.",
+            description="Time without further changes before the list is read.",
         ),
     ] = 60.0
     longest_wait: Annotated[
@@ -381,20 +387,23 @@ class Applications(Section, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=86400,
-            description="Time after a change at which the list is read although others follow.",
+            description="Maximum time after a change before the list is read, even if changes "
+            "continue.",
         ),
     ] = 600.0
 
 
 class Limits(Section, frozen=True, kw_only=True):
-    """What bounds the size of an exposition."""
+    """Limits on the size of an exposition."""
 
     series: Annotated[
         int,
         Meta(
             ge=0,
-            description="Series of domains in one exposition; over it whole metrics are left out, "
-            "the least important first, state never, and counted. 0: no limit.",
+            description="Maximum number of domain series in one exposition. Above it, whole "
+            "metrics are dropped group by group, the least important group first, and counted in "
+            "`libvirt_scrape_series_dropped`. Metrics of the groups state, monitor and job are "
+            "never dropped. 0: no limit.",
         ),
     ] = 0
     label_value_length: Annotated[
@@ -402,20 +411,21 @@ class Limits(Section, frozen=True, kw_only=True):
         Meta(
             ge=32,
             le=65536,
-            description="Bytes of UTF-8 in a label value; a longer one is cut and ends in a hash.",
+            description="Maximum length of a label value in bytes of UTF-8. A longer value is "
+            "cut, and ends in a hash.",
         ),
     ] = 256
 
 
 class Scrape(Section, frozen=True, kw_only=True):
-    """How a sample is taken."""
+    """Sampling of libvirt."""
 
     timeout_offset: Annotated[
         Duration,
         Meta(
             ge=0,
             le=60,
-            description="Time kept back from the timeout that the scraper names, for the way back.",
+            description="Time subtracted from the scraper's timeout, to send the answer in time.",
         ),
     ] = 0.5
     info_refresh: Annotated[
@@ -423,8 +433,8 @@ class Scrape(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=86400,
-            description="Longest time until a domain's XML is read again when neither an event nor "
-            "the statistics say that it changed.",
+            description="Maximum time until a domain's XML is read again if neither an event nor "
+            "the statistics show a change.",
         ),
     ] = 60.0
 
@@ -437,8 +447,8 @@ class Api(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=600,
-            description="Age up to which a sample is used again, whichever client it was for; "
-            "while a client waits for a change, one is taken as often.",
+            description="Maximum age of a sample that answers a query. While a client waits for "
+            "a change, samples are taken at this interval.",
         ),
     ] = 5.0
     tombstones: Annotated[
@@ -446,19 +456,20 @@ class Api(Section, frozen=True, kw_only=True):
         Meta(
             ge=60,
             le=86400,
-            description="How long a VM that is gone is remembered. A client that was away for "
-            "longer gets everything again.",
+            description="Time that the API remembers a VM after it disappeared. A client that "
+            "was away for longer gets a full answer.",
         ),
     ] = 900.0
     longest_wait: Annotated[
         Duration,
-        Meta(ge=0, le=600, description="Longest time that a client may wait for a change."),
+        Meta(ge=0, le=600, description="Maximum time that a client may wait for a change."),
     ] = 60.0
     sensitive_fields: Annotated[
         tuple[str, ...],
         Meta(
-            description="Sensitive fields to show all the same, by name: what names a person, an "
-            "address, a serial number or a path, or is free text. `docs/api.md` marks them.",
+            description="Sensitive fields to show, by name. A field is sensitive if it contains "
+            "a person's name, an address, a serial number, a path or free text. `docs/api.md` "
+            "marks these fields.",
             examples=[["guestIPs", "username"]],
         ),
     ] = ()
@@ -471,8 +482,8 @@ class Web(Section, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(
             min_length=1,
-            description="Addresses to listen on; `:9177` is every address of the host, IPv4 and "
-            "IPv6, `unix:` and a path a Unix socket. A change needs a restart.",
+            description="Addresses to listen on. `:9177`: all addresses of the host, IPv4 and "
+            "IPv6. `unix:/path`: a Unix socket. A change requires a restart.",
             examples=[
                 ["127.0.0.1:9177", "[::1]:9177"],
                 ["unix:/run/libvirt-exporter/web.sock"],
@@ -484,27 +495,28 @@ class Web(Section, frozen=True, kw_only=True):
         str,
         Meta(
             pattern="^0?[0-7]{3}$",
-            description="Permissions of Unix sockets, in octal digits; who may write may connect. "
-            "A change needs a restart.",
+            description="Permissions of Unix sockets, in octal digits. Users with write "
+            "permission may connect. A change requires a restart.",
         ),
     ] = "0660"
     systemd_socket: Annotated[
         bool,
         Meta(
-            description="Listen on the sockets that systemd hands over (a `.socket` unit) instead "
-            "of on `listen`. A change needs a restart."
+            description="Listen on the sockets of a systemd `.socket` unit instead of `listen`. "
+            "A change requires a restart."
         ),
     ] = False
     telemetry_path: Annotated[
-        str, Meta(description="Path of the metrics. A change needs a restart.")
+        str, Meta(description="Path of the metrics. A change requires a restart.")
     ] = "/metrics"
     config_file: Annotated[
         str,
         Meta(
-            description="File with TLS and users in the format of exporter-toolkit; empty: none. "
-            "Relative to the directory of the configuration file, on the command line to the "
-            "working directory. Another file needs a restart, and so does TLS on or off; any "
-            "other change in the file does not.",
+            description="Web configuration file with TLS and users, in the format of "
+            "exporter-toolkit. Empty: none. A relative path is relative to the configuration "
+            "file's directory; on the command line, to the working directory. Changing the path, "
+            "or switching TLS on or off, requires a restart; other changes to the file are "
+            "picked up.",
             examples=["web-config.yml"],
         ),
     ] = ""
@@ -513,53 +525,58 @@ class Web(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=10000,
-            description="Scrapes of different parts (`collect[]`, `exclude[]`, `domain[]`) served "
-            "at once, and queries; one more is answered with 503. Scrapes of everything share the "
-            "work and are never refused. A change needs a restart.",
+            description="Maximum number of concurrent requests of each of these kinds: scrapes "
+            "with `collect[]`, `exclude[]` or `domain[]` (equal ones count once), API queries, "
+            "and API queries that wait for a change. Further requests get 503. Scrapes without "
+            "parameters share one sample and are never rejected. With `targets`, one host gets "
+            "at most half of the requests. A change requires a restart.",
         ),
     ] = 40
     health_without_login: Annotated[
         bool,
         Meta(
-            description="Answer GET and HEAD of `/-/healthy` and `/-/ready`, and nothing else, "
-            "without a password where `config_file` has users. A change needs a restart.",
+            description="Answer GET and HEAD requests of `/-/healthy` and `/-/ready`, and no "
+            "other path, without a password even if `config_file` has users. A change requires a "
+            "restart.",
         ),
     ] = False
     access_log: Annotated[
         bool,
         Meta(
-            description="Log every request with the address of its client, at level info. A change "
-            "needs a restart.",
+            description="Log every request with its client's address, at level info. A change "
+            "requires a restart.",
         ),
     ] = False
     reload: Annotated[
         bool,
         Meta(
-            description="Whether `POST /-/reload` reloads the configuration; SIGHUP always does. "
-            "A change needs a restart.",
+            description="Let `POST /-/reload` reload the configuration. SIGHUP always does. A "
+            "change requires a restart.",
         ),
     ] = True
     allowed_hosts: Annotated[
         tuple[str, ...],
         Meta(
-            description="Names and addresses by which clients may call the exporter, as the Host "
-            "header has them, without port; others get 421. Empty: any. A change needs a restart.",
+            description="Names and addresses accepted in the Host header of requests, without "
+            "port. Other requests get 421. Empty: any. A change requires a restart.",
             examples=[["node7.example.com", "127.0.0.1", "[::1]"]],
         ),
     ] = ()
 
 
 class Log(Section, frozen=True, kw_only=True):
-    """What is written to stderr."""
+    """Log lines on stderr."""
 
     level: Annotated[
         Literal["debug", "info", "warn", "error"],
         Meta(
-            description="Lowest level to write; capitals and `warning` are accepted too.",
+            description="Lowest level to log. Capital letters and `warning` are accepted too.",
             extra={"aliases": {"warning": "warn"}},
         ),
     ] = "info"
-    format: Annotated[Literal["logfmt", "json"], Meta(description="Form of a line.")] = "logfmt"
+    format: Annotated[Literal["logfmt", "json"], Meta(description="Format of log lines.")] = (
+        "logfmt"
+    )
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -569,9 +586,9 @@ class Config(Section, frozen=True, kw_only=True):
     targets: Annotated[
         Mapping[str, Target],
         Meta(
-            description="Further hosts that this exporter serves, by alias: at "
-            "`/probe?target=ALIAS`, and in the API with `target=ALIAS`. docs/scaling.md shows "
-            "how Prometheus scrapes them.",
+            description="Further hosts, by alias. Prometheus scrapes each at "
+            "`/probe?target=ALIAS`; the API requires `target=ALIAS`. docs/scaling.md shows the "
+            "scrape configuration.",
             examples=[{"node7": {"uri": "qemu+tls://node7.example.com/system"}}],
         ),
     ] = {}

@@ -21,7 +21,7 @@ from libvirt_exporter.patterns.metadata import METADATA
 _FILE_HEADER = """\
 # yaml-language-server: $schema=exporter.schema.json
 #
-# Every option of libvirt-exporter with its default. Keep what you change, drop the rest.
+# Every option of libvirt-exporter with its default. Keep the options that you change.
 # `libvirt-exporter check-config FILE` reports every mistake with its line.
 # Durations: 9s, 500ms, 5m, 1m30s, or a plain number of seconds.
 """
@@ -35,18 +35,18 @@ _PLAIN_TEXT = re.compile(r"([a-z/]|[0-9.]+[a-z])[\w/.@*=+-]*(:[\w/.@*=+-]+)*")
 _INTRODUCTION = """\
 # Configuration
 
-`libvirt-exporter --config.file FILE` reads one YAML file. Without the flag the defaults below
-hold: no path is searched, and environment variables choose nothing. A command line flag overrides
-the option beside it. `config/exporter.yml` holds every option with its default,
+`libvirt-exporter --config.file FILE` reads one YAML file. Without the flag, the defaults below
+apply: no path is searched, and no environment variable is read. A command line flag overrides the
+option in the same row. `config/exporter.yml` holds every option with its default,
 `config/exporter.schema.json` is a JSON Schema for editors.
 
 `libvirt-exporter check-config FILE` reports every mistake in one run, each with file and line:
 unknown and repeated keys, wrong types, names and patterns that match nothing known. A file with a
-mistake is refused at start; on reload the old configuration stays.
+mistake is rejected at start; on reload the previous configuration stays in force.
 
 - Durations are written `9s`, `500ms`, `5m`, `1m30s` (units `d h m s ms`, in this order), or as a
   plain number of seconds.
-- A section, list or mapping that is left empty has its default.
+- An empty section, list or mapping has its default.
 - Anchors, aliases and merge keys (`<<`) work; several documents in one file do not.
 """
 
@@ -63,18 +63,14 @@ keys are {", ".join(METADATA)} |
 | `label:<name>=<regular expression>` | domains whose custom label matches as a whole |
 
 Regular expressions are those of [RE2](https://github.com/google/re2/wiki/Syntax), as in
-Prometheus: whatever name a tenant chooses, matching takes no time to speak of. There are no
-look-around and no back-references, and `\\w`, `\\d`, `\\s`, `\\b` know ASCII only (`\\pL` is any
-letter, `\\pN` any digit). A domain of which an expression would have to match more than
-{LONGEST_TEXT} characters is not shown.
+Prometheus: matching is fast for every name that a tenant may choose. Look-around and
+back-references are not supported, and `\\w`, `\\d`, `\\s`, `\\b` match ASCII only (`\\pL` is any
+letter, `\\pN` any digit). A domain is hidden if an expression would have to match a text of more
+than {LONGEST_TEXT} characters.
 
-In a name that starts with a word and a colon, write the colon as `\\:`. A value that a domain does
-not have matches nothing. While a domain's XML has not been read, or cannot be, a domain that is
-chosen by metadata or labels is not shown, and counted in `libvirt_scrape_hidden_domains`.
-
-Tenants may choose names and metadata, so keep expressions plain: one that repeats what itself
-repeats, such as `(a+)+b`, takes hours on a name made for it, and the exporter answers nothing in
-the meantime.
+In a name that starts with a word and a colon, write the colon as `\\:`. A missing value matches
+nothing. Patterns on metadata and labels require the domain's XML: until it is read, or if it cannot
+be parsed, the domain is hidden and counted in `libvirt_scrape_hidden_domains`.
 """
 
 _FIELD_PATTERNS = """\
@@ -84,8 +80,8 @@ device (`block.0.rd.times`). `docs/metrics.md` lists metrics and keys.
 """
 
 _LABEL_RULES = """\
-Label names follow Prometheus: letters, digits and `_`, no digit and no `__` in front. `le`, `job`
-and `instance` are refused. Expressions are the XPath subset of Python's ElementTree.
+Label names follow Prometheus: letters, digits and `_`, without a leading digit or `__`. `le`, `job`
+and `instance` are rejected. Expressions are the XPath subset of Python's ElementTree.
 """
 
 _AFTER = {"fields": _FIELD_PATTERNS, "domains": _PATTERNS, "labels": _LABEL_RULES}

@@ -30,25 +30,28 @@ _MEANING_WIDTH: Final = 16
 _INTRODUCTION: Final = """\
 # Metrics
 
-Every metric of the exporter, by field group: groups are what `groups.include`, `collect[]` and
-`exclude[]` name. This file is made from the catalogue by `docs/build.py`.
+Every metric of the exporter, by field group. `groups.include`, `collect[]` and `exclude[]` select
+groups. `docs/build.py` generates this file from the catalogue.
 
 - Every series of a domain has the labels `domain` and `uuid` (option `labels.identity`); the tables
   list the others.
-- Times are seconds, sizes bytes, whatever unit libvirt has. A value that libvirt did not return is
-  absent, never 0.
-- Counters are libvirt's own and start again at 0 when it says so below; `rate()` and `increase()`
-  allow for that.
-- `<num>` and the like stand for the part of a key that differs; keys are those of libvirt's
-  virConnectGetAllDomainStats.
+- Times are in seconds, sizes in bytes. A value that libvirt did not return is absent, never 0.
+- Counters are libvirt's own. Each group lists when its counters reset to 0; `rate()` and
+  `increase()` handle resets.
+- Event counters that start at 0 catch their first event with `increase()`. Those that start with
+  the first event do not: use `libvirt_domain_last_event_timestamp_seconds`, or set
+  `events.all_counters`.
+- `<num>` and similar placeholders stand for the variable parts of a key. Keys are those of
+  libvirt's virConnectGetAllDomainStats.
 - "off" beside a name: not shown unless `fields.include` names the metric or its key.
 - "experimental" beside a name: the series may still change in a minor release.
-- "since" is the first libvirt that has the source; nothing there: every supported one.
+- "since" is the first libvirt version with the source. It may be older than libvirt 9.0,
+  the oldest that the exporter is tested with. An empty cell: every supported version has it.
 """
 
 _FIELDS_OF_THE_API: Final = """\
-What `/api/v1/vms` answers as fields, and the metrics that show the same. `fields.include` and
-`fields.exclude` take the names of fields for their metrics; `check-config` says which those are.
+The fields of `/api/v1/vms`, and the metrics that show the same. `fields.include` and
+`fields.exclude` accept names of fields instead of their metrics; `check-config` lists the metrics.
 """
 
 _ALWAYS: Final = {
