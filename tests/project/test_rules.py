@@ -404,10 +404,35 @@ def test_runbook_has_its_four_parts(name: str) -> None:
 
 @EACH_RUNBOOK
 def test_runbook_links_lead_somewhere(name: str) -> None:
-    """Every link is to another runbook that is there."""
-    links = re.findall(r"\]\((.+?)\)", runbook(name))
-    broken = [link for link in links if not (RUNBOOKS / link).is_file()]
+    """Every link is to a document that is there, and to a heading that it has."""
+    broken = []
+    for link in re.findall(r"\]\((.+?)\)", runbook(name)):
+        file, _, anchor = link.partition("#")
+        target = RUNBOOKS / file
+        if not target.is_file() or anchor not in {"", *anchors(target)}:
+            broken.append(link)
     assert not broken, f"docs/runbooks/{name}.md links to {broken}, which are not there"
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_runbooks_of_alerts_that_guests_cause_begin_with_that() -> None:
+    """The reader learns first that the host is probably not the cause."""
+    caused = {
+        rule["alert"]
+        for text in build.files(build.settings({"guest_severity": "guest"})).values()
+        for group in yaml.safe_load(text).get("groups", ())
+        for rule in group["rules"]
+        if rule.get("labels", {}).get("severity") == "guest"
+    }
+    assert len(caused) > 3
+    for name in sorted(caused):
+        meaning = runbook(name).partition("## Meaning\n\n")[2]
+        assert meaning.startswith("The cause is usually inside the guest, not on the host"), name
 
 
 @EACH_RUNBOOK
