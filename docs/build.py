@@ -30,13 +30,13 @@ _RULES: Final = {
 _RUNBOOKS: Final = """\
 # Runbooks
 
-What each alert of `deploy/prometheus/rules/` means, what it does to whom, how to look closer, and
-what to do. Alerts carry the path of theirs in the annotation `runbook`, and in `runbook_url` the
-address at which it is served: the setting `runbook_base` of `deploy/prometheus/source/settings.yml`
-and that path.
+Each alert of `deploy/prometheus/rules/` has a runbook: what the alert means, its impact, how to
+diagnose the cause, and what to do. An alert has the path of its runbook in the annotation
+`runbook`, and its address in `runbook_url`: the setting `runbook_base` of
+`deploy/prometheus/source/settings.yml` followed by that path.
 
-In the commands, `web-1` stands for the alert's label `domain`, `kvm1:9177` for its `instance`. They
-are for a shell on the host, as a user who may manage libvirt.
+In the commands, replace `web-1` with the alert's label `domain`, and `kvm1:9177` with its
+`instance`. Run them in a shell on the host, as a user who may manage libvirt.
 """
 
 
