@@ -17,6 +17,8 @@ import pytest
 import yaml
 
 from libvirt_exporter.config import load
+from libvirt_exporter.config.loading import read_document
+from libvirt_exporter.web.security.web_config import parse_web_config
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -25,21 +27,26 @@ TARGET = "demo:///"
 ELSEWHERE: Final[Mapping[str, str]] = {
     "./run": "tests/process/test_run.py and commands/test_demo.py: without a command it serves",
     "./test": "it is what runs this test",
+    "ansible-playbook": "it needs hosts: make ansible-test",
     "apt-get": "it installs packages on the machine: make packages-test",
+    "cd": "it changes the directory for the command after it",
+    "curl --silent --fail --cacert": "tests/lab/test_tls.py executes it",
     "deploy/container/build.sh": "it builds an image: make image",
     "helm": "it needs a cluster: tests/project/test_kubernetes.py renders the chart",
     "install": "it changes the machine: make packages-test",
     "kubectl": "it needs a cluster: tests/project/test_kubernetes.py checks the manifests",
     "ln": "it changes the machine",
     "make": "its targets are in the Makefile, which is checked below",
+    "openssl": "tests/lab/test_tls.py executes every command of the section",
     "pip": "it installs packages",
     "podman": "it needs the image: make image",
+    "python -m tests.bench --only one-prometheus": "it takes minutes of a real Prometheus",
     "python3": "it makes a virtual environment outside the checkout",
     "/opt/libvirt-exporter/bin/libvirt-exporter": "it is installed by the command above it",
     "/opt/libvirt-exporter/bin/pip": "it installs packages outside the checkout",
     "systemctl": "it needs systemd as the first process",
 }
-"""First words of commands that are not run here → why, and what tries them instead."""
+"""Beginnings of commands that are not run here → why, and what tries them instead."""
 
 SYSTEM: Final = frozenset(
     {
@@ -98,7 +105,10 @@ ALL = sorted({*commands()})
 OURS = [
     command
     for command in ALL
-    if (command.text.split()[0] in ("curl", "libvirt-exporter", "python"))
+    if (
+        command.text.startswith(("curl ", "libvirt-exporter ", "python "))
+        and not command.text.startswith(tuple(ELSEWHERE))
+    )
     or (command.text.startswith("./run ") and command.text != "./run demo")
 ]
 LIBVIRT = sorted(
@@ -165,6 +175,31 @@ def test_a_documented_command_of_the_exporter_runs(
     assert outcome.stdout or any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(text, id=str(page.relative_to(ROOT)))
+        for page in PAGES
+        for text in blocks(page, "python")
+    ],
+)
+def test_a_documented_loop_follows_changes(text: str, served: str) -> None:
+    """It prints a line for each answer, the second without what has not changed."""
+    text = text.replace("localhost:9177", served).replace('"wait": 30', '"wait": 1')
+    with subprocess.Popen(
+        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(2)]
+        process.terminate()
+        _, errors = process.communicate()
+    assert errors == ""
+    counts = [[int(number) for number in re.findall(r"\d+", line)] for line in lines]
+    (vms, changed), (vms_later, changed_later) = counts
+    assert vms == changed == vms_later
+    assert changed_later < changed
+
+
 @functools.cache
 def help_of(program: str, name: str) -> str:
     """What libvirt's own program says of one of its commands; '' where it has none."""
@@ -217,12 +252,20 @@ def test_documented_targets_of_make_exist() -> None:
     ],
 )
 def test_a_documented_configuration_is_valid(text: str, tmp_path: Path) -> None:
-    """Prometheus' own by promtool, ours by the checks that `check-config` makes."""
-    if "scrape_configs" not in yaml.safe_load(text):
+    """Prometheus' own, or a part of a job, by promtool, ours by what `check-config` checks."""
+    parsed = yaml.safe_load(text)
+    if "tls_server_config" in parsed:
+        web_config = tmp_path / "web-config.yml"
+        web_config.write_text(text)
+        parse_web_config(read_document(web_config), str(web_config))
+        return
+    if "relabel_configs" in parsed:
+        parsed = {"scrape_configs": [{"job_name": "libvirt", **parsed}]}
+    if not {"scrape_configs", "remote_write"} & set(parsed):
         load(text)
         return
     file = tmp_path / "prometheus.yml"
-    file.write_text(text)
+    file.write_text(yaml.safe_dump(parsed))
     checked = subprocess.run(
         ["promtool", "check", "config", "--syntax-only", file],
         capture_output=True,

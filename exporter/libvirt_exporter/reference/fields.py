@@ -11,9 +11,9 @@ from libvirt_exporter.query.fields.table import FIELDS
 _INTRODUCTION: Final = """\
 # Fields as JSON
 
-`GET /api/v1/vms` and `POST /api/v1/vms` answer with fields of VMs instead of series. A client that
-shows the stamp of an earlier answer gets only what changed since. This file is made from the table
-of fields by `docs/build.py`; `/api/v1/openapi.json` describes the same API to programs.
+`GET /api/v1/vms` and `POST /api/v1/vms` return fields of VMs instead of series. A client that sends
+the stamp of an earlier answer gets only what changed since. This file is made from the table of
+fields by `docs/build.py`; `/api/v1/openapi.json` describes the same API to programs.
 
 | parameter | means | default |
 |---|---|---|
@@ -29,11 +29,11 @@ of fields by `docs/build.py`; `/api/v1/openapi.json` describes the same API to p
 
 `GET` takes lists separated by commas, or parameters several times; `POST` takes a JSON object of
 the same keys. An answer is of a sample that is `api.max_age` old at most, and taken after the last
-event that libvirt reported. It takes as long as a sample when there is no such one yet: allow for
-`wait` and `libvirt.timeout` together, or say with `timeout` how long you have. The sample goes on,
-and answers the next query. 503 says that libvirt does not answer, or that
-`web.max_requests` queries or waiting clients are there already; `Retry-After` says when to try
-again.
+event that libvirt reported. Without such a sample the answer takes as long as a new one: allow for
+`wait` and `libvirt.timeout` together, or set `timeout`. The sample is finished all the same, and
+answers the next query. Status 503 means that libvirt does not answer, or that `web.max_requests`
+queries are being answered already; clients that wait for a change are counted apart, with the same
+limit. `Retry-After` is the number of seconds to wait before the next try.
 
 ```console
 $ curl -s 'http://localhost:9177/api/v1/vms?fields=status,memUsage'
@@ -51,26 +51,68 @@ $ curl -s 'http://localhost:9177/api/v1/vms?fields=status,memUsage'
   sample before is 5 s old or more. They are rounded, because every further digit would be news at
   every sample.
 - What changes with the time alone (`elapsedTime`, `statsAge`) is no change.
-- Sensitive fields do not exist until `api.sensitive_fields` names them.
+- Sensitive fields do not exist until `api.sensitive_fields` names them
+  ([what is hidden](safety.md#what-leaves-the-host)).
 
-`GET /api/v1/vms/{vmId}/diagnostics` answers with Nova's standardised diagnostics. Of its figures,
+## Follow changes
+
+`changedSince` is the stamp of the answer before, and `wait` lets the exporter answer when something
+has changed. This keeps a copy of two fields of all VMs:
+
+```python
+import json
+import time
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+query = {"fields": "status,memUsage", "wait": 30}
+vms = {}
+while True:
+    try:
+        with urlopen("http://localhost:9177/api/v1/vms?" + urlencode(query), timeout=60) as got:
+            answer = json.load(got)
+    except OSError as error:  # no connection, or 503 while libvirt does not answer
+        print(error, flush=True)
+        time.sleep(5)
+        continue
+    if answer["full"]:  # the first answer, and after a restart of the exporter
+        vms.clear()
+    for change in answer["dataList"]:
+        vms.setdefault(change["vmId"], {}).update(change)
+    for vm_id in answer["removed"]:
+        vms.pop(vm_id, None)
+    query["changedSince"] = answer["queryStamp"]
+    print(len(vms), "VMs,", len(answer["dataList"]), "changed", flush=True)
+```
+
+Statistics change all the time. A client that wants them and the rest as soon as it changes runs two
+loops with two choices of `fields`, each with its own stamp.
+
+## Diagnostics and applications
+
+`GET /api/v1/vms/{vmId}/diagnostics` returns Nova's standardised diagnostics. Of its figures,
 `memory_details.used` is what the guest has in use by its own account, as for `memUsage`, where it
 reports that, else the size of its balloon; `uptime` does not start again at a reboot of the guest.
 It takes `target` too. `GET /api/v1/targets` lists the targets for Prometheus' service discovery.
 
-`GET /api/v1/vms/{vmId}/applications` answers with what is installed in a VM, where `appsList` is
+`GET /api/v1/vms/{vmId}/applications` returns what is installed in a VM, where `appsList` is
 among `api.sensitive_fields` and lists are kept (`applications.enabled`,
 [guest-agent.md](guest-agent.md)). `hash` is the SHA-256 of the names, each with a newline at its
 end, and the ETag: with `?hash=` or If-None-Match of a list that the client knows, the answer is 304
-while there is no other. `POST` to the same address has the list read again, after
-`applications.quiet` since the last time at soonest; the answer, 202, says which list is known now.
-Of a VM that does not run, the last list is told. Both take `target` too.
+while there is no other. `POST` to the same address requests that the list is read again,
+`applications.quiet` after the last time at the earliest; the answer, 202, has the list that is
+known now. For a VM that does not run, the last list is returned. Both take `target` too.
 
 ```console
 $ curl -s http://localhost:9177/api/v1/vms/6e1f0a4c-…/applications
 {"vmId": "6e1f0a4c-…", "hash": "5d41…", "count": 412, "source": "dpkg", "complete": true,
  "changed": 1764457200.1, "read": 1764457200.1, "applications": ["adduser-3.134", "apt-2.6.1", …]}
 ```
+"""
+
+_VDSM: Final = """\
+Names and words are VDSM's, so a few differ from those of the metrics: the watchdog's actions
+`ignore`, `destroy` and `log` are `none`, `poweroff` and `debug` there, which are libvirt's words.
 """
 
 _CHANGE: Final = {
@@ -88,6 +130,7 @@ def markdown() -> str:
         (
             _INTRODUCTION,
             "## The fields of VDSM's design\n",
+            _VDSM,
             *_table(field for field in FIELDS if not field.own),
             "\n## More fields\n",
             *_table(field for field in FIELDS if field.own),
