@@ -84,6 +84,9 @@ class FakeService:
         self.targets.append(alias)
         return self
 
+    async def make_way(self) -> None:
+        """Nothing goes first here."""
+
     async def own(self, request: ScrapeRequest) -> Exposition:
         return Exposition(body=b"own 1\n", content_type=TEXT)
 

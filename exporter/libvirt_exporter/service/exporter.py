@@ -33,6 +33,8 @@ _COLLECTED_AFTER: Final = (50_000, 10, 10)
 """Objects more than before, and collections of the younger generation. A sample of 10,000 VMs makes
 150,000 objects that live until the next one; with Python's own (700, 10, 10) it has the collector
 look at all objects of the process for half a second."""
+_MOMENT: Final = 0.1
+"""Seconds that a piece of a large body waits for scrapes at most."""
 _LONGEST_ALIAS: Final = 64
 """Characters of one that is repeated in an answer."""
 
@@ -95,6 +97,10 @@ class Exporter:
             f"{nearest(alias, known)} /api/v1/targets lists them" if known else "none is configured"
         )
         raise NotFoundError(f"there is no target {alias[:_LONGEST_ALIAS]}", hint.lstrip())
+
+    async def make_way(self) -> None:
+        """Wait for a moment while somebody scrapes the usual view of a host."""
+        await self._workers.turn(_MOMENT)
 
     async def own(self, request: ScrapeRequest) -> Exposition:
         """The exporter's own metrics alone, where it has no host of its own."""

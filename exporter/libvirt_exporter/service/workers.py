@@ -109,10 +109,12 @@ class Workers:
         self._none.wait(_PAUSE)
         self._resumed = time.monotonic()
 
-    async def turn(self) -> None:
-        """Wait while the usual view is scraped, for a second at most; for what the loop answers."""
+    async def turn(self, at_most: float = _TURN) -> None:
+        """Wait while the usual view is scraped, for so many seconds; for what the loop does."""
+        if self._quiet.is_set():
+            return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_TURN):
+            async with asyncio.timeout(at_most):
                 await self._quiet.wait()
 
     def close(self) -> None:

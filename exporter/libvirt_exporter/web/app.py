@@ -51,7 +51,7 @@ def create_app(
     """
     security = web_config or Security()
     most = max_requests or math.inf
-    bodies = Bodies()
+    bodies = Bodies(service.make_way)
     scrapes = Scrapes(service, most, bodies)
     routes = [
         Route(telemetry_path, scrapes.metrics),
@@ -72,7 +72,7 @@ def create_app(
         if route.path not in {PROBE, TARGETS} or service.aliases - {""}:
             telemetry.route_served(route.path)
 
-    def failed(request: Request, error: Exception) -> Response:
+    async def failed(request: Request, error: Exception) -> Response:
         if isinstance(error, RequestError):
             return refused(request.url.path, error)
         status = error.status_code if isinstance(error, HTTPException) else 500
@@ -111,6 +111,6 @@ def create_app(
     return app
 
 
-def _nobody_left(_request: Request, _error: Exception) -> Response:
+async def _nobody_left(_request: Request, _error: Exception) -> Response:
     """An answer that nobody reads, but that is counted: by nginx' code, as HTTP has none."""
     return Response(status_code=499)

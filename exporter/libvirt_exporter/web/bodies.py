@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
 from starlette.responses import Response
@@ -15,6 +15,8 @@ PIECE: Final = 256 * 1024
 a client does not take of it is copied by the transport."""
 LONGEST_WRITING: Final = 120.0
 """Seconds in which a client must have taken a whole body."""
+_LARGE: Final = 2 * 1024 * 1024
+"""Bytes of a body from which on it makes way: a compressed body is seldom as large."""
 _KEPT: Final = 64 * 1024 * 1024
 """Bytes of bodies that may be kept for the clients that still read them."""
 _KEPT_LARGE: Final = 4
@@ -35,7 +37,9 @@ class Bodies:
     When they become too many, the one goes whose clients have taken nothing for the longest time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, make_way: Callable[[], Awaitable[None]]) -> None:
+        """`make_way` is awaited before each piece of a large body."""
+        self._make_way = make_way
         self._writers: set[_Writer] = set()
 
     @contextlib.contextmanager
@@ -48,6 +52,13 @@ class Bodies:
             yield writer
         finally:
             self._writers.discard(writer)
+
+    async def turn(self, body: bytes) -> None:
+        """Let others go first: everyone once, and what `make_way` waits for."""
+        if len(body) > _LARGE:
+            await self._make_way()
+        # A connection that is lost is noticed, too.
+        await asyncio.sleep(0)
 
     def _make_room(self, newest: bytes) -> None:
         moved: dict[int, float] = {}
@@ -114,8 +125,7 @@ class PiecewiseResponse(Response):
             for start in range(0, len(body), PIECE):
                 piece, more = body[start : start + PIECE], start + PIECE < len(body)
                 await send({"type": "http.response.body", "body": piece, "more_body": more})
-                # Others have their turn, and a connection that is lost is noticed.
-                await asyncio.sleep(0)
+                await self._bodies.turn(body)
                 writer.moved = asyncio.get_running_loop().time()
 
 

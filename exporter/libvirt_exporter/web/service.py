@@ -68,6 +68,9 @@ class Service(Protocol):
     def aliases(self) -> Set[str]:
         """All that is served, the default host as ''."""
 
+    async def make_way(self) -> None:
+        """Wait for a moment, before a piece of a large body, while something goes first."""
+
     async def own(self, request: ScrapeRequest) -> Exposition:
         """The exporter's own metrics alone, where it has no host of its own."""
 

@@ -54,10 +54,30 @@ class Client:
         await asyncio.sleep(0)
 
 
+async def nothing_first() -> None:
+    """Nobody scrapes."""
+
+
+async def test_a_large_body_makes_way_and_a_small_one_does_not() -> None:
+    """Before each piece."""
+    waited = 0
+
+    async def make_way() -> None:
+        nonlocal waited
+        waited += 1
+
+    for size, times in ((9 * PIECE, 9), (2 * PIECE, 0)):
+        waited = 0
+        client = Client(Bodies(make_way), b"x" * size)
+        await client.take(size // PIECE)
+        await client.served
+        assert waited == times
+
+
 async def test_a_body_comes_in_pieces_and_holds_its_place_until_the_last() -> None:
     """Whatever the client has not taken is still to be written."""
     body = (bytes(range(256)) * (PIECE // 64))[:-1]
-    client = Client(Bodies(), body)
+    client = Client(Bodies(nothing_first), body)
     await client.take(2)
     assert [len(piece) for piece in client.received] == [PIECE, PIECE]
     assert not client.given_back
@@ -72,7 +92,7 @@ async def test_the_body_of_the_slowest_gives_way(monkeypatch: pytest.MonkeyPatch
     """Those who are sent one body count once, and the newest one always fits."""
     monkeypatch.setattr(bodies, "_KEPT", 0)
     monkeypatch.setattr(bodies, "_KEPT_LARGE", 2)
-    registry = Bodies()
+    registry = Bodies(nothing_first)
     shared = b"a" * 10 * PIECE
     stalled = [Client(registry, shared) for _ in range(5)]
     await asyncio.sleep(0.001)
@@ -93,7 +113,7 @@ async def test_the_body_of_the_slowest_gives_way(monkeypatch: pytest.MonkeyPatch
 async def test_a_client_that_takes_for_ever_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that takes a little now and then."""
     monkeypatch.setattr(bodies, "LONGEST_WRITING", 0.01)
-    client = Client(Bodies(), b"x" * 10 * PIECE)
+    client = Client(Bodies(nothing_first), b"x" * 10 * PIECE)
     await client.take(1)
     await client.served
     assert client.dropped
