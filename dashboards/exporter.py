@@ -72,7 +72,7 @@ def now_panels() -> list[Json]:
             "Exporters reached",
             instant(f"sum({select('up')})", legend="reached"),
             unit="none",
-            description="By Prometheus' last scrape.",
+            description="Exporters that Prometheus' last scrape reached.",
         ),
         stat(
             "libvirt answers",
@@ -84,7 +84,8 @@ def now_panels() -> list[Json]:
             "VMs with recorded figures",
             instant(f"count({select('domain:libvirt_display_name:info')})", legend="VMs"),
             unit="none",
-            description="None: the recording rules are not loaded, and most panels stay empty.",
+            description="None means that the recording rules are not loaded: most panels are then "
+            "empty.",
             nothing="no rules loaded",
         ),
         stat(
@@ -103,7 +104,7 @@ def now_panels() -> list[Json]:
                 f"min({select('libvirt_exporter_config_last_reload_successful')})", legend="loaded"
             ),
             unit="none",
-            description="No: an exporter has kept its old one, as the new one has a mistake.",
+            description="No: an exporter rejected a new configuration and keeps the previous one.",
             mappings=YES_NO,
         ),
         stat(
@@ -112,7 +113,7 @@ def now_panels() -> list[Json]:
                 f"min({select('libvirt_exporter_event_stream_connected')})", legend="connected"
             ),
             unit="none",
-            description="No: an exporter is not subscribed to libvirt's events, and alerts on "
+            description="No: an exporter receives no events from libvirt, and alerts on "
             "events are blind there.",
             mappings=YES_NO,
         ),
@@ -146,27 +147,27 @@ def scrape_panels() -> list[Json]:
             "Sample duration",
             "libvirt_scrape_duration_seconds",
             "s",
-            "Time of libvirt's part of a scrape.",
+            "Time that a sample of libvirt takes in a scrape.",
         ),
         of_hosts(
             "Time of libvirt's calls by group",
             "libvirt_scrape_group_duration_seconds",
             "s",
-            "Summed over calls in parallel: which field groups cost most.",
+            "Time of all calls, parallel ones added up: shows which field groups cost most.",
             label="group",
         ),
         of_hosts(
             "Series",
             "libvirt_exporter_series",
             "short",
-            "Series in a scrape by field group: what they cost Prometheus.",
+            "Series in a scrape by field group.",
             label="group",
         ),
         of_hosts(
             "Age of slow lanes",
             "libvirt_exporter_lane_age_seconds",
             "s",
-            "How old what is read beside the statistics is, by lane.",
+            "Age of data that is read less often than every scrape, by lane.",
             label="lane",
         ),
     ]
@@ -179,33 +180,34 @@ def missing_panels() -> list[Json]:
             "Incomplete domains",
             "libvirt_scrape_incomplete_domains",
             "none",
-            "Domains that did not answer all of a field group: their series have gaps.",
+            "VMs that lack data of a field group: their series have gaps.",
             label="group",
         ),
         of_hosts(
             "Stuck domains",
             "libvirt_exporter_stuck_domains",
             "none",
-            "Domains whose QEMU does not answer: they are not asked for what needs it.",
+            "VMs whose QEMU does not answer: the exporter skips calls that need it.",
         ),
         of_hosts(
             "Hidden domains",
             "libvirt_scrape_hidden_domains",
             "none",
-            "Left out while their XML, by which the configuration chooses, is not known.",
+            "VMs left out because their XML, by which the configuration selects, could not be "
+            "read.",
         ),
         of_hosts(
             "Dropped series",
             "libvirt_scrape_series_dropped",
             "none",
-            "Left out by limits.series, or because name and labels were taken.",
+            "Dropped by limits.series, or as duplicates of other series.",
             label="reason",
         ),
         of_hosts(
             "Failing sources",
             "libvirt_exporter_source_failures_total",
             "cps",
-            "Readings beside the statistics that were left out of a sample.",
+            "Data other than statistics that a bug of the exporter left out of a sample.",
         ),
         state_timeline(
             "Unknown statistics",
@@ -214,8 +216,8 @@ def missing_panels() -> list[Json]:
                 legend="{{key}} on {{instance}}",
             ),
             mappings={},
-            description="Keys of a newer libvirt that this version does not know, and how many "
-            "domains have them. Empty is good.",
+            description="Statistics of a newer libvirt that this version does not know, and how "
+            "many VMs have them. Empty is good.",
             width=8,
         ),
     ]
@@ -244,7 +246,7 @@ def libvirt_panels() -> list[Json]:
             "Abandoned calls",
             "libvirt_exporter_abandoned_calls_total",
             "cps",
-            "Calls that did not return in time.",
+            "Calls that did not return before their deadline.",
             label="call",
         ),
         graph(
@@ -255,8 +257,8 @@ def libvirt_panels() -> list[Json]:
                 legend="{{instance}}",
             ),
             unit="percentunit",
-            description="Of those that may be stuck before only groups that cannot block are asked "
-            "(libvirt.stuck_calls). The `$top` highest.",
+            description="Of the limit libvirt.stuck_calls, at which the exporter makes only calls "
+            "that cannot block. The `$top` highest.",
             links=parts.HOST_LINE_LINKS,
             bands=bounds.STUCK_CALLS,
         ),
@@ -270,7 +272,7 @@ def libvirt_panels() -> list[Json]:
             "Events received",
             "libvirt_exporter_events_received_total",
             "cps",
-            "By libvirt's name for them.",
+            "By libvirt's name of the event.",
             label="event",
         ),
     ]
@@ -297,7 +299,7 @@ def process_panels() -> list[Json]:
                 legend="{{instance}} {{handler}} {{code}}",
             ),
             unit="reqps",
-            description="By route and status code; 503 means more clients than web.max_requests. "
+            description="By route and status code; 503 means more requests than web.max_requests. "
             "The `$top` most frequent.",
             links=parts.HOST_LINE_LINKS,
         ),

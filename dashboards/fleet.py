@@ -76,7 +76,7 @@ def now_panels() -> list[Json]:
             "Hosts down",
             instant(f"count({exporters}) - sum({answers} or 0 * {exporters})", legend="silent"),
             unit="none",
-            description="Their exporter is not reached, or libvirt does not answer it.",
+            description="Hosts whose exporter cannot be scraped, or whose libvirt does not answer.",
             width=3,
             bands=bounds.ANY_IS_BAD,
         ),
@@ -84,7 +84,7 @@ def now_panels() -> list[Json]:
             "VMs by state",
             instant(f"sum by (state) ({select('libvirt_domains')}) > 0", legend="{{state}}"),
             unit="none",
-            description="All that libvirt has, those that the exporter leaves out included.",
+            description="All VMs of libvirt, including those that the exporter leaves out.",
             overrides=[
                 by_name(state, color=fixed(colour)) for state, colour in parts.STATE_COLOURS.items()
             ],
@@ -95,7 +95,7 @@ def now_panels() -> list[Json]:
             "Firing alerts",
             instant(f"count by (severity) ({FIRING})", legend="{{severity}}"),
             unit="none",
-            description="Of the shipped rules, by severity.",
+            description="Alerts of the shipped rules, by severity.",
             overrides=[by_name(name, color=fixed(colour)) for name, colour in SEVERITIES.items()],
             text="value_and_name",
             nothing="none",
@@ -129,8 +129,8 @@ def alert_panels() -> list[Json]:
     return [
         alert_list(
             "Alerts in Grafana",
-            description="As Grafana lists them, of all data sources whose rules it may read: with "
-            "their annotations and links to the runbooks.",
+            description="Alerts of all data sources whose rules Grafana may read, with their "
+            "annotations and links to the runbooks.",
             width=8,
             height=9,
         ),
@@ -196,13 +196,13 @@ def host_table() -> Json:
                 "vCPUs per CPU",
                 "none",
                 figure(select("instance:libvirt_cpu_overcommit:ratio")),
-                description="Above 1 more is promised than there is.",
+                description="Above 1, VMs have more vCPUs than the host has CPUs.",
             ),
             column(
                 "Highest steal",
                 "percentunit",
                 figure(f"max by ({BY_HOST}) ({select('domain:libvirt_steal:ratio_rate5m')})"),
-                description="Of the VM that waits most for the host's CPUs.",
+                description="Steal of the VM that waits most for host CPUs.",
                 bands=bounds.STEAL,
             ),
             column(
@@ -222,7 +222,7 @@ def host_table() -> Json:
         hidden=["job"],
         overrides=parts.identity_columns()[1:2],
         sort_by="CPU",
-        description="The `$top` hosts that are busiest at the end of the time range.",
+        description="The `$top` busiest hosts at the end of the time range.",
         height=8,
     )
 
@@ -251,13 +251,13 @@ def host_panels() -> list[Json]:
             "vCPUs per CPU",
             "instance:libvirt_cpu_overcommit:ratio",
             "none",
-            "vCPUs of active VMs for each CPU of the host. It harms only where steal rises.",
+            "vCPUs of active VMs for each CPU of the host. It is a problem only if steal rises.",
         ),
         hosts(
             "Memory promised",
             "instance:libvirt_memory_promised:ratio",
             "percentunit",
-            "What active VMs may have together, of the host's memory.",
+            "Memory that the active VMs may use together, of the host's memory.",
             bands=bounds.MEMORY_PROMISED,
         ),
     ]
@@ -300,7 +300,7 @@ def project_panels() -> list[Json]:
             "CPUs in use by project",
             "project:libvirt_cpu_seconds:rate5m",
             "none",
-            "CPUs of hosts that the VMs keep busy.",
+            "Host CPUs that the VMs keep busy.",
         ),
     )
     return [

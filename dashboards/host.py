@@ -36,13 +36,14 @@ def host() -> Json:
     return dashboard(
         "libvirt-host",
         "libvirt / Host",
-        "One or more libvirt hosts: capacity, who uses it and who waits for it, storage pools. "
-        "Data from libvirt-exporter and its recording rules, which Prometheus must have loaded.",
+        "One or more libvirt hosts: capacity, the VMs that use it and that wait for it, storage "
+        "pools. Data from libvirt-exporter and its recording rules, which Prometheus must have "
+        "loaded.",
         variables=parts.variables(),
         annotations=parts.event_marks(),
         panels=[
             *row("Now", *now_panels()),
-            *row("CPU: who takes it, who waits for it", *cpu_panels()),
+            *row("CPU: use and steal", *cpu_panels()),
             *row("Memory", *memory_panels()),
             *row("Disks and network", *traffic_panels()),
             *row("VMs", vm_table(), states_of_vms(), pools()),
@@ -58,7 +59,7 @@ def now_panels() -> list[Json]:
             "VMs by state",
             instant(f"sum by (state) ({select('libvirt_domains')}) > 0", legend="{{state}}"),
             unit="none",
-            description="All that libvirt has, those that the exporter leaves out included.",
+            description="All VMs of libvirt, including those that the exporter leaves out.",
             overrides=[
                 by_name(state, color=fixed(colour)) for state, colour in parts.STATE_COLOURS.items()
             ],
@@ -83,7 +84,7 @@ def now_panels() -> list[Json]:
             "Least memory available",
             instant(f"min({select('instance:libvirt_memory_available:ratio')})", legend="least"),
             unit="percentunit",
-            description="Of the chosen host that has least: free, or in caches.",
+            description="Of the chosen host that has least: free memory and caches.",
             width=3,
             bands=bounds.MEMORY_AVAILABLE,
         ),
@@ -91,7 +92,7 @@ def now_panels() -> list[Json]:
             "Most memory promised",
             instant(f"max({select('instance:libvirt_memory_promised:ratio')})", legend="most"),
             unit="percentunit",
-            description="What active VMs may have together, of the host's memory.",
+            description="Memory that the active VMs may use together, of the host's memory.",
             width=3,
             bands=bounds.MEMORY_PROMISED,
         ),
@@ -117,8 +118,7 @@ def cpu_panels() -> list[Json]:
             "CPUs in use by VMs",
             top(select("domain:libvirt_cpu_seconds:rate5m")),
             "none",
-            "CPUs of the host that a VM and its emulator keep busy. Those that take most are "
-            "beside those that wait.",
+            "Host CPUs that a VM and its emulator keep busy. Compare with the steal of the others.",
             legend=LEGEND,
             stacked=True,
         ),
@@ -137,7 +137,7 @@ def cpu_panels() -> list[Json]:
                 legend="{{mode}}",
             ),
             unit="percentunit",
-            description="Of all CPUs of the chosen hosts; user has the guests in it.",
+            description="Of all CPUs of the chosen hosts; user includes the guests.",
             stacked=True,
         ),
     ]
@@ -158,13 +158,13 @@ def memory_panels() -> list[Json]:
                 )
             ),
             unit="bytes",
-            description="Of the chosen hosts together. Page cache and buffers can be had back.",
+            description="Of the chosen hosts together. Page cache and buffers can be reclaimed.",
         ),
         shared_panels.top_vms(
             "Resident memory of VMs",
             top(select("libvirt_domain_balloon_rss_bytes")),
             "bytes",
-            "What the QEMU process takes of the host, its overhead included, huge pages not.",
+            "Host memory of the QEMU process, including its overhead, without huge pages.",
             legend=LEGEND,
             stacked=True,
         ),
@@ -210,8 +210,8 @@ def states_of_vms() -> Json:
         "States of VMs",
         series(named(f"({number}) and on ({BY_VM}) {ranking}"), legend=LEGEND),
         mappings=parts.STATE_NUMBERS,
-        description="The `$top` VMs that began or ended to run most often in the time range; a gap "
-        "means that nothing is known.",
+        description="The `$top` VMs that started or stopped running most often in the time range; "
+        "a gap means no data.",
         links=parts.LINE_LINKS,
         width=16,
     )
@@ -223,8 +223,8 @@ def pools() -> Json:
         "Storage pools in use",
         series(pool_use(), legend="{{instance}} {{pool}}"),
         unit="percentunit",
-        description="The file system under a pool where the exporter sees it, else what libvirt "
-        "found when it last looked. The `$top` fullest.",
+        description="The file system of a pool if the exporter sees it, else libvirt's figures of "
+        "its last refresh. The `$top` fullest.",
         links=parts.HOST_LINE_LINKS,
         bands=bounds.POOL_USE,
     )

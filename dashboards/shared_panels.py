@@ -24,9 +24,9 @@ VM_CPU: Final = (
     "Host CPU time of the VM, of its vCPUs. QEMU's own threads count too, so it can pass 100 %."
 )
 VM_MEMORY: Final = (
-    "What the guest cannot give back without swapping: 1 - usable / available, as its balloon "
-    "driver reports them; without usable, its unused memory and caches stand for it. Absent unless "
-    "the domain XML asks for a report (`memballoon/stats`)."
+    "Memory that the guest cannot free without swapping: 1 - usable / available, as its balloon "
+    "driver reports them; without usable, unused memory and caches are used instead. Absent unless "
+    "the domain XML requests reports (`memballoon/stats`)."
 )
 VM_STEAL: Final = "Share of its time that a vCPU was ready and had to wait for a CPU of the host."
 
@@ -35,7 +35,7 @@ TOP_VMS: Final[Sequence[tuple[str, str, str, str, Bands | None]]] = (
         "CPUs in use",
         "domain:libvirt_cpu_seconds:rate5m",
         "none",
-        "CPUs of the host that a VM and its emulator keep busy.",
+        "Host CPUs that a VM and its emulator keep busy.",
         None,
     ),
     ("Steal", "domain:libvirt_steal:ratio_rate5m", "percentunit", VM_STEAL, bounds.STEAL),
@@ -50,7 +50,7 @@ TOP_VMS: Final[Sequence[tuple[str, str, str, str, Bands | None]]] = (
         "Resident memory",
         "libvirt_domain_balloon_rss_bytes",
         "bytes",
-        "What the QEMU process takes of the host, its overhead included, huge pages not.",
+        "Host memory of the QEMU process, including its overhead, without huge pages.",
         None,
     ),
     (
@@ -92,7 +92,7 @@ TOP_VMS: Final[Sequence[tuple[str, str, str, str, Bands | None]]] = (
         "Dropped packets",
         "domain:libvirt_dropped_packets:rate5m",
         "pps",
-        "On their way to and from the guest, over all interfaces of a VM.",
+        "Packets to and from the guest that were dropped, over all interfaces of a VM.",
         None,
     ),
     (
@@ -159,7 +159,7 @@ def vm_table(title: str, chosen: str, *, description: str) -> Json:
                 "CPUs",
                 "none",
                 figure("domain:libvirt_cpu_seconds:rate5m"),
-                description="CPUs of the host that the VM keeps busy.",
+                description="Host CPUs that the VM keeps busy.",
             ),
             column(
                 "CPU",
@@ -238,20 +238,20 @@ def disk_table(
                 "Physical",
                 "bytes",
                 figure(size("physical")),
-                description="Size of the file or volume under it.",
+                description="Size of the file or volume that holds the disk.",
             ),
             column(
                 "Allocated",
                 "bytes",
                 figure(size("allocation")),
-                description="What is taken of the file or volume under it.",
+                description="Used space of the file or volume that holds the disk.",
             ),
             column(
                 "Filled",
                 "percentunit",
                 figure(f"{size('allocation')} / ({size('physical')} > 0)"),
-                description="Allocated, of the physical size. A file grows, and is always near "
-                "100 %; a volume does not.",
+                description="Allocated, of the physical size. A file grows and is always near "
+                "100 %; a volume has a fixed size.",
             ),
         ],
         labels=labels,
@@ -286,7 +286,7 @@ def job_panels(scope: str, *, legend: str, device: str, width: int) -> list[Json
             "Jobs under way",
             series(named(running), legend=legend),
             mappings={"1": ("yes", "blue")},
-            description="Migrations, saves, dumps and backups while they go on. Empty: there was "
+            description="Migrations, saves, dumps and backups while they run. Empty: there was "
             "none in the time range.",
             width=width,
             links=LINE_LINKS,
@@ -298,8 +298,8 @@ def job_panels(scope: str, *, legend: str, device: str, width: int) -> list[Json
                 legend=legend,
             ),
             unit="percentunit",
-            description="Share of the data that is done; it falls back where the guest changes "
-            "what was done already. The `$top` longest.",
+            description="Share of the data that is processed; it falls when the guest changes "
+            "data that was already processed. The `$top` longest.",
             width=width,
             links=LINE_LINKS,
         ),
@@ -313,8 +313,8 @@ def job_panels(scope: str, *, legend: str, device: str, width: int) -> list[Json
                 legend=device,
             ),
             unit="percentunit",
-            description="Copies, pulls, commits and backups of a disk. A copy that has got to its "
-            "end goes on until it is finished or aborted. The `$top` largest.",
+            description="Copies, pulls, commits and backups of a disk. A copy that has reached its "
+            "end stays active until it is pivoted or aborted. The `$top` largest.",
             width=width,
             links=LINE_LINKS,
         ),

@@ -63,9 +63,9 @@ def pool_panels() -> list[Json]:
             "Storage pools in use",
             series(pool_use(), legend="{{pool}} on {{instance}}"),
             unit="percentunit",
-            description="The file system under a pool where the exporter sees it, else what "
-            "libvirt found when it last looked. Pools that are full by nature (LVM, iSCSI ...) are "
-            "left out. The `$top` fullest.",
+            description="The file system of a pool if the exporter sees it, else libvirt's figures "
+            "of its last refresh. Pools whose volumes always fill them (LVM, iSCSI ...) are left "
+            "out. The `$top` fullest.",
             links=parts.HOST_LINE_LINKS,
             bands=bounds.POOL_USE,
             width=12,
@@ -95,12 +95,12 @@ def pool_panels() -> list[Json]:
                         description=description,
                     )
                     for name, metric, description in (
-                        ("Allocated", "allocation", "By whatever lies there, when libvirt looked."),
-                        ("Left", "available", "When libvirt looked, which may be long ago."),
+                        ("Allocated", "allocation", "Used space at libvirt's last refresh."),
+                        ("Left", "available", "At libvirt's last refresh, which may be long ago."),
                         (
                             "Left in the file system",
                             "filesystem_available",
-                            "Now, by the kernel; where the exporter sees the directory.",
+                            "Now, if the exporter sees the directory.",
                         ),
                     )
                 ),
@@ -132,14 +132,14 @@ def disk_panels() -> list[Json]:
             },
             hidden=["job", "domain"],
             overrides=parts.identity_columns(),
-            description="Disks with less space under them than the guest may write. The `$top` "
-            "fullest at the end of the time range.",
+            description="Disks whose file or volume is smaller than what the guest may write. The "
+            "`$top` fullest at the end of the time range.",
         ),
         state_timeline(
             "Disks whose error has paused a VM",
             series(named(seen(errors, by_error)), legend="{{display_name}} {{device}}: {{error}}"),
             mappings={"1": ("yes", "red")},
-            description="A bar for each disk and error while the VM stands still. Empty is good.",
+            description="A bar for each disk and error while the VM is paused. Empty is good.",
             links=parts.LINE_LINKS,
             width=24,
         ),
@@ -159,7 +159,7 @@ def snapshot_panels() -> list[Json]:
                 legend="{{display_name}}",
             ),
             unit="s",
-            description="Of the `$top` VMs with the oldest.",
+            description="Of the `$top` VMs with the oldest snapshots.",
             links=parts.LINE_LINKS,
             bands=bounds.SNAPSHOT_AGE,
             width=12,
@@ -168,8 +168,8 @@ def snapshot_panels() -> list[Json]:
             "Images in a disk's backing chain",
             series(named(top(chain, by_device)), legend="{{display_name}} {{device}}"),
             unit="none",
-            description="Each layer costs time when a block is not in the one above. The `$top` "
-            "deepest.",
+            description="Each image slows reads of blocks that are not in the images above it. "
+            "The `$top` deepest.",
             links=parts.LINE_LINKS,
             bands=bounds.CHAIN,
             width=12,

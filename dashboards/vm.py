@@ -95,7 +95,7 @@ def now_panels() -> list[Json]:
             "State now",
             instant(state_number(VM), legend=HERE),
             unit="none",
-            description="Its state by libvirt.",
+            description="State that libvirt reports.",
             mappings=parts.STATE_NUMBERS,
             width=3,
         ),
@@ -103,7 +103,7 @@ def now_panels() -> list[Json]:
             "Running for",
             instant(f"time() - {of_vm('libvirt_domain_start_time_seconds')}", legend=HERE),
             unit="s",
-            description="Age of the QEMU process; a reboot of the guest does not begin it anew.",
+            description="Age of the QEMU process; a reboot of the guest does not reset it.",
             nothing="not known",
             width=3,
         ),
@@ -111,7 +111,7 @@ def now_panels() -> list[Json]:
             "vCPUs",
             instant(of_vm("libvirt_domain_vcpus_current"), legend=HERE),
             unit="none",
-            description="That it has now.",
+            description="vCPUs that it has now.",
             nothing="inactive",
             width=3,
         ),
@@ -119,7 +119,7 @@ def now_panels() -> list[Json]:
             "Memory",
             instant(of_vm("libvirt_domain_balloon_current_bytes"), legend=HERE),
             unit="bytes",
-            description="By the balloon; the guest need not use it.",
+            description="Memory that the balloon leaves to the guest; the guest may use less.",
             nothing="inactive",
             width=3,
         ),
@@ -127,7 +127,7 @@ def now_panels() -> list[Json]:
             "Monitor",
             instant(of_vm("libvirt_domain_monitor_responsive"), legend=HERE),
             unit="none",
-            description="Whether its monitor does; if not, most figures are missing.",
+            description="Whether its QEMU monitor answers; if not, most metrics are missing.",
             mappings=YES_NO,
             nothing="not asked",
             width=3,
@@ -145,7 +145,7 @@ def now_panels() -> list[Json]:
             "Snapshots",
             instant(of_vm("libvirt_domain_snapshots"), legend=HERE),
             unit="none",
-            description="That libvirt keeps of it.",
+            description="Snapshots of the VM that libvirt keeps.",
             nothing="not known",
             width=3,
         ),
@@ -168,7 +168,7 @@ def state_panels() -> list[Json]:
             "State over time",
             series(state_number(VM), legend=HERE),
             mappings=parts.STATE_NUMBERS,
-            description="A bar for each host that has it; a gap means that nothing is known.",
+            description="A bar for each host that has it; a gap means no data.",
             height=6,
         ),
         state_timeline(
@@ -178,7 +178,8 @@ def state_panels() -> list[Json]:
                 legend="{{state}}: {{reason}}",
             ),
             mappings={"1": ("yes", "blue")},
-            description="A bar for each reason while it holds; ioerror and watchdog are trouble.",
+            description="A bar for each reason while it holds; ioerror and watchdog need "
+            "attention.",
             height=6,
         ),
     ]
@@ -207,8 +208,8 @@ def cpu_panels() -> list[Json]:
                 top_rates(of_vm("libvirt_domain_vcpu_seconds_total"), vcpu), legend="vCPU {{vcpu}}"
             ),
             unit="percentunit",
-            description="Of one CPU of the host. One vCPU at its end slows a program that cannot "
-            "use more. The `$top` busiest.",
+            description="Of one CPU of the host. A vCPU at 100 % slows a program that cannot "
+            "use more than one. The `$top` busiest.",
         ),
     ]
 
@@ -236,8 +237,8 @@ def memory_panels() -> list[Json]:
                 )
             ),
             unit="bytes",
-            description="libvirt's names. Available: all that the guest sees. Usable: could be had "
-            "without swapping. Unused: without even caches, near 0 in a healthy guest.",
+            description="libvirt's names. Available: all that the guest sees. Usable: available "
+            "without swapping. Unused: free without caches, near 0 in a healthy guest.",
         ),
         graph(
             "Host memory",
@@ -250,8 +251,8 @@ def memory_panels() -> list[Json]:
                 )
             ),
             unit="bytes",
-            description="Maximum and given: to the guest. Resident: what the QEMU process takes, "
-            "its overhead included, huge pages not.",
+            description="Maximum and given: to the guest. Resident: memory of the QEMU process, "
+            "including its overhead, without huge pages.",
         ),
         graph(
             "Guest swap traffic",
@@ -265,7 +266,8 @@ def memory_panels() -> list[Json]:
             "Major page faults",
             series(rate(of_vm("libvirt_domain_balloon_major_faults_total")), legend=HERE),
             unit="cps",
-            description="Faults of the guest that took a disk. Reported by its balloon driver.",
+            description="Page faults of the guest that read from a disk. Reported by its balloon "
+            "driver.",
         ),
         graph(
             "Age of the memory report",
@@ -274,7 +276,7 @@ def memory_panels() -> list[Json]:
                 legend=HERE,
             ),
             unit="s",
-            description="How old the guest's word of its memory is: it rises if that hangs.",
+            description="Age of the guest's last memory report: it rises if the guest hangs.",
         ),
     ]
 
@@ -308,7 +310,7 @@ def disk_panels() -> list[Json]:
                 f"{title} throughput",
                 top_rates(of_vm(f"libvirt_domain_block_{participle}_bytes_total")),
                 unit="Bps",
-                description="Data of the guest's requests; what its storage moves may differ.",
+                description="Data of the guest's requests; the traffic of the storage may differ.",
             )
             for title, participle in (("Read", "read"), ("Write", "written"))
         ),
@@ -386,7 +388,7 @@ def event_panels() -> list[Json]:
             hidden=[],
             overrides=[parts.time_column("Last")],
             sort_by="Last",
-            description="When each kind of event was last, since the exporter follows them.",
+            description="Time of the last event of each kind since the exporter follows events.",
             width=6,
             height=8,
             shown=True,
@@ -435,15 +437,15 @@ def guest_panels() -> list[Json]:
             "Age of the agent's answers",
             series(f"time() - {answered}", legend="{{kind}}"),
             unit="s",
-            description="By what was asked.",
+            description="By kind of query.",
             width=8,
         ),
         graph(
             "Failed questions to the agent",
             series(rate(errors), legend="{{error}}"),
             unit="cps",
-            description="Timeout: no answer in time. Refused: the agent does not know or allow it. "
-            "Denied: libvirt does not.",
+            description="Timeout: no answer in time. Refused: the agent does not know or allow the "
+            "query. Denied: libvirt does not allow it.",
             width=8,
         ),
         table(
