@@ -145,7 +145,7 @@ def test_unit_has_the_directory_that_the_configuration_recommends() -> None:
     )
     options = (ROOT / "config" / "exporter.yml").read_text()
 
-    assert f"/var/lib/{settings['StateDirectory']} for this" in " ".join(options.split())
+    assert f"The systemd unit creates /var/lib/{settings['StateDirectory']}." in options
     assert settings["StateDirectoryMode"] == "0700"
 
 
