@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+import yaml
 from msgspec import NODEFAULT, Struct, ValidationError, convert, inspect, structs
 
 from libvirt_exporter.config.document import Value
-from libvirt_exporter.config.durations import format_duration, parse_duration
+from libvirt_exporter.config.durations import format_duration, meant_duration, parse_duration
+from libvirt_exporter.config.meant import MEANT_KEYS, meant_item, meant_section
 from libvirt_exporter.config.problem import (
     Hint,
     Path,
@@ -117,6 +120,8 @@ class Converter:
             for option in getattr(section.default, "__struct_fields__", ())
             if key in (option, f"{section.name}.{option}")
         ]
+        if self._schema is Config and len(path) < 2 and (meant := MEANT_KEYS.get(key)):
+            return meant
         if len(path) < 2 and len(owners) == 1:
             return f"did you mean {key.rpartition('.')[2]} inside {owners[0]}?"
         return suggestion(key, names)
@@ -187,15 +192,30 @@ def _hint(value: Value, kind: Any, path: Path) -> Hint:
     bare = _bare(kind)
     if get_origin(bare) is Literal:
         return partial(nearest, value.source, get_args(bare))
-    if get_origin(bare) is tuple and value.source:
-        form: str = _extra(kind, "number") or "{}"
-        item = form.format(value.source) if value.source.isdigit() else value.source
-        return f"write [{quoted(item)}]"
-    if isinstance(value.content, tuple) and "include" in getattr(bare, "__struct_fields__", ()):
-        return f"write the list as {dotted((*path, 'include'))}"
+    if is_duration(kind):
+        meant = meant_duration(value.source)
+        return f"write {meant}" if meant else ""
+    if get_origin(bare) is tuple and value.source and not isinstance(value.content, bool):
+        return f"write [{quoted(meant_item(value.source, _extra(kind, 'item')))}]"
+    if isinstance(bare, type) and issubclass(bare, Struct):
+        return meant_section(path, bare, value)
     if bare is str and isinstance(value.content, Mapping):
         return "put it in quotes, or leave out the space after the colon"
-    return "put it in quotes" if bare is str and value.source else ""
+    if bare is str and isinstance(value.content, tuple):
+        return _extra(kind, "several") or "write one text"
+    if bare is str and value.source:
+        return "put it in quotes"
+    return f"for example {_flow(examples[0])}" if (examples := _examples(kind)) else ""
+
+
+def _examples(kind: Any) -> list[Any]:
+    metas = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    return next((meta.examples for meta in metas if meta.examples), [])
+
+
+def _flow(data: object) -> str:
+    """Return plain data as YAML in one line."""
+    return yaml.safe_dump(data, default_flow_style=True, sort_keys=False, width=math.inf).strip()
 
 
 def _extra(kind: Any, name: str) -> Any:

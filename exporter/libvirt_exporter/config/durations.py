@@ -21,6 +21,23 @@ def parse_duration(text: str) -> float:
     return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
 
 
+_UNITS: Final = {
+    "ms": ("ms", "msec", "msecs", "millisecond", "milliseconds"),
+    "s": ("s", "sec", "secs", "second", "seconds"),
+    "m": ("m", "min", "mins", "minute", "minutes"),
+    "h": ("h", "hr", "hrs", "hour", "hours"),
+    "d": ("d", "day", "days"),
+}
+
+
+def meant_duration(text: str) -> str:
+    """Return `10s` for `10 seconds`, `10S` and the like; '' for a duration, or anything else."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)", text.strip().lower())
+    unit = next((unit for unit, words in _UNITS.items() if found and found[2] in words), "")
+    meant = f"{found[1]}{unit}" if found and unit else ""
+    return meant if meant != text and _DURATION.fullmatch(meant) else ""
+
+
 def format_duration(seconds: float) -> str:
     """Return the seconds in the largest unit that needs no fraction, else rounded to 1 ms."""
     for unit in ("d", "h", "m", "s"):

@@ -10,6 +10,7 @@ from ipaddress import AddressValueError, IPv6Address
 from pathlib import PurePath
 
 from libvirt_exporter.catalogue import ALIASES, canonical, riders
+from libvirt_exporter.config.meant import meant_item
 from libvirt_exporter.config.problem import Finding, Path, quoted, suggestion
 from libvirt_exporter.config.schema import Config, CustomLabel, Labels
 from libvirt_exporter.config.targets import target_mistakes
@@ -20,6 +21,7 @@ from libvirt_exporter.config.vocabulary import (
     GROUPS,
     HOMONYMS,
     MEANT_GROUPS,
+    MEANT_IDENTITY,
     METRICS_OF_VM_FIELDS,
     SERIES_LABELS,
     VM_FIELDS,
@@ -63,7 +65,7 @@ def _entries(config: Config, *options: str) -> Iterator[tuple[Path, str]]:
 def _libvirt(config: Config) -> Iterator[Finding]:
     if not config.libvirt.uri:
         if not config.targets:
-            message = "libvirt.uri is empty, and there are no targets: nothing would be served"
+            message = "libvirt.uri is empty and there are no targets: no host is configured"
             yield ("libvirt", "uri"), message, "for example qemu:///system"
     elif found := uri_mistake(config.libvirt.uri):
         yield ("libvirt", "uri"), *found
@@ -82,7 +84,7 @@ def _directories(config: Config) -> Iterator[Finding]:
 
 def _applications(config: Config) -> Iterator[Finding]:
     if config.applications.enabled and not config.guest_agent.enabled:
-        message = "applications are known to guest agents, which are not asked"
+        message = "applications.enabled requires guest agents, which are off"
         yield ("applications", "enabled"), message, "set guest_agent.enabled: true"
 
 
@@ -129,18 +131,18 @@ def _shell_patterns(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def _read_write(config: Config) -> Iterator[tuple[str, str, str]]:
-    """Say what guest agents take."""
+    """Say what guest agents require."""
     if config.guest_agent.enabled:
         yield (
             "guest_agent.enabled",
-            "guest agents are asked on a read-write connection: it can end VMs, and run programs",
-            "docs/guest-agent.md says which calls it is for, and how to narrow it",
+            "guest agents require a read-write connection: it can stop VMs and run programs",
+            "docs/guest-agent.md lists the calls and how to restrict the connection",
         )
     if config.applications.enabled:
         yield (
             "applications.enabled",
-            "small programs are run in the guests, and libvirt marks the VMs as tainted",
-            "docs/guest-agent.md says which programs, and how a guest forbids them",
+            "the exporter runs small programs in the guests, and libvirt marks the VMs as tainted",
+            "docs/guest-agent.md lists the programs and how a guest forbids them",
         )
 
 
@@ -173,7 +175,7 @@ def _cancelled(config: Config) -> Iterator[tuple[str, str, str]]:
     for name in sorted({*included} & {*left_out}):
         yield (
             "groups.exclude",
-            f"groups.exclude leaves out {name}, which groups.include names",
+            f"groups.exclude excludes {name}, which groups.include selects",
             "remove it from one of them",
         )
     for excluded in left_out:
@@ -181,7 +183,7 @@ def _cancelled(config: Config) -> Iterator[tuple[str, str, str]]:
             names = ", ".join(sorted(lost))
             yield (
                 "groups.exclude",
-                f"groups.exclude leaves out {names} too: libvirt tells that with {excluded} only",
+                f"groups.exclude also excludes {names}: libvirt returns it with {excluded} only",
                 f"remove {excluded} from groups.exclude, or {names} from groups.include",
             )
 
@@ -287,7 +289,7 @@ def _custom_labels(labels: Labels) -> Iterator[Finding]:
         path = ("labels", "custom", position)
         if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label.name) or label.name.startswith("__"):
             message = f"{quoted(label.name)} is not a label name"
-            hint = "use letters, digits and _; no digit and no __ in front"
+            hint = "use letters, digits and _, without a leading digit or __"
             yield (*path, "name"), message, hint
         elif label.name in (*_RESERVED_LABELS, *_IDENTITY):
             yield (*path, "name"), f"the label name {label.name} is reserved", "choose another"
@@ -299,12 +301,12 @@ def _custom_labels(labels: Labels) -> Iterator[Finding]:
 
 def _label_value(label: CustomLabel, path: Path) -> Iterator[Finding]:
     if label.metadata and label.xpath:
-        yield (*path, "metadata"), "xpath and metadata together", "use one of them"
+        yield (*path, "metadata"), "xpath and metadata are both set", "set one of them"
     elif label.metadata and label.metadata not in METADATA:
         hint = partial(suggestion, label.metadata, METADATA)
         yield (*path, "metadata"), f"unknown metadata key {quoted(label.metadata)}", hint
     elif not (label.metadata or label.xpath):
-        yield path, f"the label {label.name} has no value", "give it xpath or metadata"
+        yield path, f"the label {label.name} has no value", "set xpath or metadata"
     elif not label.metadata:
         try:
             compile_label(label.name, label.xpath, label.namespaces)
@@ -320,23 +322,27 @@ def _identity(config: Config) -> Iterator[Finding]:
         if name in _RESERVED_LABELS:
             yield path, f"{name} is reserved and cannot be an identity label", "remove it"
         elif name not in known:
-            hint = partial(suggestion, name, known)
+            meant = MEANT_IDENTITY.get(name.lower())
+            hint = f"did you mean {meant}?" if meant else partial(suggestion, name, known)
             yield path, f"{quoted(name)} is neither domain, uuid nor a custom label", hint
         elif name in seen:
             yield path, f"{quoted(name)} is named twice", "remove one"
         elif name in SERIES_LABELS:
-            message = f"{quoted(name)} is a label of some domain metrics themselves"
+            message = f"{quoted(name)} is already a label of some domain metrics"
             yield path, message, "give the custom label another name"
         seen.add(name)
     if not set(_IDENTITY).intersection(labels.identity):
-        yield ("labels", "identity"), "neither domain nor uuid is among the identity labels", ""
+        yield ("labels", "identity"), "domain or uuid must be an identity label", "add uuid"
 
 
 def _web(config: Config) -> Iterator[Finding]:
     for path, address in _entries(config, "web.listen"):
         if not _is_listen_address(address):
             message = f"{quoted(address)} is not an address to listen on"
-            yield path, message, "write :9177, 127.0.0.1:9177, [::1]:9177 or unix:/path"
+            meant = meant_item(address, "address")
+            right = meant if _is_listen_address(meant) else ""
+            forms = ":9177, 127.0.0.1:9177, [::1]:9177 or unix:/path"
+            yield path, message, f"write {quoted(right) if right else forms}"
     metrics = config.web.telemetry_path
     if not re.fullmatch(r"/[A-Za-z0-9._~-][A-Za-z0-9._~/-]*", metrics):
         message = f"{quoted(metrics)} is not a path for metrics"

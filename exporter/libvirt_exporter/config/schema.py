@@ -32,6 +32,7 @@ class Libvirt(Section, frozen=True, kw_only=True):
             description="Connection URI of the host, opened read-only. Empty: no host, only "
             "`targets`.",
             examples=["qemu+tls://host/system", "lxc:///system", "xen:///system"],
+            extra={"several": "write one URI; further hosts go under targets"},
         ),
     ] = "qemu:///system"
     name: Annotated[
@@ -190,6 +191,7 @@ class Domains(Section, frozen=True, kw_only=True):
                 ["web-[0-9]+", "uuid:4dea22b3-1d52-d8f3-2516-782e98ab3fa0"],
                 ["metadata:openstack.project=prod-.*", "label:tenant=acme"],
             ],
+            extra={"item": "pattern"},
         ),
     ] = ()
     exclude: Annotated[
@@ -197,6 +199,7 @@ class Domains(Section, frozen=True, kw_only=True):
         Meta(
             description="Patterns of VMs to hide; wins over `include`.",
             examples=[["state:shutoff"]],
+            extra={"item": "pattern"},
         ),
     ] = ()
 
@@ -488,7 +491,7 @@ class Web(Section, frozen=True, kw_only=True):
                 ["127.0.0.1:9177", "[::1]:9177"],
                 ["unix:/run/libvirt-exporter/web.sock"],
             ],
-            extra={"number": ":{}"},
+            extra={"item": "address"},
         ),
     ] = (":9177",)
     socket_mode: Annotated[

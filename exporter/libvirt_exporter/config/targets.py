@@ -100,15 +100,17 @@ def target_mistakes(config: Config) -> Iterator[Finding]:
         if (uri := connection_uri(target)) in taken:
             hint = "give each host once"
             if uri == config.libvirt.uri:
-                hint += '; libvirt.uri: "" leaves it to the targets alone'
+                hint += '; set libvirt.uri: "" to serve the targets only'
             yield (*path, "uri"), f"{taken[uri]} has the same URI", hint
         taken.setdefault(uri, f"the target {alias}")
         if 0 < target.timeout < _SHORTEST_TIMEOUT:
             message = f"timeout must be at least {_SHORTEST_TIMEOUT:g}s"
-            yield (*path, "timeout"), message, "0 stands for libvirt.timeout"
+            yield (*path, "timeout"), message, "0 means libvirt.timeout"
         for name in target.labels:
             if not _LABEL.fullmatch(name) or name in _OWN_LABELS:
-                hint = "use letters, digits and _, no digit and no __ in front; not job, instance"
+                hint = (
+                    "use letters, digits and _, without a leading digit or __; not job or instance"
+                )
                 yield (*path, "labels", name), f"{quoted(name)} cannot be a label here", hint
 
 
@@ -120,14 +122,14 @@ def _file_mistakes(alias: str, target: Target) -> Iterator[Finding]:
             yield path, f"{quoted(value)} is not an absolute path", f"for example /etc/{value}"
         elif file.transports and transport not in file.transports:
             schemes = ", ".join(f"qemu+{each}" for each in file.transports)
-            what = f"{option} means nothing to {transport}" if transport else f"{option} is unused"
+            what = f"{transport} does not use {option}" if transport else f"{option} is unused"
             hint = f"it is for {schemes}"
             if option == "known_hosts" and transport == "ssh":
                 hint += "; ssh has UserKnownHostsFile in ssh_config for that"
             yield path, what, hint
         elif _has(target.uri, file.parameter):
-            message = f"the URI has {file.parameter}= already"
-            yield path, message, "write it in one place"
+            message = f"the URI already sets {file.parameter}="
+            yield path, message, "set it in one place"
 
 
 def _transport(uri: str) -> str:

@@ -48,10 +48,12 @@ def uri_mistake(uri: str) -> tuple[str, str] | None:
     if transport and transport not in _TRANSPORTS:
         hint = nearest(transport, _TRANSPORTS) or f"known: {', '.join(_TRANSPORTS)}"
         return f"libvirt has no transport {transport} ({shown})", hint
-    return _path_mistake(driver, parts["rest"], shown)
+    scheme = f"{driver}+{transport}" if transport else driver
+    return _path_mistake(scheme, parts["rest"], shown)
 
 
-def _path_mistake(driver: str, rest: str, shown: str) -> tuple[str, str] | None:
+def _path_mistake(scheme: str, rest: str, shown: str) -> tuple[str, str] | None:
+    driver = scheme.partition("+")[0]
     known = _PATHS.get(driver, ())
     location = re.split("[?#]", rest, maxsplit=1)[0]
     parts = re.fullmatch("(//(?P<host>[^/]*))?(?P<path>/.*)?", location)
@@ -62,6 +64,6 @@ def _path_mistake(driver: str, rest: str, shown: str) -> tuple[str, str] | None:
         # `qemu://system` has its path where the host belongs.
         misplaced = f"/{location.strip('/')}"
         right = f"//{misplaced}" if misplaced in known else f"{location or '//'}{known[-1]}"
-        return f"{shown} has no path", f"write {driver}:{right}"
+        return f"{shown} has no path", f"write {scheme}:{right}"
     hint = nearest(path, known) or f"known: {', '.join(known)}"
     return f"the driver {driver} has no path {path} ({shown})", hint

@@ -23,6 +23,18 @@ MEANT_GROUPS: Final[Mapping[str, str]] = {
 }
 """Words for groups that are not accepted → the group that is suggested."""
 
+MEANT_IDENTITY: Final[Mapping[str, str]] = {
+    "name": "domain",
+    "vm": "domain",
+    "vm_name": "domain",
+    "domain_name": "domain",
+    "id": "uuid",
+    "vm_id": "uuid",
+    "vmid": "uuid",
+    "domain_uuid": "uuid",
+}
+"""Words for identity labels that are not accepted → the label that is suggested."""
+
 HOMONYMS: Final[Mapping[str, tuple[str, str, str]]] = {
     "memory": (
         "the memory bandwidth of VMs whose XML has a monitor for it",

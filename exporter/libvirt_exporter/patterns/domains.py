@@ -97,13 +97,15 @@ class _Patterns:
             try:
                 self._uuids.add(str(UUID(rest)))
             except ValueError:
-                raise ValueError(f"{rest!r} is not a UUID") from None
+                raise ValueError(
+                    f"{rest!r} is not a UUID; write it as `virsh domuuid NAME` prints it"
+                ) from None
         elif kind == "state":
             self._states.add(_one_of(rest, STATES, "state"))
         elif kind in ("metadata", "label"):
             key, equals, expression = rest.partition("=")
             if not equals:
-                raise ValueError(f"{pattern!r} lacks =; write {kind}:<name>=<regular expression>")
+                raise ValueError(f"{pattern!r} has no =; write {kind}:<name>=<regular expression>")
             if kind == "metadata":
                 fact = METADATA[_one_of(key, METADATA, "metadata key")]
             else:
@@ -111,8 +113,8 @@ class _Patterns:
             self._facts.append((fact, _remembering(compile_expression(expression))))
         else:
             raise ValueError(
-                f"unknown kind of pattern {kind + ':'!r}; kinds are uuid: state: metadata: label:, "
-                rf"and in a name the colon is written \:"
+                f"unknown kind of pattern {kind + ':'!r}; known: uuid: state: metadata: label:. "
+                rf"In a name, write the colon as \:"
             )
 
 

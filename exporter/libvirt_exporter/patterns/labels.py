@@ -36,6 +36,7 @@ _STEP = rf"(?:\.\.?|(?:\{{[^{{}}]*\}}|{_NAME}:)?(?:\*|{_NAME}))(?:{_PREDICATE})*
 _ELEMENT = re.compile(rf"{_STEP}(?://?{_STEP})*")
 _ATTRIBUTE = re.compile(rf"(?:^|(?<!/)/)@(?:(?P<prefix>{_NAME}):)?(?P<name>{_NAME})$")
 _TEXT = re.compile(r"(?:^|(?<!/)/)text\(\)$")
+_PREFIX = re.compile(rf"({_NAME}):")
 _LITERAL = re.compile(rf"{_QUOTED}|\{{[^{{}}]*\}}")
 _SUBSET = (
     "tags, `*`, `//`, `..`, `[@attribute='value']`, `[tag='text']`, `[position]`, "
@@ -113,6 +114,8 @@ def compile_label(name: str, xpath: str, namespaces: Mapping[str, str]) -> Label
     if outline.count("//") > 1:
         # Each `//` multiplies the work by the depth of the metadata, which tenants may influence.
         raise ValueError(f"{xpath!r} uses // more than once; name the elements between")
+    for prefix in _PREFIX.findall(outline):
+        _namespace(prefix, namespaces)
     try:
         # ElementTree compiles the whole expression before it looks at the first element.
         Element("domain").find(element, dict(namespaces))
@@ -158,6 +161,14 @@ def _qualified_name(prefix: str | None, name: str, namespaces: Mapping[str, str]
     """Return an attribute's name as ElementTree spells it."""
     if prefix is None:
         return name
+    return f"{{{_namespace(prefix, namespaces)}}}{name}"
+
+
+def _namespace(prefix: str, namespaces: Mapping[str, str]) -> str:
+    """Return the URI of a prefix. Raises ValueError, with what to write, where there is none."""
     if prefix not in namespaces:
-        raise ValueError(f"prefix {prefix!r} is not among the namespaces")
-    return f"{{{namespaces[prefix]}}}{name}"
+        raise ValueError(
+            f"prefix {prefix!r} is not among the namespaces; add `namespaces: {{{prefix}: URI}}` "
+            f"with the URI of xmlns:{prefix} in `virsh dumpxml`"
+        )
+    return namespaces[prefix]

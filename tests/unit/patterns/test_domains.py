@@ -116,7 +116,7 @@ def test_a_colon_in_a_name_is_written_with_a_backslash() -> None:
         ("uuid:", "'' is not a UUID"),
         ("state:Running", "unknown state 'Running'; known: nostate, running"),
         ("metadata:name=x", "unknown metadata key 'name'; known: openstack.project"),
-        ("metadata:openstack.flavor", "lacks ="),
+        ("metadata:openstack.flavor", "has no ="),
         ("metadata:openstack.flavor=[", "is not a regular expression"),
         ("label:owner=x", "unknown custom label 'owner'; known: tenant, rack"),
         ("name:web", "unknown kind of pattern 'name:'"),

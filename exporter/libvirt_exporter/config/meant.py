@@ -1,0 +1,62 @@
+"""What was probably meant by keys and values of other shapes than an option has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, get_args, get_origin
+
+from msgspec import Struct, structs
+
+from libvirt_exporter.config.document import Value
+from libvirt_exporter.config.problem import Path, dotted
+from libvirt_exporter.patterns.expressions import meant_by_shell_pattern
+
+_DEFAULT_PORT: Final = "9177"
+_PROMETHEUS: Final = "it belongs in prometheus.yml, the configuration of Prometheus"
+_WEB_CONFIG: Final = "it belongs in the file that web.config_file names"
+
+MEANT_KEYS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("port", "address", "bind", "listen_address"), "did you mean web.listen?"),
+    **dict.fromkeys(("collectors", "collect", "metrics"), "did you mean groups.include?"),
+    **dict.fromkeys(("vms", "filter", "filters"), "did you mean domains.include?"),
+    **dict.fromkeys(("hosts", "nodes"), "did you mean targets?"),
+    **dict.fromkeys(("logging", "log_level", "loglevel"), "did you mean log.level?"),
+    **dict.fromkeys(("connection", "libvirt_uri"), "did you mean libvirt.uri?"),
+    **dict.fromkeys(("global", "scrape_configs", "rule_files", "alerting"), _PROMETHEUS),
+    **dict.fromkeys(("tls_server_config", "http_server_config", "basic_auth_users"), _WEB_CONFIG),
+}
+"""Keys that other programs have, or that a reader may expect → what to do."""
+
+
+def meant_item(text: str, kind: str | None) -> str:
+    """Return the entry of a list that a text was meant for: of `address`es, `pattern`s or any."""
+    if kind == "pattern":
+        return meant_by_shell_pattern(text) or text
+    if kind != "address" or text.startswith("unix:"):
+        return text
+    address = text.removeprefix("http://").removeprefix("https://").rstrip("/")
+    if address.isdigit():
+        return f":{address}"
+    if address.count(":") > 1 and not address.startswith("["):
+        parts = re.fullmatch(r"(.*[^:]|::):([0-9]{4,5})", address)
+        return f"[{parts[1]}]:{parts[2]}" if parts else f"[{address}]:{_DEFAULT_PORT}"
+    has_port = address.rpartition("]")[2].count(":") == 1
+    return address if has_port else f"{address}:{_DEFAULT_PORT}"
+
+
+def meant_section(path: Path, section: type[Struct], value: Value) -> str:
+    """Return what to write for a section that was given as one value; '' where nothing fits."""
+    fields = {field.name: field.type for field in structs.fields(section)}
+    name = dotted(path)
+    if isinstance(value.content, tuple):
+        return f"write the list as {name}.include" if "include" in fields else ""
+    if isinstance(value.content, bool):
+        return f"write {name}: {{enabled: {value.source}}}" if "enabled" in fields else ""
+    for option, kind in fields.items():
+        bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        if get_origin(bare) is Literal and value.source in get_args(bare):
+            return f"write {name}: {{{option}: {value.source}}}"
+    if "uri" in fields and ":" in value.source:
+        return f"write {name}: {{uri: {value.source!r}}}"
+    return f"write {name}: {{include: [{value.source!r}]}}" if "include" in fields else ""

@@ -1,0 +1,264 @@
+"""Configurations as a new user writes them: a message names what was meant, and that works."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from libvirt_exporter.commands.check_config import judge
+from libvirt_exporter.config import Config, load, notes
+
+
+class Attempt(NamedTuple):
+    """A file, what is wrong in which line, and a file that follows the hint."""
+
+    text: str
+    line: int
+    message: str
+    hint: str
+    right: str
+
+
+WRONG = {
+    "a path of a URI misspelt": Attempt(
+        "libvirt:\n  uri: qemu:///sytem\n",
+        2,
+        "the driver qemu has no path /sytem",
+        "did you mean /system?",
+        "libvirt:\n  uri: qemu:///system\n",
+    ),
+    "a URI without a path": Attempt(
+        "libvirt:\n  uri: qemu+tcp://10.0.0.5\n",
+        2,
+        "'qemu+tcp://10.0.0.5' has no path",
+        "write qemu+tcp://10.0.0.5/system",
+        "libvirt:\n  uri: qemu+tcp://10.0.0.5/system\n",
+    ),
+    "several URIs": Attempt(
+        "libvirt:\n  uri: [qemu:///system, qemu+ssh://b/system]\n",
+        2,
+        "libvirt.uri must be text, not a list",
+        "further hosts go under targets",
+        "targets: {b: {uri: qemu+ssh://b/system}}\n",
+    ),
+    "a port to listen on": Attempt(
+        "web:\n  listen: 9177\n",
+        2,
+        "web.listen must be a list",
+        "write [':9177']",
+        "web:\n  listen: [':9177']\n",
+    ),
+    "an address without a port": Attempt(
+        "web:\n  listen: 0.0.0.0\n",
+        2,
+        "web.listen must be a list",
+        "write ['0.0.0.0:9177']",
+        "web:\n  listen: ['0.0.0.0:9177']\n",
+    ),
+    "a URL to listen on": Attempt(
+        "web:\n  listen: ['http://[::1]:9177/']\n",
+        2,
+        "'http://[::1]:9177/' is not an address to listen on",
+        "write '[::1]:9177'",
+        "web:\n  listen: ['[::1]:9177']\n",
+    ),
+    "a key of other servers": Attempt(
+        "web:\n  port: 9177\n",
+        2,
+        "unknown key 'port' in web",
+        "did you mean web.listen?",
+        "web: {listen: [':9177']}\n",
+    ),
+    "a key outside its section": Attempt(
+        "uri: qemu:///session\n",
+        1,
+        "unknown key 'uri'",
+        "did you mean uri inside libvirt?",
+        "libvirt: {uri: qemu:///session}\n",
+    ),
+    "a key in another section": Attempt(
+        "scrape:\n  info_refresh: 30s\n  timeout: 5s\n",
+        3,
+        "unknown key 'timeout' in scrape",
+        "did you mean timeout inside libvirt?",
+        "scrape: {info_refresh: 30s}\nlibvirt: {timeout: 5s}\n",
+    ),
+    "a duration in words": Attempt(
+        "libvirt:\n  timeout: 10 seconds\n",
+        2,
+        "libvirt.timeout must be a duration",
+        "write 10s",
+        "libvirt:\n  timeout: 10s\n",
+    ),
+    "a pattern of the shell": Attempt(
+        "domains:\n  include: web-*\n",
+        2,
+        "domains.include must be a list",
+        "write ['web-.*']",
+        "domains:\n  include: ['web-.*']\n",
+    ),
+    "a pattern that starts with a star": Attempt(
+        "domains:\n  exclude:\n    - state:shutoff\n    - '*-test'\n",
+        4,
+        "'*-test' is not a regular expression",
+        "write '.*-test'",
+        "domains: {exclude: [state:shutoff, '.*-test']}\n",
+    ),
+    "a state that libvirt does not have": Attempt(
+        "domains: {include: [state:on]}\n",
+        1,
+        "unknown state 'on'",
+        "running",
+        "domains: {include: [state:running]}\n",
+    ),
+    "targets as a list": Attempt(
+        "targets:\n  - uri: qemu+ssh://node7/system\n",
+        1,
+        "targets must be a mapping",
+        "for example {node7: {uri: 'qemu+tls://node7.example.com/system'}}",
+        "targets: {node7: {uri: 'qemu+tls://node7.example.com/system'}}\n",
+    ),
+    "custom labels as a mapping": Attempt(
+        "labels:\n  custom:\n    tenant: metadata/acme:vm/@tenant\n",
+        2,
+        "labels.custom must be a list",
+        "for example [{name: tenant, xpath: 'metadata/acme:vm/@tenant', "
+        "namespaces: {acme: 'urn:acme'}}]",
+        "labels: {custom: [{name: tenant, xpath: 'metadata/acme:vm/@tenant', "
+        "namespaces: {acme: 'urn:acme'}}]}\n",
+    ),
+    "a prefix without its namespace": Attempt(
+        "labels:\n  custom:\n    - name: flavor\n      xpath: metadata/nova:instance/@a\n",
+        4,
+        "prefix 'nova' is not among the namespaces",
+        "add `namespaces: {nova: URI}`",
+        "labels:\n  custom:\n    - name: flavor\n      xpath: metadata/nova:instance/@a\n"
+        "      namespaces: {nova: 'http://openstack.org/xmlns/libvirt/nova/1.1'}\n",
+    ),
+    "a VM's name by another word": Attempt(
+        "labels:\n  identity: [name, uuid]\n",
+        2,
+        "'name' is neither domain, uuid nor a custom label",
+        "did you mean domain?",
+        "labels:\n  identity: [domain, uuid]\n",
+    ),
+    "a section as one word": Attempt(
+        "log: debug\n",
+        1,
+        "log must be a mapping of options, not 'debug'",
+        "write log: {level: debug}",
+        "log: {level: debug}\n",
+    ),
+    "a section switched on": Attempt(
+        "guest_agent: true\n",
+        1,
+        "guest_agent must be a mapping of options, not 'true'",
+        "write guest_agent: {enabled: true}",
+        "guest_agent: {enabled: true}\n",
+    ),
+    "all groups in one word": Attempt(
+        "groups: all\n",
+        1,
+        "groups must be a mapping of options, not 'all'",
+        "write groups: {include: ['all']}",
+        "groups: {include: ['all']}\n",
+    ),
+    "a list switched on": Attempt(
+        "api: {sensitive_fields: true}\n",
+        1,
+        "api.sensitive_fields must be a list",
+        "for example [guestIPs, username]",
+        "api: {sensitive_fields: [guestIPs, username]}\n",
+    ),
+    "applications without agents": Attempt(
+        "applications:\n  enabled: yes\n",
+        2,
+        "applications.enabled requires guest agents",
+        "set guest_agent.enabled: true",
+        "applications: {enabled: yes}\nguest_agent: {enabled: true}\n",
+    ),
+    "octal digits without quotes": Attempt(
+        "web: {socket_mode: 660}\n",
+        1,
+        "web.socket_mode must be text, not '660'",
+        "put it in quotes",
+        "web: {socket_mode: '660'}\n",
+    ),
+    "the configuration of Prometheus": Attempt(
+        "scrape_configs:\n  - job_name: libvirt\n",
+        1,
+        "unknown key 'scrape_configs'",
+        "it belongs in prometheus.yml",
+        "",
+    ),
+    "TLS beside the other options": Attempt(
+        "tls_server_config:\n  cert_file: a.pem\n",
+        1,
+        "unknown key 'tls_server_config'",
+        "it belongs in the file that web.config_file names",
+        "web: {config_file: web-config.yml}\n",
+    ),
+    "the path of the metrics without a slash": Attempt(
+        "web: {telemetry_path: metrics}\n",
+        1,
+        "'metrics' is not a path for metrics",
+        "for example /metrics",
+        "web: {telemetry_path: /metrics}\n",
+    ),
+    "a field misspelt": Attempt(
+        "fields:\n  include: [memUsge]\n",
+        2,
+        "'memUsge' matches no metric and no stats key",
+        "did you mean memUsage?",
+        "fields:\n  include: [memUsage]\n",
+    ),
+    "a tab": Attempt(
+        "web:\n\tlisten: [':9177']\n",
+        2,
+        "not valid YAML",
+        "indent with spaces",
+        "web:\n  listen: [':9177']\n",
+    ),
+}
+
+UNUSUAL = {
+    "groups by everyday words": (
+        "groups: {include: [cpu, disk, net, memory]}\n",
+        ["to add to those, write include: [default, cpu, disk, net, memory]", "are in balloon"],
+    ),
+    "a pattern of the shell in a list": (
+        "domains: {include: ['web-*']}\n",
+        ["write 'web-.*'"],
+    ),
+    "guest agents": ("guest_agent: {enabled: true}\n", ["docs/guest-agent.md lists the calls"]),
+    "an excluded group that is included": (
+        "groups: {include: [default, kvm], exclude: [vcpu]}\n",
+        ["remove vcpu from groups.exclude, or kvm from groups.include"],
+    ),
+}
+
+
+@pytest.mark.parametrize("attempt", WRONG.values(), ids=WRONG.keys())
+def test_a_mistake_names_its_line_and_what_to_write_and_that_works(
+    attempt: Attempt, tmp_path: Path
+) -> None:
+    """The one mistake of the file; a file that follows the hint has none."""
+    file = tmp_path / "exporter.yml"
+    file.write_text(attempt.text)
+
+    (mistake,) = judge(file).mistakes
+
+    assert (mistake.file, mistake.line) == (str(file), attempt.line)
+    assert attempt.message in mistake.message
+    # A pattern's message has its hint within.
+    assert attempt.hint in f"{mistake.message}; {mistake.hint}"
+    assert isinstance(load(attempt.right), Config)
+
+
+@pytest.mark.parametrize(("text", "expected"), UNUSUAL.values(), ids=UNUSUAL.keys())
+def test_what_may_not_be_meant_is_noted_with_what_to_write(text: str, expected: list[str]) -> None:
+    """Such a configuration is used all the same."""
+    found = [f"{what}; {remedy}" for _, what, remedy in notes(load(text))]
+
+    for words in expected:
+        assert any(words in note for note in found), found
