@@ -89,6 +89,8 @@ def test_table_names_metrics_of_the_catalogue() -> None:
 def test_example_says_what_it_blinds(path: Path) -> None:
     """Each alert that cannot fire, and each dashboard that lacks panels, in its comments."""
     comments = " ".join(re.findall(r"^# ?(.*)", path.read_text(), re.M))
+    assert comments.startswith("For "), f"{path.name}: begin with the users it is for"
+    assert " Blinds " in comments, f"{path.name}: say what it blinds, or that it blinds nothing"
     for where, whole, part in blind.blinded(load(path)):
         if where == "alerts":
             missing = {*whole, *part} - set(re.findall(r"\w+", comments))
