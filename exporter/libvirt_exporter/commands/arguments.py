@@ -23,81 +23,82 @@ It opens libvirt read-only and changes nothing."""
 _EPILOG: Final = """\
 exit status:
   0  done; serve: stopped by SIGTERM or SIGINT
-  1  failed; the reason is on stderr. The configuration has mistakes, an address cannot be
-     listened on, a file cannot be written; scrape, vms, doctor: libvirt does not answer;
-     doctor: something does not work (hints are no failure)
-  2  the command line cannot be understood, values of flags included
+  1  failed; stderr has the reason: mistakes in the configuration, an address in use, a file
+     that cannot be written; scrape, vms, doctor: libvirt does not respond; doctor: problems
+     were found (hints do not count)
+  2  invalid command line or value of a flag
   130  interrupted with Ctrl-C (all but serve)
 
 signals of serve:
-  SIGHUP  reads the configuration again; with mistakes in it, the old one stays
+  SIGHUP  reloads the configuration; if it has mistakes, the previous one stays in force
 
-Each flag overrides the option of the configuration file that does the same. No file is searched
-for and no environment variable configures anything. scrape, vms and doctor log errors only, unless
---log.level says otherwise. `libvirt-exporter help COMMAND` has more."""
+Each flag overrides the matching option of the configuration file. No path is searched for a
+configuration file, and no environment variable is read. scrape, vms and doctor log errors only;
+--log.level changes this. `libvirt-exporter help COMMAND` describes a command."""
 
 _SERVE: Final = """\
 serve the metrics over HTTP (the default)
 
-A libvirt that does not answer is no failure: /metrics then says libvirt_up 0. SIGHUP (or POST
-/-/reload) reads the configuration again, SIGTERM and SIGINT stop the exporter."""
+If libvirt does not respond, the exporter keeps running and /metrics shows libvirt_up 0. SIGHUP or
+POST /-/reload reloads the configuration; SIGTERM and SIGINT stop the exporter."""
 
 _SCRAPE: Final = """\
 sample the VMs once and write their metrics
 
 For node_exporter's textfile collector: --output /var/lib/prometheus/node-exporter/libvirt.prom.
-The text has the same families as /metrics, process_* excepted. Where libvirt does not answer it
-says libvirt_up 0, and the exit status is 1."""
+The output has the same metrics as /metrics, except process_*. If libvirt does not respond, it
+has libvirt_up 0, and the exit status is 1."""
 
 _METRICS: Final = """\
 list every metric that the exporter can show
 
-A group whose metrics are off by default is asked for with groups.include of the configuration,
-a single metric with fields.include."""
+To enable a group that is off by default, add it to groups.include in the configuration; to enable
+a single metric, add it to fields.include."""
 
 _VMS: Final = """\
 show the host's VMs as a table
 
-What is per second, and CPU (100% is one CPU of the host), takes two samples a second apart.
-RSS is what QEMU holds of the host's memory, MEM what the guest has, MAX what it may have. A
-narrow terminal leaves columns out, and colours show states unless NO_COLOR is set.
+Rates and CPU (100% is one CPU of the host) come from two samples one second apart. RSS is the
+resident memory of QEMU on the host, MEM the memory assigned to the guest, MAX its maximum. Columns
+are dropped on a narrow terminal. Colours show states unless NO_COLOR is set.
 
-With --json the same fields as at /api/v1/vms, one answer a line: everything first, then, with
---watch, what changed. Rates come with the first sample that is 5 s after another one."""
+--json prints the fields of /api/v1/vms, one answer per line: all fields first and, with --watch,
+then the changes. Rates appear with the first sample that is 5 s later than another one."""
 
 _CHECK_CONFIG: Final = """\
 report every mistake in configuration files
 
-Each with file, line and the nearest valid name; the web configuration that a file names is checked
-as well, and what is valid but may not be intended is noted. Exit status 1 if there is a mistake."""
+Each mistake is reported with file, line and the nearest valid name. The web configuration that a
+file names is checked too. Notes report settings that are valid but may not be intended. The exit
+status is 1 if there is a mistake."""
 
 _CONFIG: Final = """\
-print the configuration file that holds every option with its default
+print a configuration file with every option and its default
 
-Redirected into a file it is a configuration that changes nothing, to be edited."""
+Redirect the output to a file and edit it; unchanged, it has the same effect as no file."""
 
 _FILES: Final = """\
-say where rules, dashboards, examples and units are
+print the paths of rules, dashboards, examples and units
 
-With a NAME only that path, for other commands:
+With a NAME, print only that path, for other commands:
   promtool check rules "$(libvirt-exporter files rules)"/*.yml"""
 
 _DOCTOR: Final = """\
-say what this host does not show, and how to fix it
+report what cannot be collected on this host and the command that fixes it
 
-A problem is something that does not work (exit status 1), a hint something that could be shown
-and is not (exit status 0)."""
+A problem is something that does not work (exit status 1). A hint is data that could be collected
+but is not (exit status 0)."""
 
 _WATCH: Final = 2.0
 """Seconds."""
 
 _NO_HOST: Final = ("libvirt.uri", "")
 _DEMO: Final = """\
-show a host that is invented, with Prometheus and Alertmanager
+simulate a host, with Prometheus and Alertmanager
 
-Both run on the loopback, where they are installed, with the rules and routes that come with the
-exporter; what Alertmanager sends is printed. Nothing of this host is read, and Ctrl-C ends it all.
---libvirt.uri=demo:/// shows the same host to every other command."""
+Prometheus and Alertmanager, if they are installed, run on the loopback interface with the shipped
+rules and routes; notifications are printed. Nothing is read from this host. Ctrl-C stops all of it.
+--libvirt.uri=demo:/// gives the same simulated host to every other command."""
 
 _HOST_OPTIONS: Final = ("libvirt.uri", "log.level", "log.format")
 
@@ -138,7 +139,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if arguments.config_file and not takes:
         unknown.append("--config.file")
     if unknown:
-        parser.error(f"{unknown[0]} means nothing to {arguments.command}")
+        parser.error(f"{arguments.command} has no flag {unknown[0]}")
     if arguments.command == "vms" and arguments.fields and not arguments.json:
         parser.error("--fields needs --json")
     # An empty URI is right where the configuration has targets.
@@ -206,7 +207,7 @@ def _add_options(parser: _Parser, names: Collection[str]) -> None:
         dest="config_file",
         type=Path,
         metavar="FILE",
-        help="YAML file with the configuration; none: the defaults",
+        help="configuration file (YAML); without it, the defaults apply",
     )
     sections = configuration_schema()["$defs"]
     for option in names:
@@ -245,30 +246,32 @@ def _add_commands(parser: _Parser) -> Mapping[str, _Parser]:
         type=Path,
         default=None,
         metavar="FILE",
-        help="write to FILE, replaced in one step, instead of to stdout",
+        help="write to FILE, which is replaced atomically, instead of stdout",
     )
     for name in ("scrape", "vms"):
-        _add_target(own[name], "the one of these configured targets, not the host of libvirt.uri")
-    _add_target(own["doctor"], "that one alone; without it, every configured host")
+        _add_target(own[name], "use this configured target instead of the host of libvirt.uri")
+    _add_target(
+        own["doctor"], "check only this configured target; without it, all configured hosts"
+    )
     own["metrics"].add_argument(
         "--format",
         choices=("table", "markdown", "json"),
         default="table",
-        help="table for people (the default), markdown as in docs/metrics.md, json for programs",
+        help="table (default), markdown (as docs/metrics.md) or json",
     )
     own["vms"].add_argument(
         "names",
         nargs="*",
         default=(),
         metavar="NAME",
-        help="names or UUIDs of the only VMs to show, with * and ? as in a shell; not for --json",
+        help="show only VMs with these names or UUIDs; * and ? are wildcards; not with --json",
     )
     own["vms"].add_argument(
         "--sort",
         choices=tuple(SORTED_BY),
         default="name",
         metavar="COLUMN",
-        help=f"{', '.join(SORTED_BY)}; figures from the highest (default: name)",
+        help=f"sort by {', '.join(SORTED_BY)}; numbers in descending order (default: name)",
     )
     own["vms"].add_argument(
         "--watch",
@@ -277,30 +280,30 @@ def _add_commands(parser: _Parser) -> Mapping[str, _Parser]:
         default=None,
         const=_WATCH,
         metavar="N",
-        help=f"show it again every N seconds (default: {_WATCH:g})",
+        help=f"refresh every N seconds (default: {_WATCH:g})",
     )
     own["vms"].add_argument(
-        "--json", action="store_true", default=False, help="write fields as JSON instead"
+        "--json", action="store_true", default=False, help="print fields as JSON"
     )
     own["vms"].add_argument(
         "--fields",
         type=_names,
         default=(),
         metavar="A,B",
-        help="names of the only fields for --json (default: all that need no naming)",
+        help="fields to print with --json (default: all, except those that must be named)",
     )
     own["check-config"].add_argument(
         "files",
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="a configuration, as for --config.file; - is standard input",
+        help="configuration file; - is standard input",
     )
     own["check-config"].add_argument(
         "--format",
         choices=("text", "json"),
         default="text",
-        help="text for people (the default), json for programs",
+        help="text (default) or json",
     )
     own["files"].add_argument(
         "name", nargs="?", choices=tuple(FILES), default=None, metavar="NAME", help=", ".join(FILES)
@@ -350,5 +353,5 @@ def _interval(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0.1 <= seconds <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 86400")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 86400")
     return seconds

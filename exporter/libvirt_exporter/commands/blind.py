@@ -57,10 +57,10 @@ def notes(config: Config) -> Iterator[tuple[str, str]]:
         if getattr(getattr(config, section), name) != getattr(getattr(usual, section), name)
     ]
     for where, whole, part in blinded(config):
-        what = "alerts blind" if where == "alerts" else f"panels of the dashboard {where} empty"
+        what = "alerts without data" if where == "alerts" else f"empty panels on dashboard {where}"
         names = ", ".join([*whole, *(f"{name} (in part)" for name in part)])
-        leaves = "leaves" if len(changed) == 1 else "leave"
-        yield changed[0], f"{' and '.join(changed)} {leaves} {what}: {names}"
+        cause = "causes" if len(changed) == 1 else "cause"
+        yield changed[0], f"{' and '.join(changed)} {cause} {what}: {names}"
 
 
 def _shown(config: Config) -> Collection[str]:

@@ -134,7 +134,7 @@ def _of_named_files(source: Source) -> Iterator[Problem]:
         for named in TARGET_FILES:
             keys = ("targets", alias, named)
             if (path := _text(keys, source)) and PurePath(path).is_absolute() and is_missing(path):
-                yield Problem(*place_of(keys, source), f"{path} is not there")
+                yield Problem(*place_of(keys, source), f"{path} does not exist")
 
 
 def _text(option: str | Sequence[str], source: Source) -> str:

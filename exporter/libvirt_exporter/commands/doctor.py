@@ -32,23 +32,23 @@ Schedstats = Literal["on", "off", "absent", "unknown"]
 _NAMED: Final = 3
 """VMs that a finding names before it only counts."""
 _MOUNT: Final = (
-    "give a container the host's directory, and not only the socket: "
-    "`--volume=/run/libvirt:/run/libvirt:ro`; in Kubernetes a hostPath volume"
+    "mount the host's directory in the container, not only the socket: "
+    "`--volume=/run/libvirt:/run/libvirt:ro`; in Kubernetes use a hostPath volume"
 )
 _UNSEEN: Final[Mapping[UnseenReason, tuple[str, str]]] = {
     "no_pid_file": (
-        "libvirt's files with their numbers, /run/libvirt/qemu/NAME.pid, cannot be read",
+        "libvirt's PID files, /run/libvirt/qemu/NAME.pid, cannot be read",
         _MOUNT,
     ),
     "no_process": (
-        "this exporter has a PID namespace of its own, as containers do",
-        "start the container with `--pid=host`; in Kubernetes write `hostPID: true`",
+        "the exporter has its own PID namespace, as in a container",
+        "start the container with `--pid=host`; in Kubernetes set `hostPID: true`",
     ),
     "proc_hidden": (
-        "/proc shows it no other user's processes",
+        "/proc hides the processes of other users",
         (
-            "of a systemd unit look at ProtectProc=, which must be `default`; else `findmnt /proc` "
-            "must not show hidepid, or its gid= must be a group of the exporter's user"
+            "in a systemd unit, set `ProtectProc=default`; elsewhere, `findmnt /proc` must not "
+            "show hidepid, or its gid= must be a group of the exporter's user"
         ),
     ),
 }
@@ -105,16 +105,18 @@ def state_directory_findings(
     if not directory:
         return
     remedy = (
-        "the exporter's user must be able to write there, for example after "
-        f"`install -d -m 700 -o USER {shlex.quote(directory)}`; the systemd unit makes "
-        "/var/lib/libvirt-exporter for its own"
+        "make it writable for the exporter's user, for example with "
+        f"`install -d -m 700 -o USER {shlex.quote(directory)}`; the systemd unit creates "
+        "/var/lib/libvirt-exporter for its user"
     )
     reason = _unusable(Path(directory))
     if reason:
         found = f"{what} cannot be kept in {directory} by uid {os.geteuid()}: {reason}"
         yield _problem(found, remedy)
     elif os.geteuid() == 0 and _only_for_root(Path(directory)):
-        found = f"only root may write to {directory}: no other user's exporter keeps {what} there"
+        found = (
+            f"only root can write to {directory}: an exporter of another user cannot keep {what}"
+        )
         yield _hint(found, remedy)
 
 
@@ -128,11 +130,11 @@ def file_findings(files: Mapping[str, str]) -> Iterator[Finding]:
     """Yield what keeps this process from reading the files of a target, by their options."""
     for option, path in files.items():
         if is_missing(path):
-            yield _problem(f"{option}: {path} is not there", "put it there, or correct the option")
+            yield _problem(f"{option}: {path} does not exist", "create it, or correct the option")
         elif not os.access(path, os.R_OK, effective_ids=True):
             yield _problem(
                 f"{option}: {path} cannot be read by uid {os.geteuid()}",
-                f"give it to the exporter's user: `ls -ld {shlex.quote(path)}`, `chown`",
+                f"make it readable for the exporter's user: `ls -ld {shlex.quote(path)}`, `chown`",
             )
 
 
@@ -156,7 +158,7 @@ def report(
         active = sum(domain.active for domain in sample.domains)
         host = sample.host
         versions = f"{host.driver}, libvirt {host.libvirt_version}: " if host else ""
-        left_out = f"; {hidden} left out by the configuration" if hidden else ""
+        left_out = f"; {hidden} hidden by the configuration" if hidden else ""
         shown = f"{_vms(len(sample.domains))}, {active} of them active{left_out}"
         lines.append(f"{uri}: {versions}{shown}")
     return [*lines, *(lines_of(found) or ["Nothing is missing."])]
@@ -177,11 +179,11 @@ def _of_sample(
     if not sample.up:
         remedy = f"`{_looking(uri)} list --all` must work first"
         if uri == "qemu:///system" and not RUN_LIBVIRT.is_dir():
-            remedy += f"; there is no {RUN_LIBVIRT} here: {_MOUNT}"
+            remedy += f"; {RUN_LIBVIRT} does not exist here: {_MOUNT}"
         if "user record" in sample.error:  # virGetUserEnt, of either end
             remedy += (
-                "; a user needs a name where libvirtd runs and, in a container, there too: run as "
-                "one that both know, as everybody knows nobody (65534)"
+                "; the exporter's user must have a name on libvirtd's host and, with a container, "
+                "in the container: run as a user that exists in both, such as nobody (65534)"
             )
         yield _problem(sample.error, remedy)
         return
@@ -205,7 +207,7 @@ def _unusable(directory: Path) -> str:
         # The exporter would make it.
         place = _nearest(directory)
         if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
-            return f"it is not there, and {place} cannot be written to"
+            return f"it does not exist, and {place} is not writable"
     except OSError as error:
         return f"{error.strerror}"
     return ""
@@ -227,10 +229,10 @@ def _problems(sample: HostSample, uri: str) -> Iterator[Finding]:
     if stuck := [domain for domain in sample.domains if _is_stuck(domain)]:
         longest = max(float(domain.stats.get("monitor.stuck.time", 0)) for domain in stuck)
         yield _problem(
-            f"{named(stuck)} stuck, for up to {longest / 1e9:.0f} s: QEMU's monitor does not "
-            "answer, and only what needs no monitor is shown",
-            f"`{_looking(uri)} domcontrol {quoted_name(stuck[0])}` tells for how long its monitor "
-            "has been occupied; look at the storage first, a QEMU in state D waits for it",
+            f"{named(stuck)} stuck for up to {longest / 1e9:.0f} s: QEMU's monitor does not "
+            "respond, and data that requires the monitor is missing",
+            f"`{_looking(uri)} domcontrol {quoted_name(stuck[0])}` shows how long its monitor "
+            "has been occupied; check the storage first: a QEMU in state D waits for it",
         )
     if silent := [
         domain
@@ -239,16 +241,17 @@ def _problems(sample: HostSample, uri: str) -> Iterator[Finding]:
     ]:
         groups = sorted({group for domain in silent for group in domain.missing_groups})
         yield _problem(
-            f"{named(silent)} did not answer {', '.join(groups)}: another program may keep the "
-            "VM busy",
-            f"look again in a moment; `{_looking(uri)} domcontrol {quoted_name(silent[0])}` and "
-            f"`{_looking(uri)} domjobinfo {quoted_name(silent[0])}` tell what it is busy with",
+            f"{named(silent)} returned no complete {', '.join(groups)}: another program may keep "
+            "the VM busy",
+            f"run this again in a moment; `{_looking(uri)} domcontrol {quoted_name(silent[0])}` "
+            f"and `{_looking(uri)} domjobinfo {quoted_name(silent[0])}` show what it is busy with",
         )
     if sample.unparsable:
         yield _problem(
-            f"the XML of {_vms(len(sample.unparsable))} cannot be read: no info series for them",
-            f"`{_looking(uri)} dumpxml {sample.unparsable[0]}` shows it; report it together with "
-            "the exporter's log",
+            f"the XML of {_vms(len(sample.unparsable))} cannot be parsed: their info series are "
+            "missing",
+            f"`{_looking(uri)} dumpxml {sample.unparsable[0]}` shows it; report it with the "
+            "exporter's log",
         )
 
 
@@ -256,32 +259,34 @@ def _host_hints(sample: HostSample, uri: str, hidden: int) -> Iterator[Finding]:
     if not (sample.domains or hidden):
         yield _hint(
             f"libvirt lists no VMs at {uri}",
-            f"`{_looking(uri)} list --all` must show them to the exporter's user; qemu:///system "
-            "and qemu:///session have different VMs, access_drivers of libvirtd.conf may hide some",
+            f"`{_looking(uri)} list --all` must list them for the exporter's user; "
+            "qemu:///system and qemu:///session have different VMs, and access_drivers in "
+            "libvirtd.conf may hide VMs",
         )
     if unseen := _unseen_file_systems(sample):
         names = ", ".join(f"{name} ({reason})" for name, reason in unseen[:_NAMED])
         more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
         yield _hint(
-            f"the file systems of storage pools cannot be seen from here: {names}{more}; only what "
-            "libvirt found when it last looked is shown of them",
-            "the exporter's user must be able to reach these directories as libvirtd does: in a "
-            "container mount them, of a systemd unit look at ProtectHome= and PrivateTmp=",
+            f"the file systems of storage pools are not readable: {names}{more}; only the figures "
+            "of libvirt's last refresh are available",
+            "make these directories accessible to the exporter's user: mount them in a container, "
+            "or check ProtectHome= and PrivateTmp= of a systemd unit",
         )
     yield from _process_hints(sample)
     if lacking := _lacking_groups(sample):
         yield _hint(
-            f"no VM has statistics of {', '.join(lacking)}: this driver or version of libvirt does "
-            "not know them, or no VM has such devices",
-            f"to have them asked no more, write `exclude: [{', '.join(lacking)}]` under `groups:` "
+            f"no VM has statistics of {', '.join(lacking)}: this driver or libvirt version does "
+            "not support them, or no VM has such devices",
+            f"to stop querying them, write `exclude: [{', '.join(lacking)}]` under `groups:` "
             "in the configuration",
         )
     # A rendering of no group still tells which keys no row of the catalogue takes.
     unmapped = TextRenderer(Selection(())).render(sample.domains).tally.unmapped()
     if unmapped:
         yield _hint(
-            f"libvirt has statistics that this exporter does not know: {', '.join(unmapped)}",
-            "a newer exporter may know them; if it does not, report their names",
+            f"libvirt returns statistics that this exporter does not support: "
+            f"{', '.join(unmapped)}",
+            "upgrade the exporter; if the newest version does not support them, report their names",
         )
 
 
@@ -295,8 +300,8 @@ def _process_hints(sample: HostSample) -> Iterator[Finding]:
         ]:
             why, how = remedy
             yield _hint(
-                f"the QEMU process of {named(unseen)} is not seen from here: {why}. So there are "
-                "no start times, and a QEMU that hangs is found only by a call that it holds up",
+                f"the exporter cannot see the QEMU process of {named(unseen)}: {why}. Start times "
+                "are missing, and a hanging QEMU is found only when it delays a call",
                 how,
             )
 
@@ -318,14 +323,14 @@ def _schedstats_hint(sample: HostSample, schedstats: Schedstats) -> Iterator[Fin
     if schedstats == "off":
         yield _hint(
             "kernel.sched_schedstats is off: libvirt_domain_vcpu_wait_seconds_total is absent",
-            "`sysctl kernel.sched_schedstats=1`; it costs the scheduler a little",
+            "`sysctl kernel.sched_schedstats=1`; it adds a small overhead to the scheduler",
         )
     elif schedstats == "absent":
         yield _hint(
-            "this kernel does not say whether it keeps scheduler statistics: without them "
+            "the kernel's switch for scheduler statistics is not readable: without them "
             "libvirt_domain_vcpu_wait_seconds_total is absent",
-            f"`ls {SCHEDSTATS}` must find the switch: it takes a kernel with CONFIG_SCHEDSTATS, "
-            "and a /proc that is not hidden from the exporter",
+            f"`ls {SCHEDSTATS}` must list the switch: requires a kernel with CONFIG_SCHEDSTATS and "
+            "a /proc that is visible to the exporter",
         )
 
 
@@ -356,31 +361,32 @@ def _guest_hints(sample: HostSample, uri: str) -> Iterator[Finding]:
     balloon = any(outcome.group == "balloon" for outcome in sample.groups)
     if balloon and (found := having(lambda _, info: info.balloon_model in ("", "none"))):
         yield _hint(
-            f"{named(found)} without a memory balloon: no memory figures from the guest",
-            f"`{changing(uri)} edit {quoted_name(found[0])}`: put <memballoon model='virtio'>"
-            "<stats period='10'/></memballoon> among the devices, then restart the VM",
+            f"{named(found)} without a memory balloon: the guest's memory figures are missing",
+            f"`{changing(uri)} edit {quoted_name(found[0])}`: add <memballoon model='virtio'>"
+            "<stats period='10'/></memballoon> to the devices, then restart the VM",
         )
     if balloon and (found := having(_has_no_period)):
         info = found[0].info
         config = "" if info and info.persistent is False else " --config"
         yield _hint(
-            f"{named(found)} without a period for balloon statistics: the guest is never asked "
-            "for its memory figures",
+            f"{named(found)} without a period for balloon statistics: the guest does not report "
+            "its memory figures",
             f"`{changing(uri)} dommemstat {quoted_name(found[0])} --period 10 --live{config}`",
         )
     if balloon and (found := having(_is_not_reported)):
         yield _hint(
-            f"{named(found)} asked for memory figures that the guest does not report",
-            "its balloon driver is not loaded: `modprobe virtio_balloon` in a Linux guest, "
-            "virtio-win's balloon driver in a Windows guest; a guest that boots needs a moment",
+            f"{named(found)} without memory figures: the guest does not report them",
+            "load its balloon driver: `modprobe virtio_balloon` in a Linux guest, virtio-win's "
+            "balloon driver in a Windows guest; while a guest boots, wait a moment",
         )
     if balloon and (found := having(_reports_no_more)):
         oldest = max(map(_report_age, found))
         yield _hint(
-            f"{named(found)} reporting no memory figures any more, for up to {oldest:.0f} s: the "
-            "last ones are not shown",
-            f"look at the guest, as by `{_looking(uri)} domdisplay {quoted_name(found[0])}`: its "
-            "kernel may have panicked, or its balloon driver was unloaded",
+            f"{named(found)} without a memory report for up to {oldest:.0f} s: the last figures "
+            "have expired",
+            f"check the guest, for example with `{_looking(uri)} domdisplay "
+            f"{quoted_name(found[0])}`: its kernel may have panicked, or its balloon driver was "
+            "unloaded",
         )
 
 

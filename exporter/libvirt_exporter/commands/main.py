@@ -72,7 +72,7 @@ class _OutputError(Exception):
     """What was asked for cannot be written."""
 
 
-_NOT_SHIPPED: Final = "the files are not installed here; the wheel and the packages bring them"
+_NOT_SHIPPED: Final = "the files are not installed; the wheel and the packages contain them"
 _AGENTS_WITHIN: Final = 15.0
 """Seconds that the doctor waits for guest agents."""
 
@@ -154,7 +154,7 @@ def _metrics(arguments: Namespace) -> int:
 def _vms(arguments: Namespace) -> int:
     if arguments.json:
         if arguments.names:
-            return _failed("vms --json shows all VMs; leave out the names")
+            return _failed("vms --json prints all VMs; remove the names")
         request = QueryRequest(fields=arguments.fields, strict=True)
         return _run_with_target(
             arguments, lambda target: _print_fields(target, request, arguments.watch)
@@ -257,9 +257,7 @@ def _doctor(arguments: Namespace) -> int:
         of_all += doctor.state_directory_findings(directory, "lists of applications")
     of_all += [doctor.Finding("hint", what, remedy) for _, what, remedy in notes(config)]
     of_all += [
-        doctor.Finding(
-            "hint", what, f"show again what {option} leaves out, or accept that these show nothing"
-        )
+        doctor.Finding("hint", what, f"change {option}, or ignore this if it is intended")
         for option, what in blind.notes(config)
     ]
     chosen = aliases(config) if arguments.target is None else (_known(config, arguments.target),)

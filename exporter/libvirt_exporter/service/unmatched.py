@@ -70,7 +70,7 @@ def unmatched(
 def _pattern(option: str, pattern: str, vms: str) -> Unmatched:
     return Unmatched(
         f"the pattern {pattern!r} of domains.{option} does not match {vms}",
-        "correct it or remove it, unless it is for other hosts; it must match the whole name",
+        "correct or remove it, unless it is for other hosts; a pattern must match the whole name",
         alone=False,
     )
 

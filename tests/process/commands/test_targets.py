@@ -70,4 +70,4 @@ def test_check_config_looks_for_the_files_of_targets(tmp_path: Path) -> None:
     )
     outcome = run("check-config", path)
     assert outcome.returncode == 1
-    assert outcome.stderr == f"libvirt-exporter: {path}:5: /nowhere/auth.conf is not there\n"
+    assert outcome.stderr == f"libvirt-exporter: {path}:5: /nowhere/auth.conf does not exist\n"

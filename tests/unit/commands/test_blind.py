@@ -65,7 +65,7 @@ def test_notes_name_the_options_that_are_to_blame(tmp_path: Path) -> None:
     notes = [*blind.notes(written(tmp_path, text))]
 
     assert {option for option, _ in notes} == {"groups.exclude"}
-    assert all(what.startswith("groups.exclude and fields.exclude leave") for _, what in notes)
+    assert all(what.startswith("groups.exclude and fields.exclude cause") for _, what in notes)
     assert any("LibvirtDomainBlockJobFailed" in what for _, what in notes)
 
 

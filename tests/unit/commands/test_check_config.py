@@ -76,7 +76,7 @@ def test_notes_are_for_files_without_mistakes(tmp_path: Path) -> None:
     """Each with its line; a faulty file has none."""
     file = write(tmp_path, "groups:\n  include: [job]\n")
     note, *blinded, verdict = as_text([judge(file)])
-    assert all(f"{file}:2: note: groups.include leaves " in each for each in blinded)
+    assert all(f"{file}:2: note: groups.include causes " in each for each in blinded)
     assert any("LibvirtDomainStealHigh" in each for each in blinded)
     assert note.startswith(f"{file}:2: note: groups.include shows job instead of ")
     assert verdict == f"{file}: no mistakes"

@@ -150,7 +150,7 @@ def test_state_directory_that_cannot_be_written_to_is_a_problem(state: Path) -> 
     """So is one that cannot be made; the user, the reason and the remedy are named."""
     state.chmod(0o500)
 
-    for directory, reason in ((state, "Permission denied"), (state / "new", f"{state} cannot be")):
+    for directory, reason in ((state, "Permission denied"), (state / "new", f"{state} is not writable")):
         (finding,) = of_state_directory(directory)
         assert finding.severity == "problem"
         assert f"in {directory} by uid {not_root()}: " in finding.what
@@ -193,7 +193,7 @@ def test_state_directory_that_only_root_can_use_is_a_hint_for_root(state: Path) 
     (finding,) = of_state_directory(state / "new", user=0)
 
     assert finding.severity == "hint"
-    assert "only root may write" in finding.what
+    assert "only root can write" in finding.what
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="asks for what only root can do")
@@ -217,7 +217,7 @@ def test_stuck_vms_are_a_problem_with_the_time() -> None:
     )
 
     assert finding.severity == "problem"
-    assert "2 VMs (a, b) stuck, for up to 12 s" in finding.what
+    assert "2 VMs (a, b) stuck for up to 12 s" in finding.what
     assert "virsh -c qemu:///system -r domcontrol a" in finding.remedy
 
 
@@ -226,7 +226,7 @@ def test_silent_vms_are_a_problem_with_their_groups() -> None:
     finding = only(host(vm("a b", missing=("block", "balloon")), vm()))
 
     assert finding.severity == "problem"
-    assert "1 VM ('a b') did not answer balloon, block" in finding.what
+    assert "1 VM ('a b') returned no complete balloon, block" in finding.what
     assert "virsh -c qemu:///system -r domcontrol 'a b'" in finding.remedy
 
 
@@ -282,7 +282,7 @@ def test_guest_that_does_not_report_lacks_its_driver() -> None:
     """The period is set, and still the guest has never answered."""
     finding = only(host(vm(stats=STATS | {"balloon.last-update": 0})))
 
-    assert "that the guest does not report" in finding.what
+    assert "the guest does not report them" in finding.what
     assert "virtio_balloon" in finding.remedy
 
 
@@ -318,7 +318,7 @@ def test_processes_that_are_not_seen_are_said_with_what_shows_them(
 
     finding = only(host(vm("web-1", stats=stats)))
 
-    assert "1 VM (web-1) is not seen from here" in finding.what
+    assert "cannot see the QEMU process of 1 VM (web-1)" in finding.what
     assert remedy in finding.remedy
 
 
@@ -357,7 +357,7 @@ def test_guest_that_stopped_reporting_is_named() -> None:
 
     finding = only(host(silent, fresh))
 
-    assert "1 VM (silent) reporting no memory figures any more, for up to 61 s" in finding.what
+    assert "1 VM (silent) without a memory report for up to 61 s" in finding.what
 
 
 @pytest.mark.parametrize("model", ["", "none"])
@@ -507,4 +507,4 @@ def test_files_of_a_target_that_cannot_be_read_are_problems(tmp_path: Path) -> N
     files = {"key_file": str(tmp_path / "key"), "credentials_file": str(tmp_path / "auth.conf")}
     (found,) = doctor.file_findings(files)
     assert found.severity == "problem"
-    assert found.what == f"credentials_file: {tmp_path}/auth.conf is not there"
+    assert found.what == f"credentials_file: {tmp_path}/auth.conf does not exist"

@@ -32,22 +32,22 @@ ASKED = HostSample(timestamp=1.0, duration=0.1, up=True, lanes={LANE: 1.0})
         (
             vm("connected", {"guest.agent.up": False}),
             "problem",
-            "the agent of 1 VM (vm) does not answer",
+            "the agent of 1 VM (vm) does not respond",
         ),
         (
             vm("connected", {"guest.agent.errors.denied": 1}),
             "problem",
-            "libvirt does not allow to ask the agent of 1 VM (vm)",
+            "libvirt denies queries of the agent of 1 VM (vm)",
         ),
         (
             vm("connected", {"guest.agent.up": True, "guest.agent.errors.refused": 2}),
             "hint",
-            "the agent of 1 VM (vm) refuses some questions",
+            "the agent of 1 VM (vm) rejects some queries",
         ),
         (
             vm("disconnected"),
             "hint",
-            "1 VM (vm) with a channel for a guest agent that no agent has opened",
+            "1 VM (vm) with an agent channel but no running agent",
         ),
         (vm(""), "hint", "1 VM (vm) without a channel for a guest agent"),
     ],
@@ -68,7 +68,7 @@ def test_a_connection_that_cannot_be_opened_is_a_problem() -> None:
     (found,) = agent_findings(structs.replace(ASKED, domains=domains, lanes={}), URI)
 
     assert found.severity == "problem"
-    assert "no read-write connection" in found.what
+    assert "the read-write connection" in found.what
     assert "virsh -c 'qemu+unix:///system?socket=/x/libvirt-sock' list" in found.remedy
 
 
