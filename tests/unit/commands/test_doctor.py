@@ -150,7 +150,10 @@ def test_state_directory_that_cannot_be_written_to_is_a_problem(state: Path) -> 
     """So is one that cannot be made; the user, the reason and the remedy are named."""
     state.chmod(0o500)
 
-    for directory, reason in ((state, "Permission denied"), (state / "new", f"{state} is not writable")):
+    for directory, reason in (
+        (state, "Permission denied"),
+        (state / "new", f"{state} is not writable"),
+    ):
         (finding,) = of_state_directory(directory)
         assert finding.severity == "problem"
         assert f"in {directory} by uid {not_root()}: " in finding.what

@@ -98,7 +98,7 @@ FIELDS: Final = (
     xml_field(
         name="acpiEnable",
         schema=BOOLEAN,
-        text="Whether the guest is offered ACPI.",
+        text="Whether ACPI is enabled.",
         source="domain XML, features/acpi",
         metric="libvirt_domain_config_info",
         value=of_info(lambda info: info.acpi),
@@ -114,7 +114,7 @@ FIELDS: Final = (
     xml_field(
         name="cdrom",
         schema=STRING,
-        text="Path of the image in the first CD-ROM drive, empty without a medium.",
+        text="Path of the image in the first CD-ROM drive. Empty without a medium.",
         source="domain XML, devices/disk[@device='cdrom']/source",
         sensitive=True,
         metric="libvirt_domain_block_source_info",
@@ -125,8 +125,8 @@ FIELDS: Final = (
         name="cpuShares",
         schema=COUNT,
         text=(
-            "Relative CPU weight, of a running VM the one in force; not comparable between hosts "
-            "with cgroup v1 and v2."
+            "Relative CPU weight; for a running VM the weight in force. Not comparable between "
+            "cgroup v1 and cgroup v2 hosts."
         ),
         source=_SHARES,
         metric="libvirt_domain_cpu_shares",
@@ -137,10 +137,10 @@ FIELDS: Final = (
         name="cpuType",
         schema=STRING,
         text=(
-            "CPU model with features added (`+`) and removed (`-`), or hostPassthrough, hostModel, "
-            "maximum. Of a transient VM with host-model libvirt keeps only the model that it "
-            "became. A change of the definition counts from the VM's next start, but one that was "
-            "made while no exporter ran may count at once."
+            "CPU model with added (`+`) and removed (`-`) features, or hostPassthrough, "
+            "hostModel, maximum. For a transient VM with host-model, libvirt keeps only the "
+            "resulting model. A changed definition takes effect at the VM's next start; a change "
+            "while no exporter ran may appear at once."
         ),
         source="domain XML, cpu; of a running VM the mode of its definition",
         metric="libvirt_domain_info",
@@ -150,8 +150,8 @@ FIELDS: Final = (
         name="devices",
         schema=list_of(
             object_of(
-                type=(STRING, "element of the XML: disk, interface, controller …"),
-                device=(STRING, "its type; of a disk: disk, cdrom, floppy, lun"),
+                type=(STRING, "XML element: disk, interface, controller …"),
+                device=(STRING, "type; for a disk: disk, cdrom, floppy, lun"),
                 model=(STRING, "model"),
                 name=(STRING, "target: vda, vnet0"),
                 alias=(STRING, "libvirt's name of the device"),
@@ -174,7 +174,7 @@ FIELDS: Final = (
     xml_field(
         name="kvmEnable",
         schema=BOOLEAN,
-        text="Whether the hardware accelerates the VM.",
+        text="Whether the VM uses hardware acceleration (KVM).",
         source="domain XML, domain/@type",
         metric="libvirt_domain_info",
         value=of_info(lambda info: info.type == "kvm"),
@@ -182,7 +182,7 @@ FIELDS: Final = (
     xml_field(
         name="maxVCpus",
         schema=COUNT,
-        text="vCPUs at most.",
+        text="Maximum number of vCPUs.",
         source="domain XML, vcpu",
         metric="libvirt_domain_configured_vcpus_maximum",
         value=of_info(lambda info: info.vcpus_maximum),
@@ -191,17 +191,17 @@ FIELDS: Final = (
         name="memGuaranteedSize",
         schema=COUNT,
         unit="MiB",
-        text="Memory that the VM keeps whatever the balloon does.",
+        text="Memory guaranteed to the VM; the balloon does not take it.",
         source="metadata: oVirt's minGuaranteedMemoryMb; domain XML, memtune/min_guarantee",
         metric="libvirt_domain_ovirt_guaranteed_memory_bytes",
         value=of_info(_guaranteed_memory),
-        why_absent="QEMU's driver has no such setting; the domain XML has no metadata of oVirt.",
+        why_absent="QEMU's driver has no such setting, and the domain XML has no oVirt metadata.",
     ),
     xml_field(
         name="memSize",
         schema=COUNT,
         unit="MiB",
-        text="Memory of the VM, NVDIMMs not counted.",
+        text="Memory of the VM without NVDIMMs.",
         source="domain XML, memory",
         metric="libvirt_domain_configured_memory_maximum_bytes",
         more_metrics=("libvirt_domain_configured_memory_ceiling_bytes",),
@@ -219,13 +219,13 @@ FIELDS: Final = (
         name="nice",
         schema={"type": "integer", "minimum": 0, "maximum": 19},
         text=(
-            "The niceness for which VDSM would have set these CPU shares, (20 - nice) × 51. The "
-            "process has another."
+            "Niceness from which VDSM would have derived the CPU shares: (20 - nice) × 51. Not "
+            "the niceness of the process."
         ),
         source=_SHARES,
         metric="libvirt_domain_cpu_shares",
         value=of_info(_nice),
-        why_absent="There are no CPU shares, or not such as VDSM makes of a niceness.",
+        why_absent="The VM has no CPU shares, or shares that VDSM does not set.",
     ),
     xml_field(
         name="serial",
@@ -240,8 +240,8 @@ FIELDS: Final = (
         name="smpCoresPerSocket",
         schema=COUNT,
         text=(
-            "Cores per socket, dies and clusters multiplied in; 1 without a topology, and none of "
-            "a container."
+            "Cores per socket, including dies and clusters. 1 without a topology; absent for a "
+            "container."
         ),
         source="domain XML, cpu/topology",
         metric="libvirt_domain_info",
@@ -250,7 +250,7 @@ FIELDS: Final = (
     xml_field(
         name="smpThreadsPerCore",
         schema=COUNT,
-        text="Threads per core; 1 without a topology, and none of a container.",
+        text="Threads per core. 1 without a topology; absent for a container.",
         source="domain XML, cpu/topology",
         metric="libvirt_domain_info",
         value=of_info(lambda info: info.cpu_threads),
@@ -260,22 +260,22 @@ FIELDS: Final = (
         schema=INTEGER,
         unit="s",
         text=(
-            "What the guest's clock is set ahead of UTC; not its drift. With a time zone, daylight "
-            "saving time is as it was when the XML was last read, every `scrape.info_refresh`."
+            "Configured offset of the guest's clock from UTC; not its drift. With a time zone, "
+            "daylight saving time is that of the last read of the XML (`scrape.info_refresh`)."
         ),
         source="domain XML, clock; time zones of this machine",
         metric="libvirt_domain_clock_offset_seconds",
         more_metrics=("libvirt_domain_clock_adjustment_seconds",),
         value=of_info(lambda info: info.clock_utc_offset),
         why_absent=(
-            "The clock has a start of its own, follows the time zone of another machine or one "
-            "that is not known here, or the domain XML does not say."
+            "The clock has its own start, uses the time zone of another machine or an unknown "
+            "one, or the domain XML has no clock."
         ),
     ),
     xml_field(
         name="vmType",
         schema=STRING,
-        text="Kind of VM, as kvm, qemu, lxc, xen, test.",
+        text="Type of VM: kvm, qemu, lxc, xen, test and others.",
         source="domain XML, domain/@type",
         metric="libvirt_domain_info",
         value=of_info(lambda info: info.type or None),
@@ -284,7 +284,7 @@ FIELDS: Final = (
         name="diskSerials",
         own=True,
         schema=map_of(STRING),
-        text="Serial numbers of the disks by target; OpenStack's volume ids.",
+        text="Serial numbers of the disks, by target; for OpenStack the volume IDs.",
         source="domain XML, devices/disk/serial",
         sensitive=True,
         metric="libvirt_domain_block_serial_info",

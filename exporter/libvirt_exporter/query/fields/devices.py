@@ -145,12 +145,12 @@ def _network(view: VmView) -> Any:
 _DISK: Final = object_of(
     truesize=(
         COUNT,
-        "bytes that the top image occupies, of a block device its size; absent where unsure",
+        "bytes that the top image uses; for a block device its size; absent if unknown",
     ),
-    apparentsize=(COUNT, "bytes; only of block devices, where it is the same"),
+    apparentsize=(COUNT, "bytes; only for block devices, same as truesize"),
     readRate=(COUNT, "bytes/s, 3 significant digits"),
     writeRate=(COUNT, "bytes/s, 3 significant digits"),
-    readLatency=(COUNT, "ns per operation between the two samples, 0 without any"),
+    readLatency=(COUNT, "ns per operation between the two samples; 0 without operations"),
     writeLatency=(COUNT, "ns per operation, likewise"),
     flushLatency=(COUNT, "ns per operation, likewise"),
     readOps=(COUNT, "read requests since QEMU started"),
@@ -166,15 +166,15 @@ _NIC: Final = object_of(
         {"enum": [SLOW, FAST]},
         "Mbit/s; not measured: VDSM's constant, 1000 for virtio, e1000 and e1000e, else 100",
     ),
-    state=(enum_of(("up", "down")), "link state by the XML"),
+    state=(enum_of(("up", "down")), "link state in the XML"),
     rxErrors=(COUNT, "since the device was created"),
     rxDropped=(COUNT, "packets since the device was created"),
     txErrors=(COUNT, "since the device was created"),
     txDropped=(COUNT, "packets since the device was created"),
     rxRate=(PERCENT, "% of `speed`"),
     txRate=(PERCENT, "% of `speed`"),
-    rx=(COUNT, "bytes that the guest received since the device was created"),
-    tx=(COUNT, "bytes that the guest sent since the device was created"),
+    rx=(COUNT, "bytes received by the guest since the device was created"),
+    tx=(COUNT, "bytes sent by the guest since the device was created"),
     rxBytesPerSecond=(COUNT, "bytes/s, 3 significant digits"),
     txBytesPerSecond=(COUNT, "bytes/s, 3 significant digits"),
 )
@@ -184,8 +184,8 @@ FIELDS: Final = (
         name="disks",
         schema=map_of(_DISK),
         text=(
-            "Sizes and statistics by disk, without GUIDs of LUNs, which are sensitive; rates and "
-            "latencies take two samples."
+            "Sizes and statistics by disk. Rates and latencies require two samples. LUN GUIDs "
+            "are in lunGUIDs, which is sensitive."
         ),
         source="block.<num>.*",
         change="sampled",
@@ -203,12 +203,12 @@ FIELDS: Final = (
             "libvirt_domain_block_capacity_bytes",
         ),
         value=_disks,
-        why_absent="Needs the group `block`, and a domain that is active and answers.",
+        why_absent="Requires the group `block`, and an active domain that responds.",
     ),
     VmField(
         name="network",
         schema=map_of(_NIC),
-        text="Statistics by interface, as the guest sees them; rates take two samples.",
+        text="Statistics by interface, from the guest's point of view. Rates require two samples.",
         source="net.<num>.*; domain XML, devices/interface",
         change="sampled",
         asks=("interface",),
@@ -223,6 +223,6 @@ FIELDS: Final = (
             "libvirt_domain_interface_info",
         ),
         value=_network,
-        why_absent="Needs the group `interface`, and a domain that is active.",
+        why_absent="Requires the group `interface`, and an active domain.",
     ),
 )

@@ -55,7 +55,7 @@ FIELDS: Final = (
     VmField(
         name="clientIp",
         schema=STRING,
-        text="Address of the display's client that came last, empty without a client.",
+        text="Address of the last client that connected to the display. Empty without a client.",
         source="event GRAPHICS",
         change="event",
         sensitive=True,
@@ -75,7 +75,7 @@ FIELDS: Final = (
     xml_field(
         name="display",
         schema=STRING,
-        text="Kind of the first display: vnc, qxl (which is SPICE), or libvirt's word.",
+        text="Type of the first display: vnc, qxl (SPICE), or libvirt's name.",
         source="domain XML, devices/graphics/@type",
         metric="libvirt_domain_config_info",
         value=_kind,
@@ -85,10 +85,10 @@ FIELDS: Final = (
         name="displayInfo",
         schema=list_of(
             object_of(
-                type=(STRING, "libvirt's word: vnc, spice …"),
+                type=(STRING, "libvirt's type: vnc, spice …"),
                 port=(_PORT, "null without one"),
                 tlsPort=(_PORT, "null without one"),
-                ipAddress=({"type": ["string", "null"]}, "where it listens"),
+                ipAddress=({"type": ["string", "null"]}, "listening address"),
             )
         ),
         text="All displays.",
@@ -100,7 +100,8 @@ FIELDS: Final = (
     xml_field(
         name="displayIp",
         schema=STRING,
-        text="Where the first display listens; 0.0.0.0 and :: mean every address of the host.",
+        text="Listening address of the first display. 0.0.0.0 and :: mean all addresses of the "
+        "host.",
         source="domain XML, devices/graphics/listen",
         sensitive=True,
         metric="libvirt_domain_graphics_info",
@@ -110,7 +111,7 @@ FIELDS: Final = (
     xml_field(
         name="displayPort",
         schema={"type": "integer", "minimum": NO_PORT},
-        text="Unencrypted port of the first display, -1 for none.",
+        text="Unencrypted port of the first display. -1: none.",
         source="domain XML, devices/graphics/@port",
         sensitive=True,
         metric="libvirt_domain_graphics_info",
@@ -120,7 +121,7 @@ FIELDS: Final = (
     xml_field(
         name="displaySecurePort",
         schema={"type": "integer", "minimum": NO_PORT},
-        text="TLS port of the first display, -1 for none; VNC's TLS has none of its own.",
+        text="TLS port of the first display. -1: none. VNC has no separate TLS port.",
         source="domain XML, devices/graphics/@tlsPort",
         sensitive=True,
         metric="libvirt_domain_graphics_info",
@@ -130,7 +131,7 @@ FIELDS: Final = (
     xml_field(
         name="displayType",
         schema=STRING,
-        text="The same as `display`.",
+        text="Same value as `display`.",
         source="domain XML, devices/graphics/@type",
         metric="libvirt_domain_config_info",
         value=_kind,
@@ -139,7 +140,7 @@ FIELDS: Final = (
     xml_field(
         name="keyboardLayout",
         schema=STRING,
-        text="Keyboard layout of the first display that has one, `en-us`.",
+        text="Keyboard layout of the first display that sets one, for example `en-us`.",
         source="domain XML, devices/graphics/@keymap",
         metric="libvirt_domain_config_info",
         value=of_info(lambda info: info.keymap or None),

@@ -27,9 +27,9 @@ ABSENT: Final = UNSET
 SECOND: Final = 10**9
 """In ns, which times of events and starts are in."""
 
-GONE: Final = "The domain does not exist any more; only its end is known."
-NOT_IN_XML: Final = "The domain XML does not say."
-NOT_SEEN: Final = "Has not been seen; libvirt tells it only at the moment when it happens."
+GONE: Final = "The domain no longer exists; only its end is known."
+NOT_IN_XML: Final = "The domain XML does not contain it."
+NOT_SEEN: Final = "No event has reported it yet; libvirt reports it only when it happens."
 
 _encode: Final = msgspec.json.Encoder().encode
 

@@ -154,22 +154,26 @@ def _stats_age(view: VmView) -> Any:
     return round(max(view.now - view.domain.timestamp, 0.0), 3)
 
 
-_RATES: Final = "Needs two samples of one run, some seconds apart, of a domain that is active."
+_RATES: Final = "Requires two samples of one run of an active domain, some seconds apart."
 _GUEST_MEMORY: Final = (
-    "The domain does not answer, or its guest does not report its memory: that needs a balloon "
-    "driver, and <stats period=…/> in the domain XML's <memballoon>. Or its last report is older "
-    "than 3 periods, at least 60 s: the guest has panicked, is paused, or is not asked any more."
+    "The domain does not respond, or its guest does not report its memory. Requires a balloon "
+    "driver, and <stats period=…/> in the domain XML's <memballoon>. Also absent if the last "
+    "report is older than 3 periods (at least 60 s): the guest panicked, is paused, or is no "
+    "longer queried."
 )
 
 FIELDS: Final = (
     VmField(
         name="balloonInfo",
         schema=object_of(
-            balloon_max=(COUNT, "KiB at most"),
+            balloon_max=(COUNT, "maximum in KiB"),
             balloon_min=(COUNT, "KiB guaranteed, from oVirt's metadata"),
             balloon_cur=(COUNT, "KiB now"),
-            balloon_target=(COUNT, "KiB that oVirt last asked for, from its metadata"),
-            ballooning_enabled=(BOOLEAN, "by oVirt's metadata, else whether there is a device"),
+            balloon_target=(COUNT, "KiB that oVirt last requested, from its metadata"),
+            ballooning_enabled=(
+                BOOLEAN,
+                "from oVirt's metadata, else whether the VM has a balloon device",
+            ),
         ),
         unit="KiB",
         text="State of the memory balloon.",
@@ -183,13 +187,13 @@ FIELDS: Final = (
             "libvirt_domain_ovirt_balloon_target_bytes",
         ),
         value=_balloon_info,
-        why_absent="Needs the group `balloon`, and a domain that is active and answers.",
+        why_absent="Requires the group `balloon`, and an active domain that responds.",
     ),
     VmField(
         name="cpuSys",
         schema=PERCENT,
         unit="% of one CPU",
-        text="CPU time that QEMU spent beside guest code, to 0.1 %.",
+        text="CPU time of QEMU outside guest code, to 0.1 %.",
         source="cpu.time less what cpuUser says",
         change="sampled",
         asks=("cpu-total", "vcpu"),
@@ -203,7 +207,7 @@ FIELDS: Final = (
         name="cpuUser",
         schema=PERCENT,
         unit="% of one CPU",
-        text="CPU time spent in guest code, to 0.1 %; more than 100 with several vCPUs.",
+        text="CPU time of guest code, to 0.1 %; more than 100 with several vCPUs.",
         source="guest time of /proc/PID/stat with KVM, else the sum of vcpu.<num>.time",
         change="sampled",
         asks=("vcpu",),
@@ -216,7 +220,7 @@ FIELDS: Final = (
         name="memUsage",
         schema={"type": "integer", "minimum": 0, "maximum": 100},
         unit="%",
-        text="Memory in use in the guest, of what the guest has.",
+        text="Memory in use in the guest, relative to the memory that the guest has.",
         source=(
             "balloon.usable, else balloon.unused and disk_caches; of balloon.available, else "
             "balloon.maximum"
@@ -237,8 +241,8 @@ FIELDS: Final = (
         name="memoryStats",
         schema=object_of(
             mem_total=(COUNT, "KiB that the guest has"),
-            mem_unused=(COUNT, "KiB that nothing uses"),
-            mem_free=(COUNT, "KiB unused, or holding what could be read from disk again"),
+            mem_unused=(COUNT, "unused KiB"),
+            mem_free=(COUNT, "KiB unused or in the page cache"),
             swap_in=(COUNT, "KiB/s"),
             swap_out=(COUNT, "KiB/s"),
             majflt=(COUNT, "major page faults per second"),
@@ -246,7 +250,8 @@ FIELDS: Final = (
             pageflt=(COUNT, "page faults per second"),
         ),
         unit="KiB",
-        text="Memory as the guest sees it; rates take two samples and have 3 significant digits.",
+        text="Memory from the guest's point of view. Rates require two samples and have 3 "
+        "significant digits.",
         source="balloon.*",
         change="sampled",
         asks=("balloon",),
@@ -267,10 +272,10 @@ FIELDS: Final = (
         name="statsAge",
         schema=SECONDS,
         unit="s",
-        text="Time since just before the call that answered for the VM.",
+        text="Age of the VM's statistics, from the start of the call that returned them.",
         source="the exporter",
         change="time",
-        no_metric="A scrape takes a sample for itself: its series are as old as the scrape.",
+        no_metric="Every scrape takes a new sample: its series are as old as the scrape.",
         value=_stats_age,
         why_absent=GONE,
     ),
@@ -278,14 +283,14 @@ FIELDS: Final = (
         name="vNodeRuntimeInfo",
         schema=map_of(list_of(COUNT)),
         text=(
-            "NUMA nodes of the host, ascending, whose CPUs ran the vCPUs of each of the guest's "
-            "when they were last looked at, two minutes ago at most."
+            "NUMA nodes of the host, ascending, whose CPUs ran the vCPUs of each NUMA node of "
+            "the guest. At most two minutes old."
         ),
         source="virDomainGetVcpus; domain XML, cpu/numa; capabilities, host/topology",
         change="sampled",
         lanes=("numa",),
         metric="libvirt_domain_numa_node_placement",
         value=_numa_placement,
-        why_absent="Needs NUMA cells in the domain XML, and the group `vcpu`.",
+        why_absent="Requires NUMA cells in the domain XML, and the group `vcpu`.",
     ),
 )

@@ -19,8 +19,8 @@ _field: Final = partial(
     change="agent",
     lanes=("guest_agent",),
     why_absent=(
-        "Agents are not asked (`guest_agent.enabled`, group `guest`), the guest's is not "
-        "connected or has not answered lately, or it does not say."
+        "Agents are not queried (`guest_agent.enabled`, group `guest`), the guest's agent is "
+        "disconnected or has not answered recently, or it does not return the value."
     ),
 )
 
@@ -143,8 +143,8 @@ FIELDS: Final = (
         value=_applications,
         sign=_applications_hash,
         why_absent=(
-            "No lists are kept (`applications.enabled`, group `guest`), or the guest has not been "
-            "asked yet, or did not answer."
+            "Lists are not collected (`applications.enabled`, group `guest`), or the guest has "
+            "not been queried yet or did not answer."
         ),
     ),
     _field(
@@ -158,7 +158,7 @@ FIELDS: Final = (
             )
         ),
         unit="bytes",
-        text="File systems mounted in the guest of which it tells the size.",
+        text="Mounted file systems of the guest that report their size.",
         sensitive=True,
         metric="libvirt_domain_guest_filesystem_used_bytes",
         more_metrics=("libvirt_domain_guest_filesystem_size_bytes",),
@@ -174,7 +174,7 @@ FIELDS: Final = (
     _field(
         name="guestFQDN",
         schema=STRING,
-        text="The guest's host name, as it calls itself: often without a domain.",
+        text="The guest's own host name, often without a domain.",
         sensitive=True,
         metric="libvirt_domain_guest_hostname_info",
         value=_where_answered("hostname", _host_name),
@@ -182,7 +182,7 @@ FIELDS: Final = (
     _field(
         name="guestIPs",
         schema=STRING,
-        text="The guest's IPv4 addresses but 127.*, separated by blanks.",
+        text="The guest's IPv4 addresses, except 127.*, separated by spaces.",
         sensitive=True,
         no_metric=_PERSONAL,
         value=_where_answered("interfaces", _ips),
@@ -205,10 +205,7 @@ FIELDS: Final = (
     _field(
         name="session",
         schema=enum_of(("Unknown", "UserLoggedOn", "Locked", "Active", "LoggedOff")),
-        text=(
-            "Whether a user is logged on to the guest: UserLoggedOn or LoggedOff; agents report "
-            "no other."
-        ),
+        text=("Login state of the guest: UserLoggedOn or LoggedOff. Agents report no other state."),
         sensitive=True,
         metric="libvirt_domain_guest_users",
         value=_where_answered("users", _session),
@@ -216,7 +213,7 @@ FIELDS: Final = (
     _field(
         name="username",
         schema=STRING,
-        text="Who is logged on to the guest, separated by commas; `None` when nobody is.",
+        text="Users logged on to the guest, separated by commas; `None` if there are none.",
         sensitive=True,
         no_metric=_PERSONAL,
         value=_where_answered("users", _users),

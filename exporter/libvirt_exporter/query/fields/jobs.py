@@ -77,7 +77,8 @@ FIELDS: Final = (
         name="migrationProgress",
         schema={"type": "integer", "minimum": 0, "maximum": 100},
         unit="%",
-        text="How much of an outgoing migration is done; falls when the guest writes faster.",
+        text="Progress of an outgoing migration. It decreases if the guest dirties memory faster "
+        "than it is sent.",
         source="virDomainGetJobStats: data_remaining, data_total",
         change="sampled",
         lanes=("jobs",),
@@ -87,7 +88,7 @@ FIELDS: Final = (
             "libvirt_domain_job_data_processed_bytes",
         ),
         value=_migration_progress,
-        why_absent="The VM is not migrating away, or its job has not been looked at yet.",
+        why_absent="The VM is not migrating to another host, or its job has not been read yet.",
     ),
     VmField(
         name="vmJobs",
@@ -98,12 +99,12 @@ FIELDS: Final = (
                 blockJobType=(enum_of(dict.fromkeys(BLOCK_JOB_TYPES)), "kind of block job"),
                 drive=(STRING, "the disk's target"),
                 bandwidth=(COUNT, "limit in bytes/s, 0 for none"),
-                cur=(COUNT, "what is done, of `end`"),
-                end=(COUNT, "what there is to do; for copies bytes"),
+                cur=(COUNT, "progress, up to `end`"),
+                end=(COUNT, "total work; bytes for copies"),
                 imgUUID=(STRING, "oVirt's id of the image, from the metadata"),
             )
         ),
-        text="Block jobs that run.",
+        text="Running block jobs.",
         source="virDomainGetBlockJobInfo",
         change="sampled",
         lanes=("jobs",),
@@ -113,6 +114,6 @@ FIELDS: Final = (
             "libvirt_domain_block_job_bandwidth_bytes_per_second",
         ),
         value=_vm_jobs,
-        why_absent="No block job is known to run.",
+        why_absent="No running block job is known.",
     ),
 )

@@ -53,7 +53,7 @@ FIELDS: Final = (
         name="elapsedTime",
         schema=COUNT,
         unit="s",
-        text="Time since the VM was started, or since its guest last rebooted.",
+        text="Time since the VM's start, or since its guest's last reboot.",
         source="start of QEMU's process or oVirt's startTime; event REBOOT",
         change="time",
         lanes=("processes",),
@@ -61,14 +61,15 @@ FIELDS: Final = (
         more_metrics=("libvirt_domain_last_event_timestamp_seconds",),
         value=_elapsed_time,
         why_absent=(
-            "The start was not seen: needs oVirt's metadata, QEMU's process in this machine's "
+            "The start is unknown. Requires oVirt's metadata, QEMU's process in this machine's "
             "/proc, or the event of the start."
         ),
     ),
     VmField(
         name="exitCode",
         schema=INTEGER,
-        text="How the VM ended: 0 normally, 1 with an error. Not QEMU's exit status.",
+        text="Result of the VM's last run: 0 for a normal end, 1 for an error. Not QEMU's exit "
+        "status.",
         source="lifecycle events, else state.reason; oVirt's metadata",
         change="event",
         metric="libvirt_domain_exit_code",
@@ -78,7 +79,7 @@ FIELDS: Final = (
     VmField(
         name="exitMessage",
         schema=STRING,
-        text="Why the VM ended, in words.",
+        text="Cause of the VM's end as text.",
         source="lifecycle events, else state.reason",
         change="event",
         no_metric="Free text: libvirt_domain_state_reason has libvirt's word.",
@@ -89,7 +90,7 @@ FIELDS: Final = (
         name="exitReason",
         own=True,
         schema=INTEGER,
-        text="Why the VM ended, as VDSM's number.",
+        text="Cause of the VM's end as a VDSM code.",
         source="lifecycle events, else state.reason; oVirt's metadata",
         change="event",
         no_metric="A number of oVirt's: libvirt_domain_state_reason has libvirt's word.",
@@ -101,12 +102,12 @@ FIELDS: Final = (
         own=True,
         schema=SECONDS,
         unit="s",
-        text="Unix time at which the VM was started; reboots do not count.",
+        text="Unix time of the VM's start. Reboots do not change it.",
         source="start of QEMU's process or oVirt's startTime",
         change="event",
         lanes=("processes",),
         metric="libvirt_domain_start_time_seconds",
         value=_started_at,
-        why_absent="The start was not seen; as elapsedTime.",
+        why_absent="The start is unknown; see elapsedTime.",
     ),
 )

@@ -177,36 +177,37 @@ def _watchdog_event(view: VmView) -> Any:
     }
 
 
-_PROCESS: Final = "Needs QEMU's process in this machine's /proc, and the group `process`."
+_PROCESS: Final = "Requires QEMU's process in this machine's /proc, and the group `process`."
 
 FIELDS: Final = (
     VmField(
         name="monitorResponse",
         schema={"enum": [-1, 0]},
-        text="0 while QEMU's monitor answers, -1 when it does not.",
+        text="0 while QEMU's monitor responds, -1 if it does not.",
         source="virDomainGetControlInfo, while calls take long",
         change="event",
         asks=("balloon", "block"),
         metric="libvirt_domain_monitor_responsive",
         value=_monitor_response,
-        why_absent="The domain is not active, or nothing that needs its monitor is asked.",
+        why_absent="The domain is not active, or no group that requires its monitor is selected.",
     ),
     VmField(
         name="pauseCode",
         schema=enum_of(PAUSE_CODES),
-        text="Why the VM is paused, NOERR when by no error; EOTHER may be a crash or the watchdog.",
+        text="Cause of the VM's pause as an oVirt code: NOERR (no error), ENOSPC, EIO, EPERM, "
+        "EOTHER (also a crash or the watchdog), POSTCOPY.",
         source="state.reason; virDomainGetDiskErrors, event IO_ERROR",
         change="event",
         lanes=("errors",),
         metric="libvirt_domain_pause_code",
         more_metrics=("libvirt_domain_disk_error",),
         value=_pause_code,
-        why_absent="The domain is not active, or its disks have not been asked for errors yet.",
+        why_absent="The domain is not active, or its disk errors have not been read yet.",
     ),
     VmField(
         name="pid",
         schema=COUNT,
-        text="Number of QEMU's process.",
+        text="Process ID of QEMU.",
         source="/run/libvirt/qemu/<name>.pid",
         change="event",
         lanes=("processes",),
@@ -217,7 +218,7 @@ FIELDS: Final = (
     VmField(
         name="smp",
         schema=COUNT,
-        text="vCPUs that are plugged in.",
+        text="Number of plugged vCPUs.",
         source="vcpu.current, else domain XML, vcpu/@current",
         change="event",
         asks=("vcpu",),
@@ -230,9 +231,9 @@ FIELDS: Final = (
         name="status",
         schema=enum_of(STATUSES),
         text=(
-            "What the VM does, in VDSM's words. Powering up and RebootInProgress last from a start "
-            "or reboot until the guest's agent answers, where it is asked and has answered before; "
-            "else they are guesses: for 60 s, until the agent is connected."
+            "State of the VM as a VDSM status. Powering up and RebootInProgress last from a "
+            "start or reboot until the guest's agent answers, if it answered before. Otherwise "
+            "they are estimates: 60 s, or until the agent connects."
         ),
         source=(
             "state.state, state.reason; virDomainGetJobStats; event REBOOT; start of QEMU; "
@@ -244,14 +245,14 @@ FIELDS: Final = (
         metric="libvirt_domain_state",
         more_metrics=("libvirt_domain_state_reason", "libvirt_domain_job_info"),
         value=_status,
-        why_absent="libvirt told a state that this version does not know.",
+        why_absent="libvirt returned a state unknown to this version.",
     ),
     VmField(
         name="transparentHugePages",
         schema=BOOLEAN,
         text=(
-            "Whether the kernel may put the VM's memory into transparent huge pages: neither the "
-            "host nor the process forbids it, and no hugetlbfs backs the memory."
+            "Whether the kernel may back the VM's memory with transparent huge pages: they are "
+            "enabled on the host and for the process, and hugetlbfs does not back the memory."
         ),
         source=(
             "domain XML, memoryBacking; THP_enabled of /proc/PID/status, and "
@@ -261,17 +262,17 @@ FIELDS: Final = (
         lanes=("processes",),
         metric="libvirt_domain_transparent_hugepages_enabled",
         value=_transparent_huge_pages,
-        why_absent=f"{_PROCESS} For memory that is shared or in files the kernel has other rules.",
+        why_absent=f"{_PROCESS} Absent for shared or file-backed memory.",
     ),
     VmField(
         name="vmId",
         schema=STRING,
-        text="UUID of the VM; part of every answer.",
+        text="UUID of the VM; always returned.",
         source="virDomainGetUUID",
         change="static",
         metric="libvirt_domain_info",
         value=lambda view: view.domain.uuid,
-        why_absent="Always there.",
+        why_absent="It is always present.",
     ),
     VmField(
         name="vmName",
@@ -281,7 +282,7 @@ FIELDS: Final = (
         change="static",
         metric="libvirt_domain_info",
         value=lambda view: view.domain.name,
-        why_absent="Always there.",
+        why_absent="It is always present.",
     ),
     VmField(
         name="watchdogEvent",
@@ -289,7 +290,9 @@ FIELDS: Final = (
             time=(SECONDS, "Unix time"),
             action=(STRING, f"{', '.join(WATCHDOG_ACTIONS)}, or `unknown_` and libvirt's number"),
         ),
-        text="When the watchdog last fired, and what was done.",
+        text="Time and action of the last watchdog expiry. The actions are VDSM's names of "
+        "libvirt's: none is ignore, poweroff is destroy, debug is log; the other names are "
+        "equal. The metric uses libvirt's names.",
         source="event WATCHDOG",
         change="event",
         metric="libvirt_domain_watchdog_events_total",
@@ -312,7 +315,7 @@ FIELDS: Final = (
         name="stateReason",
         own=True,
         schema=STRING,
-        text="libvirt's reason of the state, as booted, ioerror, watchdog.",
+        text="libvirt's reason for the state: booted, ioerror, watchdog and others.",
         source="state.reason",
         change="event",
         metric="libvirt_domain_state_reason",
