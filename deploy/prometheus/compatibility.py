@@ -417,10 +417,10 @@ def rules(name: str) -> str:
 _MIGRATING: Final = """\
 # Migrating from another exporter
 
-Dashboards and alerts that were written for another libvirt exporter go on working: load the file of
-`deploy/prometheus/compatibility/` that is named after it, besides `deploy/prometheus/rules/`. It
+Dashboards and alerts that were written for another libvirt exporter continue to work: load the
+file of `deploy/prometheus/compatibility/` with its name, beside `deploy/prometheus/rules/`. It
 records the old names, with their labels, from the series of this exporter. Then change one
-dashboard after the other to the new names, and leave the file out when none is left.
+dashboard after the other to the new names, and remove the file when none is left.
 
 - Run both exporters side by side for a while, on two ports and under two job names: recorded series
   have the job name of this exporter.
