@@ -17,15 +17,15 @@ fields by `docs/build.py`; `/api/v1/openapi.json` describes the same API to prog
 
 | parameter | means | default |
 |---|---|---|
-| `vmIds` | UUIDs of the VMs to answer for | all VMs |
-| `fields` | names of the fields to answer with | all, but those marked "by name only" |
-| `exclude` | names of fields to leave out; `vmId` stays | none |
-| `changedSince` | `queryStamp` of an earlier answer to the same choice | everything is answered |
-| `wait` | seconds to wait for a change while there is none, `api.longest_wait` at most | 0 |
-| `timeout` | seconds to wait for libvirt, then 503 | `libvirt.timeout`, which is the most |
-| `explain` | 1: say of each field without a value what it takes to have one | 0 |
-| `strict` | 1: refuse unknown names of fields with status 400 | 0 |
-| `target` | alias of one of the configured `targets`, which is asked | the host that is no target |
+| `vmIds` | UUIDs of the VMs to return | all VMs |
+| `fields` | names of the fields to return | all, except those marked "by name only" |
+| `exclude` | names of fields to omit; `vmId` is always returned | none |
+| `changedSince` | `queryStamp` of an earlier answer to the same query | everything is returned |
+| `wait` | seconds to wait for a change, at most `api.longest_wait` | 0 |
+| `timeout` | seconds to wait for libvirt, then 503 | `libvirt.timeout`, also the maximum |
+| `explain` | 1: return why a field has no value | 0 |
+| `strict` | 1: reject unknown names of fields with status 400 | 0 |
+| `target` | alias of a configured target | the host of `libvirt.uri` |
 
 `GET` takes lists separated by commas, or parameters several times; `POST` takes a JSON object of
 the same keys. An answer is of a sample that is `api.max_age` old at most, and taken after the last

@@ -39,22 +39,23 @@ _TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
 
 _CHANGES: Final = _object(
     {
-        "dataList": _list(_part("Vm"), "VMs and their fields, or those fields that changed."),
-        "queryStamp": {**_TEXT, "description": "For changedSince of the next request."},
+        "dataList": _list(_part("Vm"), "VMs with their fields, or with the fields that changed."),
+        "queryStamp": {**_TEXT, "description": "Value for changedSince of the next request."},
         "full": {
             **_FLAG,
-            "description": "Whether this is everything, and replaces all that the client knew.",
+            "description": "Whether the answer is complete and replaces everything that the "
+            "client knew.",
         },
         "removed": _list(
-            _TEXT, "VMs that are gone; one that ended is also in dataList once, as Down."
+            _TEXT, "VMs that no longer exist. A VM that ended is also in dataList once, as Down."
         ),
-        "unknownFields": _list(_TEXT, "Names in fields that mean nothing here."),
-        "unknownVmIds": _list(_TEXT, "Those of vmIds that are no VM here."),
+        "unknownFields": _list(_TEXT, "Unknown names in fields."),
+        "unknownVmIds": _list(_TEXT, "UUIDs in vmIds without a VM."),
     },
     explanations={
         "type": "object",
         "additionalProperties": {"type": "object", "additionalProperties": _TEXT},
-        "description": "By VM and field without a value: what it takes to have one.",
+        "description": "Why a field has no value, by VM and field.",
     },
 )
 _DIAGNOSTICS: Final = _object(
@@ -72,7 +73,7 @@ _DIAGNOSTICS: Final = _object(
         "cpu_details": _list(
             _object(
                 {"id": _INTEGER, "time": _INTEGER, "utilisation": _INTEGER},
-                "Time is nanoseconds, utilisation percent.",
+                "Time in nanoseconds, utilisation in percent.",
             )
         ),
         "nic_details": _list(
@@ -85,7 +86,7 @@ _DIAGNOSTICS: Final = _object(
                         for what in ("octets", "errors", "drop", "packets", "rate")
                     },
                 },
-                "Octets are bytes, rates bytes per second.",
+                "Octets in bytes, rates in bytes per second.",
             )
         ),
         "disk_details": _list(
@@ -100,9 +101,9 @@ _DIAGNOSTICS: Final = _object(
             )
         ),
     },
-    "What OpenStack Nova's API 2.48 answers; null is what is not known.",
+    "Answer of OpenStack Nova's API 2.48; unknown values are null.",
 )
-_TARGET: Final = "Alias of the host that is asked; none: the one that is no target."
+_TARGET: Final = "Alias of the target. Without it: the host of libvirt.uri."
 _TARGETS: Final = _list(
     _object(
         {
@@ -120,23 +121,23 @@ _APPLICATIONS: Final = _object(
         "complete": {**_FLAG, "description": "Whether the guest's package manager listed them."},
         "changed": {
             "type": "number",
-            "description": "Unix time of the first reading of this list.",
+            "description": "Unix time at which this list was first read.",
         },
-        "read": {"type": "number", "description": "Unix time of the last one."},
+        "read": {"type": "number", "description": "Unix time at which this list was last read."},
         "applications": _list(_TEXT, "As name-version, sorted."),
     },
     reason={**_TEXT, "description": "Why the list is not complete."},
 )
 _READING: Final = _object(
-    {"hash": {**_TEXT_OR_NULL, "description": "Of the list that is known now; null: none is."}}
+    {"hash": {**_TEXT_OR_NULL, "description": "Hash of the known list; null if there is none."}}
 )
 _PROBLEMS: Final[Mapping[str, str]] = {
-    "400": "The request makes no sense.",
-    "401": "The exporter wants a user and password.",
-    "404": "There is no such VM, or no such target.",
+    "400": "The request is invalid.",
+    "401": "User and password are required.",
+    "404": "The VM or target does not exist.",
     "413": "The body is too long.",
-    "429": "Too many requests, by the web configuration of the exporter.",
-    "503": "libvirt does not answer, or too many requests are being answered.",
+    "429": "The rate limit of the web configuration is exceeded.",
+    "503": "libvirt does not respond, or too many requests are in progress.",
 }
 
 
@@ -165,13 +166,13 @@ def document(fields: Iterable[VmField], *, longest_wait: float) -> Schema:
         "info": {
             "title": "libvirt-exporter",
             "version": __version__,
-            "description": "Fields of the VMs of a libvirt host, and what changed of them.",
+            "description": "Fields of the VMs of a libvirt host, and their changes.",
         },
         "paths": {
             "/api/v1/vms": {
                 "get": {
                     "operationId": "queryVms",
-                    "summary": "Fields of VMs, or what changed of them since an earlier answer.",
+                    "summary": "Return fields of VMs, or their changes since an earlier answer.",
                     "parameters": [
                         {
                             "name": name,
@@ -186,7 +187,8 @@ def document(fields: Iterable[VmField], *, longest_wait: float) -> Schema:
                 },
                 "post": {
                     "operationId": "postQuery",
-                    "summary": "The same with the parameters in the body, which may be longer.",
+                    "summary": "The same query with the parameters in the body, which may be "
+                    "longer.",
                     "requestBody": {"required": True, "content": _json("Query")},
                     "responses": _responses("Changes", "404", "413"),
                 },
@@ -194,7 +196,7 @@ def document(fields: Iterable[VmField], *, longest_wait: float) -> Schema:
             "/api/v1/vms/{vmId}/diagnostics": {
                 "get": {
                     "operationId": "vmDiagnostics",
-                    "summary": "A VM's diagnostics in the form of OpenStack Nova.",
+                    "summary": "Return a VM's diagnostics in the format of OpenStack Nova.",
                     "parameters": [_VM_ID, _TARGET_PARAMETER],
                     "responses": _responses("Diagnostics", "404"),
                 }
@@ -202,7 +204,8 @@ def document(fields: Iterable[VmField], *, longest_wait: float) -> Schema:
             "/api/v1/targets": {
                 "get": {
                     "operationId": "targets",
-                    "summary": "The targets, as Prometheus' HTTP service discovery takes them.",
+                    "summary": "Return the targets in the format of Prometheus' HTTP service "
+                    "discovery.",
                     "responses": _responses("Targets"),
                 }
             },
@@ -229,23 +232,29 @@ def document(fields: Iterable[VmField], *, longest_wait: float) -> Schema:
 def _parameters(longest_wait: float) -> Mapping[str, tuple[Schema, str]]:
     """Schema and meaning of what a query consists of."""
     return {
-        "vmIds": (_TEXTS, "UUIDs of the VMs to answer for; none: all."),
-        "fields": (_TEXTS, "Names of the fields to answer with; none: all that need no naming."),
-        "exclude": (_TEXTS, "Names of fields to leave out; vmId stays."),
+        "vmIds": (_TEXTS, "UUIDs of the VMs to return. Default: all."),
+        "fields": (
+            _TEXTS,
+            "Names of the fields to return. Default: all, except those that must be named.",
+        ),
+        "exclude": (_TEXTS, "Names of fields to omit; vmId is always returned."),
         "changedSince": (
             _TEXT,
-            "queryStamp of an earlier answer to the same choice; any other text: tell everything.",
+            "queryStamp of an earlier answer to the same query. Any other text returns everything.",
         ),
         "wait": (
             {"type": "number", "minimum": 0},
-            f"Seconds to wait for a change while there is none, at most {longest_wait:g}.",
+            f"Seconds to wait for a change, at most {longest_wait:g}.",
         ),
         "timeout": (
             {"type": "number", "minimum": 0},
-            "Seconds to wait for libvirt, at most 60, then 503; 0: for as long as is configured.",
+            (
+                "Seconds to wait for libvirt, at most 60; then the answer is 503. 0: the "
+                "configured timeout."
+            ),
         ),
-        "explain": (_FLAG, "Say of each field without a value what it takes to have one."),
-        "strict": (_FLAG, "Refuse unknown names of fields."),
+        "explain": (_FLAG, "Return why a field has no value."),
+        "strict": (_FLAG, "Reject unknown names of fields with status 400."),
         "target": (_TEXT, _TARGET),
     }
 
@@ -271,7 +280,8 @@ def _vm(fields: Iterable[VmField]) -> Schema:
     vm_id = known.pop("vmId")
     return _object(
         {"vmId": {**vm_id.schema, "description": vm_id.text}},
-        "A field without a value is absent. Null says, once, that there is no value any more.",
+        "A field without a value is absent. Null means, once, that the field no longer has a "
+        "value.",
         **{
             field.name: {
                 "anyOf": [field.schema, {"type": "null"}],
@@ -298,25 +308,28 @@ _APPLICATION_PATHS: Final[Schema] = {
     "/api/v1/vms/{vmId}/applications": {
         "get": {
             "operationId": "vmApplications",
-            "summary": "What is installed in a VM; exists where appsList may be shown.",
+            "summary": (
+                "Return the applications installed in a VM. Requires appsList in "
+                "api.sensitive_fields."
+            ),
             "parameters": [
                 _VM_ID,
                 _TARGET_PARAMETER,
                 {
                     "name": "hash",
                     "in": "query",
-                    "description": "Of the list that the client knows, as If-None-Match.",
+                    "description": "Hash of the list that the client has, as in If-None-Match.",
                     "schema": _TEXT,
                 },
             ],
             "responses": {
                 **_responses("Applications", "404"),
-                "304": {"description": "The client knows the list."},
+                "304": {"description": "The client's list is current."},
             },
         },
         "post": {
             "operationId": "readVmApplications",
-            "summary": "Have the list read again, a minute after the last time at soonest.",
+            "summary": "Read the list again, at most once a minute.",
             "parameters": [_VM_ID, _TARGET_PARAMETER],
             "responses": _responses("Reading", "404", success="202"),
         },

@@ -184,8 +184,8 @@ FIELDS: Final = (
         name="disks",
         schema=map_of(_DISK),
         text=(
-            "Sizes and statistics by disk. Rates and latencies require two samples. LUN GUIDs "
-            "are in lunGUIDs, which is sensitive."
+            "Sizes and statistics by disk. Rates and latencies require two samples. GUIDs of "
+            "LUNs are a sensitive field of their own."
         ),
         source="block.<num>.*",
         change="sampled",

@@ -27,7 +27,7 @@ ABSENT: Final = UNSET
 SECOND: Final = 10**9
 """In ns, which times of events and starts are in."""
 
-GONE: Final = "The domain no longer exists; only its end is known."
+GONE: Final = "The domain does not exist any longer; only its end is known."
 NOT_IN_XML: Final = "The domain XML does not contain it."
 NOT_SEEN: Final = "No event has reported it yet; libvirt reports it only when it happens."
 
