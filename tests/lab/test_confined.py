@@ -82,7 +82,7 @@ def test_a_pid_namespace_of_its_own_is_said_with_what_ends_it(crowded: PrivateLi
     assert not any(name == "libvirt_domain_start_time_seconds" for name, _ in values)
 
     _, said = command(crowded, NAMESPACE, "doctor")
-    assert "has a PID namespace of its own" in said
+    assert "has its own PID namespace" in said
     assert "`--pid=host`" in said
     _, outside = command(crowded, (), "doctor")
     assert "--pid=host" not in outside

@@ -68,8 +68,9 @@ async def run(
         log.info("libvirt-exporter %s shows %s on %s", __version__, shown, addresses)
         if on_every_interface(sockets) and not security.asks_who_clients_are:
             log.info(
-                "everybody who reaches an address of this host may ask; web.listen can name one, "
-                "web.config_file users or client certificates"
+                "no password or client certificate is required, and the exporter listens on all "
+                "addresses: set web.listen to one address, or users or client certificates in "
+                "web.config_file"
             )
         if web.access_log:
             logging.getLogger("uvicorn.access").setLevel(logging.INFO)

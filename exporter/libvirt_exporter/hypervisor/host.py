@@ -335,7 +335,7 @@ class Host:
         self._events.retry()
         self._spawn(self._identify())
         if before is not None:
-            log.info("libvirt at %s answers again", self._connections.name)
+            log.info("libvirt at %s responds again", self._connections.name)
             self._observer.connection_regained()
 
 

@@ -132,7 +132,7 @@ class Exporter:
         except Exception as error:
             self._telemetry.configuration_refused()
             reason = error if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
-            log.error("configuration not reloaded, the old one stays:\n%s", reason)
+            log.error("configuration not reloaded, the previous one stays in force:\n%s", reason)
             raise
 
     async def _reload(self) -> None:
@@ -152,7 +152,7 @@ class Exporter:
         before, self.config = self.config, config
         changed = changed_keys(before, config)
         if waiting := [key for key in changed if key.startswith("web.")]:
-            log.warning("%s changed: restart the exporter to apply that", ", ".join(waiting))
+            log.warning("%s changed: restart the exporter to apply the change", ", ".join(waiting))
         log.info("configuration reloaded")
         self._loaded()
 

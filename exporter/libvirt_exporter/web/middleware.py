@@ -57,7 +57,7 @@ class Counting:
                 self._telemetry.login_refused()
                 address, _ = scope.get("client") or ("", 0)
                 if self._refusals.may(address):
-                    log.warning("login of %s refused: wrong user or password", address)
+                    log.warning("login of %s rejected: wrong user or password", address)
 
     def _handler(self, scope: Scope) -> str:
         """The route's own path; clients may ask for any number of others."""

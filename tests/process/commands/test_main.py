@@ -941,9 +941,9 @@ def test_flags_stand_before_or_after_the_command(arguments: tuple[str, ...]) -> 
         (["metrics", "--watch", "1"], "metrics has no flag --watch"),
         (["vms", "--fields", "state"], "--fields needs --json"),
         (["scrape", "--json"], "scrape has no flag --json"),
-        (["vms", "--watch", "0"], "'0' is no number of seconds"),
-        (["vms", "--watch", "-1"], "'-1' is no number of seconds"),
-        (["vms", "--watch", "nan"], "'nan' is no number of seconds"),
+        (["vms", "--watch", "0"], "'0' is not a number of seconds"),
+        (["vms", "--watch", "-1"], "'-1' is not a number of seconds"),
+        (["vms", "--watch", "nan"], "'nan' is not a number of seconds"),
         (["metrics", "--format", "xml"], "invalid choice: 'xml'"),
         (["check-config"], "FILE"),
         (["sreve"], "unknown command sreve, did you mean serve?"),
@@ -1040,7 +1040,7 @@ def test_vms_as_json_refuse_names() -> None:
     outcome = run("vms", "--json", "web-*", "--libvirt.uri", DEMO)
 
     assert (outcome.returncode, outcome.stdout) == (1, "")
-    assert "leave out the names" in outcome.stderr
+    assert "remove the names" in outcome.stderr
 
 
 @pytest.mark.parametrize(

@@ -90,4 +90,4 @@ class StateFile:
         aside = self.path.with_name(f"{self.path.name}.damaged-{int(time.time())}")
         with contextlib.suppress(OSError):
             self.path.replace(aside)
-        log.warning("%s is damaged (%s), set aside as %s", self.path, error, aside.name)
+        log.warning("%s is damaged (%s) and was renamed to %s", self.path, error, aside.name)

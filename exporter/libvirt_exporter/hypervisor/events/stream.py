@@ -207,7 +207,9 @@ class EventStream:
         """Take in all events that have been delivered so far."""
         if (dropped := self._queue.dropped) > self._dropped:
             if not self._dropped:
-                log.warning("events of %s came too fast and were dropped", self._connections.name)
+                log.warning(
+                    "events of %s arrived too fast and were dropped", self._connections.name
+                )
             self._observer.events_dropped(dropped - self._dropped)
             self._dropped = dropped
             self._inventory.mark_all()

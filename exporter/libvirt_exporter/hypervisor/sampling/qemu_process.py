@@ -161,16 +161,16 @@ class QemuProcesses:
             self._blind_since = None
             if self._known and self._blindness_logged:
                 self._blindness_logged = False
-                log.info("QEMU processes are seen again")
+                log.info("QEMU processes are visible again")
             return
         now = time.monotonic()
         self._blind_since = now if self._blind_since is None else self._blind_since
         if now - self._blind_since >= BLIND_AFTER and not self._blindness_logged:
             self._blindness_logged = True
             log.warning(
-                "none of the QEMU processes of %d active domains is seen from here (%s): no start "
-                "times, and a QEMU that hangs is found only by a call that it holds up; "
-                "`libvirt-exporter doctor` says what to do",
+                "the QEMU processes of all %d active domains are invisible to the exporter (%s): "
+                "start times are missing, and a hanging QEMU is found only when it delays a "
+                "call; `libvirt-exporter doctor` reports the fix",
                 len(self._unseen),
                 ", ".join(sorted(set(self._unseen.values()))),
             )

@@ -33,8 +33,8 @@ class Quarantine:
             return
         self._stuck[uuid] = name, since
         log.warning(
-            "domain %s (%s) is stuck: its QEMU monitor does not answer; "
-            "only what needs no monitor is sampled until it does",
+            "domain %s (%s) is stuck: its QEMU monitor does not respond; until it does, only "
+            "data that does not require the monitor is sampled",
             name,
             uuid,
         )

@@ -156,7 +156,7 @@ class Agents:
         finally:
             self._asked.discard(uuid)
         if self.failure is not None:
-            log.info("guest agents are asked again")
+            log.info("guest agents are queried again")
             self.failure = None
         return found
 
@@ -184,7 +184,7 @@ class Agents:
         """No agent can be asked: there is no connection, or it was lost."""
         self._retry_at = monotonic() + RETRY_PAUSE
         if str(self.failure) != str(error):
-            log.warning("guest agents are not asked: %s", error)
+            log.warning("guest agents are not queried: %s", error)
         self.failure = error
 
 

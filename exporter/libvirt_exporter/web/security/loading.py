@@ -145,7 +145,7 @@ def _not_after(certificate: bytes) -> float | None:
         return not_after(certificate)
     except ValueError as error:
         # OpenSSL reads it, so it is served all the same.
-        _log.warning("when the certificate expires cannot be read: %s", error)
+        _log.warning("the certificate's expiry date cannot be read: %s", error)
         return None
 
 

@@ -146,7 +146,7 @@ class Security:
         except TimeoutError:
             if not self._unread and time.monotonic() - self._look_began > LOADING_TIME:
                 self._unread = True
-                _log.error("%s; the old configuration stays in force", self._too_slow())
+                _log.error("%s; the previous configuration stays in force", self._too_slow())
             return
         self._look = None
         self._unread = False
@@ -155,9 +155,9 @@ class Security:
         try:
             self._take(seen)
         except ConfigError as error:
-            _log.error("web configuration refused, the old one stays in force: %s", error)
+            _log.error("web configuration rejected, the previous one stays in force: %s", error)
         else:
-            _log.info("web configuration read again: %s", self.file)
+            _log.info("web configuration reloaded: %s", self.file)
 
     def _take(self, loaded: Loaded) -> None:
         """Put it in force; `ConfigError` for what must not be."""
@@ -172,10 +172,12 @@ class Security:
             _log.warning("%s", note)
         before, self._in_force = self.config, loaded
         if before.basic_auth_users and not self.config.basic_auth_users:
-            _log.warning("%s: basic_auth_users is empty now, everybody may ask", self.file)
+            _log.warning(
+                "%s: basic_auth_users is empty: no password is required any longer", self.file
+            )
         tls = self.config.tls_server_config
         if before.tls_server_config.requires_certificates and not tls.requires_certificates:
-            _log.warning("%s: clients need no certificate any more", self.file)
+            _log.warning("%s: no client certificate is required any longer", self.file)
         self._refused = False
         self.last_loaded = time.time()
 

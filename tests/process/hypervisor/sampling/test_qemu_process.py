@@ -238,10 +238,10 @@ async def test_that_none_is_seen_is_logged_once_and_so_is_its_end(
     for _ in range(3):
         await look(processes, machine)
     [said] = caplog.messages
-    assert "of 1 active domains is seen from here (no_pid_file)" in said
+    assert "of all 1 active domains are invisible to the exporter (no_pid_file)" in said
 
     files.symlink_to(machine.directory)
     for _ in range(3):
         await look(processes, machine)
-    assert caplog.messages == [said, "QEMU processes are seen again"]
+    assert caplog.messages == [said, "QEMU processes are visible again"]
     processes.close()

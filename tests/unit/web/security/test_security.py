@@ -458,7 +458,7 @@ def test_no_users_can_be_meant(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     file.write_text("basic_auth_users: {}\n")
     assert statuses(security, "") == [200]
     assert security.last_reload_successful
-    assert "basic_auth_users is empty now, everybody may ask" in caplog.text
+    assert "basic_auth_users is empty: no password is required any longer" in caplog.text
 
 
 def test_file_without_content_is_warned_of_at_the_start(
@@ -686,7 +686,7 @@ def test_refused_logins_are_counted_and_logged_once_a_minute(
     name = "libvirt_exporter_http_refused_logins_total"
     assert telemetry.registry.get_sample_value(name) == 2
     assert [record.message for record in caplog.records] == [
-        "login of 127.0.0.1 refused: wrong user or password"
+        "login of 127.0.0.1 rejected: wrong user or password"
     ]
 
 

@@ -84,7 +84,7 @@ class Store:
                 if beginning.version != VERSION:
                     raise ValueError(f"version {beginning.version}")
             except (OSError, ValueError, RecursionError) as error:
-                log.warning("%s is of no use and removed: %s", file, error)
+                log.warning("%s is not usable and was removed: %s", file, error)
                 with contextlib.suppress(OSError):
                     os.unlink(file)
                 continue
