@@ -33,7 +33,7 @@ MAX_BODY: Final = 1024 * 1024
 """Bytes of a posted query: 25,000 UUIDs."""
 
 _FLAGS: Final = {"1": True, "true": True, "0": False, "false": False, "": False}
-_BUSY: Final = "as many requests are being answered as max_requests allows", "try again later"
+_BUSY: Final = "the limit of concurrent requests is reached (web.max_requests)", "try again later"
 _LONGEST_NAME: Final = 64
 """Characters of a name that is repeated in an answer."""
 _LONGEST_TIMEOUT: Final = 60.0
@@ -191,14 +191,14 @@ def _seconds(parameters: QueryParams, name: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise RequestError(f"{name} is no number of seconds", f"for example {name}=30")
+        raise RequestError(f"{name} is not a number of seconds", f"for example {name}=30")
     return seconds
 
 
 def _flag(parameters: QueryParams, name: str) -> bool:
     flag = _FLAGS.get(parameters.get(name, "").lower())
     if flag is None:
-        raise RequestError(f"{name} is neither 1 nor 0", f"{name}=1 asks for it")
+        raise RequestError(f"{name} must be 1 or 0", f"for example {name}=1")
     return flag
 
 
@@ -206,7 +206,8 @@ def _refuse_beside_body(request: Request) -> None:
     """Raise RequestError for what would change the meaning of a body, and is not looked at."""
     if request.query_params:
         raise RequestError(
-            "a POST takes its parameters from the body", "or ask with GET, and all in the address"
+            "a POST requires its parameters in the body",
+            "or use GET with all parameters in the address",
         )
     coding = request.headers.get("Content-Encoding", "identity")
     if coding.strip().lower() != "identity":
@@ -219,7 +220,7 @@ def _posted(body: bytes, *, gzip: bool) -> tuple[str, QueryRequest]:
         posted = msgspec.json.decode(body, type=_Posted)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(
-            f"the body cannot be understood: {error}",
+            f"the body is invalid: {error}",
             f"it is a JSON object with any of {', '.join(_PARAMETERS)}; {{}} asks for everything",
         ) from None
     return posted.target, QueryRequest(

@@ -78,8 +78,8 @@ def create_app(
         status = error.status_code if isinstance(error, HTTPException) else 500
         headers = error.headers if isinstance(error, HTTPException) else None
         text = {
-            404: f"Not found. The metrics are at {telemetry_path}, a page for people is at /.",
-            405: f"{request.method} is not answered here; Allow says what is.",
+            404: f"Not found. The metrics are at {telemetry_path}, the web page is at /.",
+            405: f"{request.method} is not allowed here; the Allow header lists the methods.",
             500: "Internal error; the exporter's log has the details.",
         }.get(status, str(error))
         hint = ""

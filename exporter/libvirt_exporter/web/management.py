@@ -47,7 +47,7 @@ class Management:
         """Whether the first sample has been taken, of each of several hosts."""
         if not (waiting := self._service.waits_for_first_samples):
             return PlainTextResponse("Ready.\n")
-        text = "Not ready: the first sample is still to come.\n"
+        text = "Not ready: the first sample is not complete yet.\n"
         if (hosts := len(self._service.aliases)) > 1:
             text = f"Not ready: the first sample of {waiting} of {hosts} hosts is still to come.\n"
         return PlainTextResponse(text, status_code=503)
@@ -58,7 +58,7 @@ class Management:
         Once a second at most, for all who ask before it begins.
         """
         if not self._reload_allowed:
-            text = "Not by HTTP: web.reload is false; SIGHUP reloads.\n"
+            text = "Reload over HTTP is off (web.reload: false); SIGHUP reloads.\n"
             return PlainTextResponse(text, status_code=403)
         if self._next is None:
             self._next = asyncio.create_task(self._reload())

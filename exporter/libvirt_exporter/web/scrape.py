@@ -40,7 +40,8 @@ class Scrapes:
         self._bodies = bodies
         self._running = Slots(
             most,
-            f"{most} scrapes are running already; try again later.",
+            f"The limit of {most} concurrent scrapes is reached (web.max_requests); try again "
+            "later.",
             hosts=lambda: len(service.aliases),
         )
 
@@ -49,12 +50,12 @@ class Scrapes:
         aliases = self._service.aliases
         if TARGET in request.query_params and (aliases - {""}):
             # The series of another host would come under the name of the one that was meant.
-            raise RequestError(f"the targets are not here: {PROBE}?{TARGET}=ALIAS has them")
+            raise RequestError(f"targets are scraped at {PROBE}?{TARGET}=ALIAS")
         asked = _asked(request, _PARAMETERS)
         if "" in aliases:
             return await self._scraped(request, "", asked)
         if asked.collect or asked.exclude or asked.domains:
-            raise RequestError(f"no host is shown here: {PROBE}?{TARGET}=ALIAS does")
+            raise RequestError(f"this exporter has targets only: scrape {PROBE}?{TARGET}=ALIAS")
         return self._response(await self._service.own(asked), contextlib.ExitStack())
 
     async def probe(self, request: Request) -> Response:
@@ -62,7 +63,7 @@ class Scrapes:
         asked = _asked(request, (TARGET, *_PARAMETERS))
         alias = only_target(request.query_params)
         if not alias:
-            raise RequestError(f"{TARGET} is missing: {PROBE}?{TARGET}=ALIAS")
+            raise RequestError(f"{TARGET} is required: {PROBE}?{TARGET}=ALIAS")
         return await self._scraped(request, alias, asked)
 
     async def _scraped(self, request: Request, alias: str, asked: ScrapeRequest) -> Response:

@@ -80,20 +80,20 @@ class WellFormed:
             closing = {"Connection": "close"}
             return problem(path, 505, "This server speaks HTTP/1.1.", headers=closing)
         if "content-length" in headers and "transfer-encoding" in headers:
-            text = "Content-Length and Transfer-Encoding together: one of them is a lie."
+            text = "Content-Length and Transfer-Encoding must not be sent together."
             return problem(path, 400, text, headers={"Connection": "close"})
         host = headers.get("host", "").strip()
         if not _HOST.fullmatch(host):
-            return problem(path, 400, "The Host header is none.")
+            return problem(path, 400, "The Host header is missing or invalid.")
         if self._allowed and _bare(host) not in self._allowed:
-            text = "This exporter does not go by this name: web.allowed_hosts."
+            text = "The Host header is not in web.allowed_hosts."
             return problem(path, 421, text)
         if headers.get("expect", "100-continue").strip().lower() != "100-continue":
-            return problem(path, 417, "Only 100-continue may be expected.")
+            return problem(path, 417, "Only Expect: 100-continue is supported.")
         if path == "*" and method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": _METHODS})
         if method not in _HARMLESS and _is_foreign(headers, host):
-            return problem(path, 403, "A page of another site has a browser send this.")
+            return problem(path, 403, "Requests from pages of other sites are rejected.")
         return None
 
 

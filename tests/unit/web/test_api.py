@@ -117,12 +117,12 @@ def test_of_a_key_that_is_repeated_the_last_one_counts() -> None:
     [
         ("?feilds=a", "unknown parameter feilds", "did you mean fields?"),
         ("?x=1", "unknown parameter x", "there are vmIds, fields"),
-        ("?wait=soon", "wait is no number", "wait=30"),
-        ("?wait=-1", "wait is no number", ""),
-        ("?timeout=-1", "timeout is no number", "timeout=30"),
-        ("?wait=nan", "wait is no number", ""),
-        ("?wait=1e999", "wait is no number", ""),
-        ("?explain=maybe", "explain is neither 1 nor 0", "explain=1"),
+        ("?wait=soon", "wait is not a number", "wait=30"),
+        ("?wait=-1", "wait is not a number", ""),
+        ("?timeout=-1", "timeout is not a number", "timeout=30"),
+        ("?wait=nan", "wait is not a number", ""),
+        ("?wait=1e999", "wait is not a number", ""),
+        ("?explain=maybe", "explain must be 1 or 0", "explain=1"),
     ],
 )
 def test_an_address_that_makes_no_sense_is_refused(query: str, error: str, hint: str) -> None:
@@ -136,7 +136,7 @@ def test_an_address_that_makes_no_sense_is_refused(query: str, error: str, hint:
 @pytest.mark.parametrize(
     ("path", "headers", "error"),
     [
-        ("?fields=status", {}, "a POST takes its parameters from the body"),
+        ("?fields=status", {}, "a POST requires its parameters in the body"),
         ("?", {"Content-Encoding": "gzip"}, "the body is compressed"),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_body_that_makes_no_sense_is_refused(body: bytes) -> None:
     """400 whatever is wrong with it, and never more than that."""
     status, message, hint = refused("POST", VMS, content=body)
     assert status == 400
-    assert message.startswith("the body cannot be understood: ")
+    assert message.startswith("the body is invalid: ")
     assert "vmIds" in hint
 
 

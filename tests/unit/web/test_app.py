@@ -478,8 +478,8 @@ def test_a_probe_scrapes_the_target_that_it_names() -> None:
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        ("/probe", 400, "target is missing"),
-        ("/probe?target=", 400, "target is missing"),
+        ("/probe", 400, "target is required"),
+        ("/probe?target=", 400, "target is required"),
         ("/probe?target=a&target=b", 400, "given 2 times"),
         ("/probe?target=c", 404, "no target c"),
         ("/probe?target=qemu%2Bssh://c/system", 404, "no target qemu+ssh"),

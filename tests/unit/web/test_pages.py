@@ -304,7 +304,7 @@ def test_search_finds_names_and_uuids(wanted: str, names: list[str]) -> None:
     service = serving(domain("Web-1"), structs.replace(domain("db"), info=nova))
     text = get(service, f"/?q={wanted}").text
     assert [name.partition(" ")[0] for name in PageReader(text).names] == names
-    assert ("No VM has that" in text) == (not names)
+    assert ("No VM has this" in text) == (not names)
 
 
 def test_a_large_host_is_shown_in_parts() -> None:

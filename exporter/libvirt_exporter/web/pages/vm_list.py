@@ -47,7 +47,7 @@ _COLUMNS: Final[Mapping[str, _Column]] = {
         "Memory",
         lambda row: row.memory if row.used is None else row.used,
         descends=True,
-        hint="What the guest uses, where it tells, of what it has",
+        hint="Memory that the guest uses, if it reports it, of the memory that it has",
     ),
     "disk": _Column("Disk", lambda row: row.disk, descends=True, hint="Read and written"),
     "network": _Column("Network", lambda row: row.net, descends=True, hint="Received and sent"),
@@ -154,7 +154,7 @@ def _vms(overview: Overview, view: View, place: Place) -> str:
     part = min(view.part, last)
     shown = rows[(part - 1) * PART : part * PART]
     if not shown:
-        return f"{_search(view, place)}\n<p>No VM has that in its name or UUID.</p>"
+        return f"{_search(view, place)}\n<p>No VM has this text in its name or UUID.</p>"
     head = "".join(_heading(name, view, place) for name in _COLUMNS)
     lines = "\n".join(_line(row, place) for row in shown)
     return f"""{_search(view, place)}

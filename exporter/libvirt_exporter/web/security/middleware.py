@@ -49,7 +49,7 @@ class SecurityMiddleware:
         client, _ = scope.get("client") or ("", 0)
         if not self._security.within_rate():
             wait = math.ceil(self._security.config.rate_limit.seconds())
-            text = "Too many requests: rate_limit of the web configuration."
+            text = "Too many requests: rate_limit of the web configuration is exceeded."
             return problem(path, 429, text, headers={"Retry-After": str(wait)})
         if scope["method"] in ("GET", "HEAD") and path in self._without_login:
             return None
@@ -61,6 +61,6 @@ class SecurityMiddleware:
         return problem(
             path,
             401,
-            "Unauthorized: this exporter wants a user and password.",
+            "Unauthorized: user and password are required.",
             headers={"WWW-Authenticate": 'Basic realm="libvirt-exporter", charset="UTF-8"'},
         )
