@@ -23,7 +23,7 @@ from tests.lab.guests import running_guest
 from tests.support.waiting import wait_until
 
 MIB: Final = 1 << 20
-QUIET: Final = 2.0
+QUIET: Final = 5
 
 
 def lists(directory: Path, **changes: object) -> dict[str, Any]:

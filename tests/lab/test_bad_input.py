@@ -130,7 +130,7 @@ def test_an_unreachable_libvirt_is_explained(tmp_path: Path) -> None:
 
 def test_a_uri_of_no_driver_is_explained(libvirtd: PrivateLibvirtd, tmp_path: Path) -> None:
     """A URI that the daemon has no driver for is said to be wrong, with one that is right."""
-    uri = libvirtd.read_only_uri.replace("qemu", "quemu", 1)
+    uri = libvirtd.read_only_uri.replace("qemu", "novel", 1)
     with Exporter(uri, tmp_path / "exporter") as exporter:
         message = away(exporter)
     assert uri in message

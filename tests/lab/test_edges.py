@@ -11,7 +11,7 @@ import libvirt
 import pytest
 
 from tests.lab.daemon import PrivateLibvirtd
-from tests.lab.domains import Machine, begin_backup, domain_xml, paused_domain, state
+from tests.lab.domains import MIB, Machine, begin_backup, domain_xml, paused_domain, state
 from tests.lab.exporter import EVERYTHING, Exporter, Series
 from tests.support.waiting import wait_until
 
@@ -83,7 +83,7 @@ def test_images_that_jobs_write_to_are_no_layers(
     fresh_libvirtd: PrivateLibvirtd, tmp_path: Path
 ) -> None:
     """A copy's and a backup's, beside a chain of two."""
-    domain = paused_domain(fresh_libvirtd, "chain", disks=2, chain=2)
+    domain = paused_domain(fresh_libvirtd, "chain", disks=2, chain=2, data=64 * MIB)
     layer = "block_backing_capacity_bytes"
     with Exporter(fresh_libvirtd.read_only_uri, tmp_path, EVERYTHING) as exporter:
 
@@ -128,4 +128,4 @@ def test_physical_size_of_a_raw_image(
     assert sizes == {"vdc": occupied or GIB}
     assert ("truesize" in fields) == allocated
     help_text = next(line for line in answer.text.splitlines() if "block_physical_bytes" in line)
-    assert "nothing is allocated" in help_text
+    assert "without allocated blocks" in help_text

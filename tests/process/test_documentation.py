@@ -41,6 +41,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "pip": "it installs packages",
     "podman": "it needs the image: make image",
     "python -m tests.bench --only one-prometheus": "it takes minutes of a real Prometheus",
+    "python -m tests.bench --only several-hosts": "it takes minutes of several libvirtds",
     "python3": "it makes a virtual environment outside the checkout",
     "/opt/libvirt-exporter/bin/libvirt-exporter": "it is installed by the command above it",
     "/opt/libvirt-exporter/bin/pip": "it installs packages outside the checkout",
