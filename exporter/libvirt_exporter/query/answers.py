@@ -107,8 +107,8 @@ class Terms:
         """Raise NotFoundError unless clients may see what is installed in the guests."""
         if "appsList" not in self.fields:
             raise NotFoundError(
-                "the applications of VMs are not shown",
-                "they are sensitive, and exist where api.sensitive_fields names appsList",
+                "lists of applications are not enabled in the API",
+                "add appsList to api.sensitive_fields",
             )
 
     def _may_need(
@@ -124,7 +124,7 @@ class Terms:
         """Raise RequestError for the first name that is unknown."""
         for name in self.unknown((*request.fields, *request.exclude)):
             if name in _SENSITIVE:
-                hint = "it is sensitive, and exists where api.sensitive_fields names it"
+                hint = "it is sensitive: add it to api.sensitive_fields"
             else:
                 hint = nearest(name, self.fields) or "docs/api.md lists the fields"
             raise RequestError(f"unknown field {name[:_LONGEST_NAME]}", hint)

@@ -82,8 +82,8 @@ class Display:
         """The groups that a request asks for; RequestError when it asks for what is not."""
         if request.collect and request.exclude:
             raise RequestError(
-                "collect[] and exclude[] together",
-                "use one of them: name what you want, or what not",
+                "collect[] and exclude[] cannot be combined",
+                "use one of them",
             )
         if not (request.collect or request.exclude):
             return self.everything
@@ -93,7 +93,7 @@ class Display:
         if disabled := {*canonical(request.collect)} - {"all", "default"} - enabled:
             raise RequestError(
                 f"collect[]: not enabled: {', '.join(sorted(disabled))}",
-                "add it to groups.include of the configuration, beside `default` or what is there",
+                "add it to groups.include in the configuration",
             )
         chosen = (collect & enabled if collect else enabled) - exclude
         choice = self._choices.pop(chosen, None)

@@ -252,8 +252,8 @@ class Target:
         """What is installed in one of the visible domains; its version is the list's hash."""
         if (answer := await self._queries.applications(vm_id)) is None:
             raise NotFoundError(
-                "the applications of this VM are not known",
-                "that takes applications.enabled, and an agent in the guest that has answered",
+                "the application list of this VM is not known",
+                "requires applications.enabled, and a guest agent that has answered",
             )
         return answer
 
@@ -261,7 +261,9 @@ class Target:
         """Have the list of a visible domain read again, sooner or later; says which is known."""
         before = await self._queries.applications(vm_id)
         if not self.config.applications.enabled:
-            raise NotFoundError("no lists of applications are kept", "set applications.enabled")
+            raise NotFoundError(
+                "lists of applications are not collected", "set applications.enabled"
+            )
         uuid = normalised_uuid(vm_id)
         self._host.want_applications(uuid)
         need = Need(lanes=frozenset({"applications"}), vm_ids=frozenset({uuid}))

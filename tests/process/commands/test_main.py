@@ -169,7 +169,7 @@ def test_bad_request_is_told_what_is_wrong(start: Callable[..., Server]) -> None
     assert (unknown.status_code, both.status_code) == (400, 400)
     assert "blok" in unknown.text
     assert "did you mean block?" in unknown.text
-    assert "collect[] and exclude[] together" in both.text
+    assert "collect[] and exclude[] cannot be combined" in both.text
 
 
 def test_start_is_logged_with_version_uri_and_address(start: Callable[..., Server]) -> None:
