@@ -72,8 +72,8 @@ METRICS: tuple[Metric, ...] = (
     _number(
         "agent_answer_timestamp_seconds",
         "guest.answer.<kind>.time",
-        "Unix time of the guest agent's last answer, by kind of answer. Absent once the answer "
-        "has expired.",
+        "Unix time at which the guest agent was queried for the data shown, by kind of data. "
+        "Absent once the data has expired.",
         {"kind": "<kind>"},
         scale=Scale.NANOSECONDS,
     ),

@@ -65,7 +65,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Stat(
         name="libvirt_domain_state_change_timestamp_seconds",
-        text="Unix time of the last state change. Absent before the first lifecycle event.",
+        text="Unix time of the last state change. Absent if no event reported it.",
         group="state",
         source="state.change.time",
         scale=Scale.NANOSECONDS,
