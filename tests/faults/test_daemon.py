@@ -58,6 +58,7 @@ def test_a_connection_lost_in_the_middle_of_a_scrape_is_survived(
     asking.join()
     daemon.start()
     time.sleep(1.0)
+    daemon.wait_for_monitors()
     assert exporter.timed().lacks(whole) == set()
 
 

@@ -243,6 +243,18 @@ class PrivateLibvirtd:
             raise RuntimeError(f"libvirtd did not start: {self.log_text()}") from None
         wait_until(self._answers, f"{self.uri} answers; see {self.log}", ANSWER_WITHIN)
 
+    def wait_for_monitors(self) -> None:
+        """Wait until it has found all its QEMUs again, which it does after it answers."""
+        flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+        flags |= libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
+
+        def answered() -> bool:
+            # Without the monitor a disk has its names, and none of its figures.
+            rows = self.connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_BLOCK, flags)
+            return all("block.0.rd.bytes" in stats for _, stats in rows if stats["block.count"])
+
+        wait_until(answered, "libvirtd has its monitors back", 30)
+
     def _answers(self) -> bool:
         assert not self._ended(within=0), f"libvirtd ended: {self.log_text()}"
         with contextlib.suppress(libvirt.libvirtError):
