@@ -106,7 +106,7 @@ def test_a_fired_watchdog_and_a_full_disk_are_told_once_each(
         assert told(pages.notifications("/tickets"), "firing") == ticket_of
         assert on_domains(server) == dict.fromkeys(both, "firing")
         ((page,),) = (notification["alerts"] for notification in pages.notifications("/pager"))
-        assert "Disks concerned: vda." in page["annotations"]["description"]
+        assert "Affected disks: vda." in page["annotations"]["description"]
 
         fresh_libvirtd.grow_file_system(small, 64 * MIB)
         full.resume()
