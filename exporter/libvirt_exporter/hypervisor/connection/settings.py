@@ -13,6 +13,10 @@ _LOCAL: Final = re.compile(r"qemu(\+unix)?:///")
 _SYSTEM: Final = re.compile(r"qemu(\+unix)?:///system(\?|$)")
 
 
+SYSTEM_PID_FILES: Final = "/run/libvirt/qemu"
+"""Where the daemon of the system writes which process is which domain's."""
+
+
 class ShownDomains(Protocol):
     """Decides which domains are shown."""
 
@@ -72,7 +76,7 @@ class HostSettings:
     labels: tuple[Label, ...] = ()
     shown: ShownDomains | None = None
     """The others are asked for their state only; None: there are no others."""
-    pid_directory: str | None = "/run/libvirt/qemu"
+    pid_directory: str | None = SYSTEM_PID_FILES
     """Where a libvirt of this machine keeps `<name>.pid` of each QEMU; None: do not look at
     processes. Only a new Host takes another one."""
     state_directory: str = ""
@@ -94,5 +98,7 @@ class HostSettings:
     @property
     def shows_processes(self) -> bool:
         """Whether the QEMU processes of this libvirt are to be looked at in /proc."""
+        if self.pid_directory is None or not self.is_local:
+            return False
         # A user's own daemon keeps its files elsewhere.
-        return self.pid_directory is not None and _SYSTEM.match(self.uri) is not None
+        return self.pid_directory != SYSTEM_PID_FILES or _SYSTEM.match(self.uri) is not None
