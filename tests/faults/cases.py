@@ -138,9 +138,10 @@ def frozen(daemon: PrivateLibvirtd, exporter: WatchedExporter, scrapes: int) -> 
             assert own_metrics(scrape) >= own
             resources.append(exporter.resources)
     flat(resources)
-    deadline = time.monotonic() + 10
-    while (scrape := exporter.timed()).lacks(whole):
-        assert time.monotonic() < deadline, f"up: {scrape.up}"
+    # The connection for events may have been given up, and waits before it tries again.
+    deadline = time.monotonic() + 30
+    while lacking := exporter.timed().lacks(whole):
+        assert time.monotonic() < deadline, f"still missing: {sorted(map(str, lacking))[:5]}"
 
 
 def churned(daemon: PrivateLibvirtd, exporter: WatchedExporter, seconds: float) -> None:
