@@ -1,4 +1,4 @@
-"""Panels of VMs that stand on more than one page, and what their figures mean."""
+"""Panels of VMs that are on more than one page, and what their figures mean."""
 
 from __future__ import annotations
 

@@ -138,8 +138,7 @@ def frozen(daemon: PrivateLibvirtd, exporter: WatchedExporter, scrapes: int) -> 
             assert own_metrics(scrape) >= own
             resources.append(exporter.resources)
     flat(resources)
-    # The connection for events may have been given up, and waits before it tries again.
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 10
     while lacking := exporter.timed().lacks(whole):
         assert time.monotonic() < deadline, f"still missing: {sorted(map(str, lacking))[:5]}"
 

@@ -69,7 +69,7 @@ def asked(
 
 
 def assert_shows_figures(server: Prometheus, query: str) -> None:
-    """The query is answered, within 90 s with some series, whose values make sense."""
+    """The query is answered, within 30 s with some series, whose values make sense."""
     found: list[float] = []
 
     def shown() -> bool:
@@ -77,7 +77,7 @@ def assert_shows_figures(server: Prometheus, query: str) -> None:
         found[:] = [float(series["value"][1]) for series in result]
         return bool(found) or any(name in query for name in EMPTY)
 
-    wait_until(shown, f"{query} shows something", 90)
+    wait_until(shown, f"{query} shows something", 30)
     assert all(math.isfinite(value) and value >= 0 for value in found), (query, found)
 
 

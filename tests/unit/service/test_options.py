@@ -132,7 +132,7 @@ APPLICATIONS: Final[Mapping[str, Any]] = {
 
 
 def applications_with(**options: Any) -> ApplicationsSettings | None:
-    """What the host is told of lists of applications."""
+    """What the host gets for lists of applications."""
     document = {
         "libvirt": {"uri": DEMO},
         "guest_agent": {"enabled": True},

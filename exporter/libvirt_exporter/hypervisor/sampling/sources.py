@@ -57,7 +57,7 @@ class SourceFailures:
         self._failing: dict[tuple[object, str], tuple[str, float]] = {}
 
     def failed(self, source: object, thing: str, words: str, error: BaseException) -> None:
-        """A source, or a kind of them, could not tell of a thing, which these words describe."""
+        """A source, or a kind of them, failed for a thing, which these words describe."""
         self._observer.source_failed()
         now = monotonic()
         if (source, thing) not in self._failing:

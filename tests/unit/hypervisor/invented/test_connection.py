@@ -145,7 +145,7 @@ def test_pools_are_never_more_than_full(host: Host, clock: Clock) -> None:
 def test_events_arrive_as_libvirt_delivers_them(
     start: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each event of a whole cycle is delivered to who has registered for it, and understood."""
+    """Each event of a whole cycle is delivered to its callbacks, and understood."""
     connection, queue = InventedConnection(lambda: start), EventQueue(lambda: None)
     for event in KINDS:
         number = getattr(libvirt, f"VIR_DOMAIN_EVENT_ID_{event.upper()}", -1)
