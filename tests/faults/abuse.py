@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import bcrypt
+import yaml
 
 from libvirt_exporter.catalogue import GROUPS
 from tests.faults.watch import Resources
 from tests.lab.exporter import Exporter
+from tests.support.authority import Authority
 from tests.support.waiting import eventually
 
 TIMEOUT: Final = 10.0
@@ -53,12 +55,18 @@ STRANGERS: Final = {"without a login": "", "with a wrong password": _login("wron
 class Abused(Exporter):
     """An exporter of one user, with clients that ask it over the loopback."""
 
-    def __init__(self, uri: str, directory: Path) -> None:
+    def __init__(self, uri: str, directory: Path, authority: Authority | None = None) -> None:
+        """`authority`: who issues its certificate; without one it listens without TLS."""
         directory.mkdir(exist_ok=True)
-        users = directory / "web.yml"
-        users.write_text(f"basic_auth_users: {{prometheus: {_HASH}}}\n")
-        web = {"config_file": str(users), "health_without_login": True}
-        super().__init__(uri, directory, {"web": web})
+        security: dict[str, object] = {"basic_auth_users": {"prometheus": _HASH}}
+        if authority is not None:
+            certificate, key = authority.issue("exporter", "IP:127.0.0.1")
+            security["tls_server_config"] = {"cert_file": certificate, "key_file": key}
+        file = directory / "web.yml"
+        file.write_text(yaml.safe_dump(security))
+        web = {"config_file": str(file), "health_without_login": True}
+        tls = authority.client() if authority is not None else None
+        super().__init__(uri, directory, {"web": web}, tls=tls)
         host, _, port = self.address.rpartition(":")
         self._address = host, int(port)
 
@@ -100,12 +108,19 @@ class Abused(Exporter):
         headers = f"{timeout}Accept-Encoding: gzip\r\nConnection: close\r\n{LOGIN}"
         began = time.monotonic()
         status, size = 0, 0
-        with contextlib.suppress(OSError), socket.create_connection(self._address) as connection:
+        with contextlib.suppress(OSError), self._secured() as connection:
             connection.sendall(request("/metrics", headers=headers))
             while chunk := connection.recv(1 << 20):
                 status = status or int(chunk.split(None, 2)[1])
                 size += len(chunk)
         return Answer(status, time.monotonic() - began, size)
+
+    def _secured(self) -> socket.socket:
+        """A connection for a thread, with TLS where it listens so."""
+        connection = socket.create_connection(self._address)
+        if self.tls is None:
+            return connection
+        return self.tls.wrap_socket(connection, server_hostname=self._address[0])
 
 
 def request(path: str, *, body: str | None = None, headers: str = "") -> bytes:
@@ -246,3 +261,30 @@ async def unfinished(abused: Abused, clients: int = 500) -> None:
         writer.transport.abort()
     assert answer.status == 200
     assert answer.seconds < 3 * usual + 0.25
+
+
+async def silent(abused: Abused, clients: int = 50) -> None:
+    """Clients connect and never begin, or never end, a handshake; a scrape is answered as ever."""
+    usual = await quiet(abused)
+    writers = []
+    for number in range(clients):
+        _, writer = await abused.connect()
+        if number % 2:
+            # The head of a handshake record of 512 bytes, of which no more comes.
+            writer.write(b"\x16\x03\x01\x02\x00")
+        writers.append(writer)
+    answer = await abused.usual()
+    for writer in writers:
+        writer.transport.abort()
+    assert answer.status == 200
+    assert answer.seconds < 3 * usual + 0.25
+
+
+async def ended(abused: Abused, name: str) -> float:
+    """End it while others flood; seconds that it took, with status 0 as ever."""
+    clients, one = FLOODS[name]
+    async with flooding(clients, lambda: one(abused)):
+        await asyncio.sleep(1)
+        started = time.monotonic()
+        assert await asyncio.to_thread(abused.close) == 0
+        return time.monotonic() - started

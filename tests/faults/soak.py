@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.bench.synthetic import write_host
-from tests.faults.abuse import FLOODS, Abused, flooded, hoarded, unfinished
+from tests.faults.abuse import FLOODS, Abused, ended, flooded, hoarded, silent, unfinished
 from tests.faults.away import WAYS, away
 from tests.faults.cases import churned, endured, frozen, polled, reopened, restarted
-from tests.faults.watch import WatchedExporter
+from tests.faults.watch import ENDS_WITHIN, WatchedExporter
 from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import crowd
+from tests.support.authority import Authority
 
 
 class Case(NamedTuple):
@@ -49,11 +50,19 @@ def abused() -> None:
     with tempfile.TemporaryDirectory(prefix="soak-") as directory:
         node = Path(directory, "node.xml")
         write_host(node, 2000)
-        with Abused(f"test://{node}", Path(directory, "exporter")) as exporter:
+        uri = f"test://{node}"
+        with Abused(uri, Path(directory, "exporter")) as exporter:
             for name in FLOODS:
                 asyncio.run(flooded(exporter, name, 60.0))
             asyncio.run(unfinished(exporter))
             asyncio.run(hoarded(exporter, batches=8, clients=70))
+        for name in FLOODS:
+            with Abused(uri, Path(directory, "ended")) as exporter:
+                seconds = asyncio.run(ended(exporter, name))
+                print(f"{name}: ended after {seconds:.2f} s")
+                assert seconds < ENDS_WITHIN
+        with Abused(uri, Path(directory, "tls"), Authority(Path(directory))) as exporter:
+            asyncio.run(silent(exporter))
 
 
 def libvirt_away() -> None:

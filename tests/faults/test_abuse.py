@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -15,24 +14,31 @@ from tests.bench.synthetic import write_host
 from tests.faults.abuse import (
     FLOODS,
     Abused,
+    ended,
     flooded,
-    flooding,
     hoarded,
     left,
-    narrowed,
+    silent,
     unfinished,
 )
 from tests.faults.watch import ENDS_WITHIN
+from tests.support.authority import Authority
 
 SIZE: Final = 2000
 
 
 @pytest.fixture(scope="module")
-def abused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Abused]:
+def host(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of the host."""
+    node = tmp_path_factory.mktemp("host") / "node.xml"
+    write_host(node, SIZE)
+    return f"test://{node}"
+
+
+@pytest.fixture(scope="module")
+def abused(host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Abused]:
     """An exporter that has been scraped before."""
-    directory = tmp_path_factory.mktemp("abuse")
-    write_host(directory / "node.xml", SIZE)
-    with Abused(f"test://{directory / 'node.xml'}", directory / "exporter") as abused:
+    with Abused(host, tmp_path_factory.mktemp("abuse")) as abused:
         asyncio.run(warmed(abused))
         yield abused
 
@@ -61,23 +67,25 @@ def test_clients_that_do_not_read_keep_little_and_not_for_long(abused: Abused) -
 
 def test_clients_that_left_keep_nothing_while_libvirt_hangs(tmp_path: Path) -> None:
     """The next scrape is answered by its own deadline."""
-    silent = tmp_path / "silent"
+    silent_socket = tmp_path / "silent"
     with socket.socket(socket.AF_UNIX) as libvirt:
-        libvirt.bind(str(silent))
+        libvirt.bind(str(silent_socket))
         libvirt.listen(100)
-        uri = f"qemu+unix:///system?socket={silent}"
+        uri = f"qemu+unix:///system?socket={silent_socket}"
         with Abused(uri, tmp_path / "exporter") as abused:
             asyncio.run(left(abused))
 
 
-def test_it_ends_at_once_under_a_flood(abused: Abused) -> None:
-    """Status 0, as ever; the last test of the module, as it ends the exporter."""
+def test_clients_that_are_silent_before_tls_are_in_no_scrapes_way(
+    host: str, tmp_path: Path
+) -> None:
+    """Neither a handshake that never begins nor one that never ends takes a place."""
+    with Abused(host, tmp_path / "exporter", Authority(tmp_path)) as abused:
+        asyncio.run(silent(abused))
 
-    async def end() -> float:
-        async with flooding(10, lambda: abused.ask(narrowed())):
-            await asyncio.sleep(1)
-            started = time.monotonic()
-            assert await asyncio.to_thread(abused.close) == 0
-            return time.monotonic() - started
 
-    assert asyncio.run(end()) < ENDS_WITHIN
+@pytest.mark.parametrize("name", FLOODS)
+def test_it_ends_at_once_under_a_flood(name: str, host: str, tmp_path: Path) -> None:
+    """Status 0, as ever, whatever the others ask."""
+    with Abused(host, tmp_path / "exporter") as abused:
+        assert asyncio.run(ended(abused, name)) < ENDS_WITHIN

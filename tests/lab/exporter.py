@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,12 +96,15 @@ class Exporter:
         *,
         within: Sequence[str] = (),
         traced: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """`directory`, of nobody else, takes its files; `within` is a prefix of the command.
 
-        `traced`: keep a log of the calls of libvirt's API, for `calls`.
+        `traced`: keep a log of the calls of libvirt's API, for `calls`. `tls`: what a client
+        needs where the configuration has it listen with TLS.
         """
         directory.mkdir(exist_ok=True)
+        self.tls = tls
         self._log = directory / "exporter.log"
         self._trace = directory / "libvirt.log"
         self._configuration = directory / "exporter.yml"
@@ -129,7 +133,7 @@ class Exporter:
 
     def _addresses(self) -> list[str]:
         assert self._process.poll() is None, self.log
-        return re.findall(r" on http://(\S+?)/", self.log)
+        return re.findall(r" on https?://(\S+?)/", self.log)
 
     def __enter__(self) -> Self:
         return self
@@ -169,11 +173,10 @@ class Exporter:
         self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET"
     ) -> Answer:
         """Ask it something over HTTP."""
-        request = Request(
-            f"http://{self.address}{path}", headers=dict(headers or {}), method=method
-        )
+        url = f"{'http' if self.tls is None else 'https'}://{self.address}{path}"
+        request = Request(url, headers=dict(headers or {}), method=method)
         try:
-            with urlopen(request, timeout=30) as answer:
+            with urlopen(request, timeout=30, context=self.tls) as answer:
                 return Answer(answer.status, answer.headers, answer.read().decode())
         except HTTPError as error:
             with error:
