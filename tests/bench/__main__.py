@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import libvirt
@@ -32,12 +32,16 @@ from tests.bench import (
 from tests.bench.figures import Table
 
 
-def parts(domains: int, *, quick: bool) -> Mapping[str, Callable[[], Table]]:
+def parts(
+    domains: int, *, quick: bool, against: Sequence[Path] = ()
+) -> Mapping[str, Callable[[], Table]]:
     """What can be measured, by name."""
     if quick:
         return {
             "rendering": lambda: rendering.run((200, 1000), rounds=10),
-            "real-host": lambda: real_host.run(min(domains, 20), rounds=5, warm_up=2),
+            "real-host": lambda: real_host.run(
+                min(domains, 20), rounds=5, warm_up=2, against=against
+            ),
             "idle": lambda: idle.run(seconds=10, after=1),
             "synthetic-hosts": lambda: synthetic_hosts.run((200, 1000), rounds=3),
             "query-savings": lambda: queries.savings(100, polls=60),
@@ -46,7 +50,7 @@ def parts(domains: int, *, quick: bool) -> Mapping[str, Callable[[], Table]]:
         }
     return {
         "rendering": lambda: rendering.run((200, 2000, 10_000), rounds=8),
-        "real-host": lambda: real_host.run(domains, rounds=8),
+        "real-host": lambda: real_host.run(domains, rounds=8, against=against),
         "idle": lambda: idle.run(seconds=60, after=IDLE_FOR + 2 * TIDY_EVERY),
         "synthetic-hosts": lambda: synthetic_hosts.run((2000, 10_000), rounds=3),
         "several-hosts": lambda: several_hosts.run(10, 10, rounds=15),
@@ -84,12 +88,21 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=list(parts(1, quick=False)), action="append", help="repeatable"
     )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="CHECKOUT",
+        help="another version, measured on the same real host in turn; repeatable",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     arguments = parser.parse_args()
     document = {"machine": machine(), "time": time.time()}
     print(document["machine"], end="\n\n", flush=True)
     tables = []
-    for name, measure in parts(arguments.domains, quick=arguments.quick).items():
+    chosen = parts(arguments.domains, quick=arguments.quick, against=arguments.against)
+    for name, measure in chosen.items():
         if arguments.only is None or name in arguments.only:
             table = measure()
             tables.append(table.document())

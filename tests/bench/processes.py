@@ -97,14 +97,17 @@ def measured(client: int, daemon: int | None) -> Iterator[list[Cost]]:
 class Server:
     """A process that answers `GET /metrics` on a loopback port; a context manager that ends it."""
 
-    def __init__(self, command: Sequence[str], *, address_flag: str) -> None:
-        """Start `command` with a free address and wait until it answers."""
+    def __init__(self, command: Sequence[str], *, address_flag: str, checkout: Path = ROOT) -> None:
+        """Start `command` with a free address and wait until it answers.
+
+        `checkout`: where a Python program finds this project's packages.
+        """
         port = _free_port()
         began = time.perf_counter()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
             [*command, f"{address_flag}=127.0.0.1:{port}"],
-            env=os.environ | {"PYTHONPATH": str(ROOT / "exporter")},
+            env=os.environ | {"PYTHONPATH": f"{checkout / 'exporter'}{os.pathsep}{ROOT}"},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -167,10 +170,19 @@ class Server:
         self._log.close()
 
 
-def exporter(uri: str, within: Sequence[str] = ()) -> Server:
-    """This exporter, with its defaults; `within`: the command that its own comes behind."""
-    command = [sys.executable, "-m", "libvirt_exporter", "serve", f"--libvirt.uri={uri}"]
-    return Server([*within, *command], address_flag="--web.listen-address")
+def exporter(
+    uri: str,
+    within: Sequence[str] = (),
+    *,
+    module: str = "libvirt_exporter",
+    checkout: Path = ROOT,
+) -> Server:
+    """The exporter of a checkout, with its defaults; `within`: a prefix of its command.
+
+    `module`: what starts it.
+    """
+    command = [sys.executable, "-m", module, "serve", f"--libvirt.uri={uri}"]
+    return Server([*within, *command], address_flag="--web.listen-address", checkout=checkout)
 
 
 def _free_port() -> int:
