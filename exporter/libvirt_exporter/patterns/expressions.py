@@ -12,8 +12,6 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-import re2
-
 LONGEST_TEXT: Final = 1024
 """Characters of a text that expressions are tried on: libvirt's names are file names, up to 255.
 
@@ -46,6 +44,8 @@ def compile_expression(text: str) -> Matcher:
     if found := _TAKEN_LITERALLY.search(text):
         reason = f"{found[1]} would not be a repetition; write {{0,n}}, with n up to 1000"
         raise ValueError(f"{text!r} is not a regular expression (RE2): {reason}")
+    import re2  # 1.5 MiB, which only those pay who write expressions
+
     options = re2.Options()
     options.log_errors = False
     options.never_capture = True

@@ -11,7 +11,7 @@ import re
 import libvirt
 
 from libvirt_exporter.hypervisor.connection.session import kept_alive, start_event_loop
-from libvirt_exporter.hypervisor.invented import connection as invented
+from libvirt_exporter.hypervisor.invented import SCHEME
 
 
 def open_read_write(uri: str) -> libvirt.virConnect:
@@ -20,8 +20,10 @@ def open_read_write(uri: str) -> libvirt.virConnect:
     May block for ever when the daemon is frozen. Raises libvirt.libvirtError.
     """
     start_event_loop()
-    if uri.startswith(invented.SCHEME):
-        raise invented.refused(uri)
+    if uri.startswith(SCHEME):
+        from libvirt_exporter.hypervisor.invented import connection
+
+        raise connection.refused(uri)
     return kept_alive(libvirt.open(read_write_uri(uri)))
 
 

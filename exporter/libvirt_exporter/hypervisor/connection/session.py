@@ -19,7 +19,7 @@ from libvirt_exporter.hypervisor.connection.errors import (
     classify,
 )
 from libvirt_exporter.hypervisor.connection.facts import DriverFacts
-from libvirt_exporter.hypervisor.invented import connection as invented
+from libvirt_exporter.hypervisor.invented import SCHEME
 
 T = TypeVar("T")
 
@@ -39,8 +39,10 @@ def open_read_only(uri: str) -> libvirt.virConnect:
     May block for ever when the daemon is frozen. Raises libvirt.libvirtError.
     """
     start_event_loop()
-    if uri.startswith(invented.SCHEME):
-        return cast("libvirt.virConnect", invented.InventedConnection())
+    if uri.startswith(SCHEME):
+        from libvirt_exporter.hypervisor.invented import connection  # only the demo pays for it
+
+        return cast("libvirt.virConnect", connection.InventedConnection())
     return kept_alive(libvirt.openReadOnly(uri))
 
 

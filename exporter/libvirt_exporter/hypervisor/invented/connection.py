@@ -29,9 +29,6 @@ from libvirt_exporter.hypervisor.invented.machines import (
     domain_xml,
 )
 
-SCHEME: Final = "demo:"
-"""URIs of the invented host begin with it."""
-
 _TICK: Final = 0.5
 """Seconds after which it is looked for what has happened."""
 _OBJECTS: Final = {
