@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import sys
+from argparse import Namespace
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from msgspec import to_builtins
 
 from libvirt_exporter.commands import blind
+from libvirt_exporter.commands.output import failed, show
 from libvirt_exporter.config import (
     TARGET_FILES,
     Config,
@@ -40,6 +42,18 @@ class Verdict(NamedTuple):
     mistakes: tuple[Problem, ...]
     notes: tuple[Problem, ...] = ()
     """What is no mistake and may still not be intended; only of a file without mistakes."""
+
+
+def check_config(arguments: Namespace) -> int:
+    """Print what is wrong with the files; 1 is the status where something is."""
+    verdicts = [judge(file) for file in arguments.files]
+    mistakes = [mistake for verdict in verdicts for mistake in verdict.mistakes]
+    if arguments.format == "json":
+        show(f"{as_json(verdicts)}\n")
+        return int(bool(mistakes))
+    for line in as_text(verdicts):
+        show(f"{line}\n")
+    return failed("\n".join(map(str, mistakes))) if mistakes else 0
 
 
 def judge(file: Path) -> Verdict:

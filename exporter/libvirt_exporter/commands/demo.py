@@ -1,4 +1,4 @@
-"""The demo: exporter, Prometheus and Alertmanager on the loopback, over a host that is invented."""
+"""The command `demo`: exporter, Prometheus and Alertmanager over a host that is invented."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import sys
 import tempfile
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.request import urlopen
 
-from libvirt_exporter.commands.shipped import FILES
-from libvirt_exporter.commands.vms_table import printable
+from libvirt_exporter.commands import output
+from libvirt_exporter.commands.output import failed, printable
+from libvirt_exporter.commands.shipped import FILES, NOT_SHIPPED, find
 
 URI: Final = "demo:///"
 
@@ -65,6 +67,18 @@ class _Program(NamedTuple):
     name: str
     address: str
     command: Sequence[str]
+
+
+def demo(arguments: Namespace) -> int:
+    """Show the demo until a signal ends it."""
+    directory = find()
+    if directory is None:
+        return failed(NOT_SHIPPED)
+    try:
+        show(directory, lambda line: output.show(f"{line}\n"))
+    except DemoError as error:
+        return failed(error)
+    return 0
 
 
 def configuration(text: str, of: str, addresses: Mapping[str, str]) -> str:

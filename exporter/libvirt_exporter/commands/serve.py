@@ -1,34 +1,71 @@
-"""The long-running process: what happens from the first signal handler to the last."""
+"""The command `serve`: the long-running process, from its sockets to the last signal handler."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import resource
+import os
 import signal
+from argparse import Namespace
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from socket import socket
-from typing import Any, Final
+from typing import Any
 
 from libvirt_exporter import __version__
-from libvirt_exporter.commands.service_manager import ServiceManager
-from libvirt_exporter.config import Config, ConfigError
+from libvirt_exporter.commands import logs, process
+from libvirt_exporter.commands.arguments import options
+from libvirt_exporter.commands.check_config import secured
+from libvirt_exporter.commands.once import configuration
+from libvirt_exporter.commands.service_manager import ServiceManager, inherited_sockets
+from libvirt_exporter.config import FLAGS, Config, ConfigError, Place, place_of
 from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.uri import redacted
+from libvirt_exporter.web import server
 from libvirt_exporter.web.app import create_app
-from libvirt_exporter.web.listening import on_every_interface, urls
+from libvirt_exporter.web.listening import listen, on_every_interface, remove, urls
 from libvirt_exporter.web.security.security import Security
-from libvirt_exporter.web.server import serve
 
 log = logging.getLogger(__name__)
 
-_OPEN_FILES: Final = 65536
-"""Files that may be open: clients, connections to libvirt, XML of domains being read."""
+
+def serve(arguments: Namespace) -> int:
+    """Serve until a signal ends it."""
+
+    def load() -> Config:
+        config = configuration(arguments)
+        logs.setup(config.log.level, config.log.format)
+        return config
+
+    config = load()
+    by_flag = "web.config_file" in options(arguments)
+    security = _security(config, None if by_flag else arguments.config_file)
+    systemd, web = ServiceManager(os.environ, os.getpid()), config.web
+    if web.systemd_socket:
+        sockets = inherited_sockets(os.environ, os.getpid())
+        return process.run(_run(load, sockets, security, systemd))
+    sockets = listen(web.listen, int(web.socket_mode, 8))
+
+    async def run() -> None:
+        try:
+            await _run(load, sockets, security, systemd)
+        finally:
+            remove(web.listen)
+
+    return process.run(run())
 
 
-async def run(
+def _security(config: Config, file: Path | None) -> Security:
+    """The web configuration, which `file` names, or else a flag. Raises ConfigError."""
+    option = "web.config_file"
+    if file is None:
+        return secured(config.web.config_file, Place(FLAGS[option], 0))
+    return secured(config.web.config_file, place_of(option, file), option)
+
+
+async def _run(
     load: Callable[[], Config],
     sockets: Sequence[socket],
     security: Security,
@@ -41,7 +78,7 @@ async def run(
     A libvirt that cannot be reached is no error. Raises ConfigError. Threads that are stuck in
     libvirt may be left behind, so the process has to be ended without waiting for them.
     """
-    raise_file_limit()
+    process.raise_file_limit()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     telemetry = Telemetry()
@@ -62,7 +99,7 @@ async def run(
         loop.add_signal_handler(
             signal.SIGHUP, lambda: tasks.start(_reload(exporter, systemd, status))
         )
-        unblock_signals()
+        process.unblock_signals()
         tasks.start(_warm_up(exporter, systemd, status))
         tasks.start(systemd.live())
         log.info("libvirt-exporter %s shows %s on %s", __version__, shown, addresses)
@@ -84,7 +121,7 @@ async def run(
             allowed_hosts=web.allowed_hosts,
             telemetry=telemetry,
         )
-        await serve(app, sockets, stop=stop, security=security, telemetry=telemetry)
+        await server.serve(app, sockets, stop=stop, security=security, telemetry=telemetry)
     log.info("stopped")
 
 
@@ -94,19 +131,6 @@ def _shown(config: Config) -> str:
     if number := len(config.targets):
         parts.append("1 target" if number == 1 else f"{number} targets")
     return " and ".join(parts)
-
-
-def unblock_signals() -> None:
-    """Let through the signals that wait since the process began (`__main__`)."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-
-
-def raise_file_limit() -> None:
-    """Allow as many open files as the hard limit does, up to 65536."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Background:

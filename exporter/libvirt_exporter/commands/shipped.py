@@ -1,10 +1,13 @@
-"""Where the files lie that come with the exporter: examples, rules, dashboards, the unit."""
+"""The command `files`: where the files lie that come with the exporter, such as rules."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+
+from libvirt_exporter.commands.output import failed, show
 
 FILES: Final[Mapping[str, tuple[str, str]]] = {
     "config": ("config/exporter.yml", "every option with its default"),
@@ -24,6 +27,18 @@ FILES: Final[Mapping[str, tuple[str, str]]] = {
     "demo": ("deploy/demo", "exporter, Prometheus, Alertmanager and Grafana in containers"),
 }
 """Name → path below the directory of `find`, and what it is."""
+
+NOT_SHIPPED: Final = "the files are not installed; the wheel and the packages contain them"
+
+
+def files(arguments: Namespace) -> int:
+    """Print all paths, or the one of a name."""
+    directory = find()
+    if directory is None:
+        return failed(NOT_SHIPPED)
+    name: str | None = arguments.name
+    show(f"{directory / FILES[name][0]}\n" if name else table(directory))
+    return 0
 
 
 def find(module: Path = Path(__file__)) -> Path | None:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from libvirt_exporter.commands.output import printable
 from libvirt_exporter.model import DomainSample, HostSample
 from libvirt_exporter.query.overview import Row, overview
 
@@ -115,13 +116,6 @@ def render(table: Iterable[Row], width: int | None, *, colour: bool = False) -> 
             for code, line in zip(codes, text, strict=True)
         ]
     return "".join(f"{line}\n" for line in text)
-
-
-def printable(text: str) -> str:
-    """Return the text with everything replaced that is not a visible character or a space."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
 
 
 def _stuck(sample: HostSample) -> str:

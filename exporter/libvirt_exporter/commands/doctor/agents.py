@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from libvirt_exporter.commands.doctor import Finding, changing, named, quoted_name
+from libvirt_exporter.commands.doctor.finding import (
+    Finding,
+    changing,
+    hint,
+    named,
+    problem,
+    quoted_name,
+)
 from libvirt_exporter.model import DomainSample, HostSample
 
 LANE = "guest_agent"
@@ -24,42 +31,36 @@ def agent_findings(sample: HostSample, uri: str) -> Iterator[Finding]:
 
     connected = having(lambda domain: _channel(domain) == "connected")
     if connected and LANE not in sample.lanes:
-        yield Finding(
-            "problem",
+        yield problem(
             "no guest agent was queried: the read-write connection to libvirt failed",
             f"`{changing(uri)} list` must work as the exporter's user; {_PAGE}; the log has "
             "the reason",
         )
         return
     if found := having(lambda domain: bool(domain.stats.get("guest.agent.errors.denied"))):
-        yield Finding(
-            "problem",
+        yield problem(
             f"libvirt denies queries of the agent of {named(found)}",
             f"grant domain.write to the exporter's user in libvirt's access control; {_PAGE}",
         )
     if found := having(lambda domain: domain.stats.get("guest.agent.up") is False):
-        yield Finding(
-            "problem",
+        yield problem(
             f"the agent of {named(found)} does not respond",
             f"`{changing(uri)} qemu-agent-command {quoted_name(found[0])} "
             '\'{"execute":"guest-ping"}\'` tests it; restart qemu-guest-agent in the guest',
         )
     if found := having(lambda domain: bool(domain.stats.get("guest.agent.errors.refused"))):
-        yield Finding(
-            "hint",
+        yield hint(
             f"the agent of {named(found)} rejects some queries",
             "upgrade an old agent; or change the guest's configuration of qemu-ga, which blocks "
             "them (block-rpcs, allow-rpcs, FILTER_RPC_ARGS in /etc/sysconfig/qemu-ga)",
         )
     if found := having(lambda domain: _channel(domain) == "disconnected"):
-        yield Finding(
-            "hint",
+        yield hint(
             f"{named(found)} with an agent channel but no running agent",
             "install and start qemu-guest-agent in the guest",
         )
     if found := having(lambda domain: not _channel(domain)):
-        yield Finding(
-            "hint",
+        yield hint(
             f"{named(found)} without a channel for a guest agent",
             f"`{changing(uri)} edit {quoted_name(found[0])}`: add <channel type='unix'><target "
             "type='virtio' name='org.qemu.guest_agent.0'/></channel> to the devices",

@@ -1,16 +1,14 @@
-"""The doctor: what a host does not show, and what fixes it."""
+"""The doctor on a host: what it does not show, and what fixes it."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
-from libvirt_exporter.commands import doctor
+from libvirt_exporter.commands.doctor import host as doctor
+from libvirt_exporter.commands.doctor.finding import Finding
 from libvirt_exporter.model import (
     DomainInfo,
     DomainSample,
@@ -73,7 +71,7 @@ def host(
     )
 
 
-def only(sample: HostSample, *, schedstats: doctor.Schedstats = "on") -> doctor.Finding:
+def only(sample: HostSample, *, schedstats: doctor.Schedstats = "on") -> Finding:
     """The one finding on a sample."""
     (finding,) = doctor.findings(sample, uri=URI, schedstats=schedstats)
     return finding
@@ -108,104 +106,12 @@ def test_libvirt_away_is_the_only_problem_named() -> None:
 
 def test_what_was_found_besides_is_told_too_problems_first() -> None:
     """Whether libvirt answers or not."""
-    besides = [doctor.Finding("hint", "b", ""), doctor.Finding("problem", "a", "")]
+    besides = [Finding("hint", "b", ""), Finding("problem", "a", "")]
     away = HostSample(timestamp=1.0, duration=0.1, up=False, error="denied")
 
     for sample, whats in ((host(vm()), ["a", "b"]), (away, ["denied", "a", "b"])):
         found = doctor.findings(sample, uri=URI, schedstats="on", besides=besides)
         assert [finding.what for finding in found] == whats
-
-
-def not_root() -> int:
-    """The id of a user who is not root: that of the tests, or nobody's."""
-    return os.geteuid() or 65534
-
-
-@pytest.fixture
-def state() -> Iterator[Path]:
-    """A directory that an ordinary user owns and reaches."""
-    with tempfile.TemporaryDirectory() as place:
-        os.chown(place, not_root(), -1)
-        yield Path(place)
-
-
-def of_state_directory(directory: Path | str, *, user: int | None = None) -> list[doctor.Finding]:
-    """The findings, where the process runs as this user: not root if it is not told."""
-    before = os.geteuid()
-    os.seteuid(not_root() if user is None else user)
-    try:
-        return list(doctor.state_directory_findings(str(directory)))
-    finally:
-        os.seteuid(before)
-
-
-def test_state_directory_that_can_be_used_is_left_as_it_was(state: Path) -> None:
-    """It is tried, but nothing stays in it, and none is made; none at all is nothing to try."""
-    for directory in (state, state / "not/made/yet", ""):
-        assert of_state_directory(directory) == []
-    assert list(state.iterdir()) == []
-
-
-def test_state_directory_that_cannot_be_written_to_is_a_problem(state: Path) -> None:
-    """So is one that cannot be made; the user, the reason and the remedy are named."""
-    state.chmod(0o500)
-
-    for directory, reason in (
-        (state, "Permission denied"),
-        (state / "new", f"{state} is not writable"),
-    ):
-        (finding,) = of_state_directory(directory)
-        assert finding.severity == "problem"
-        assert f"in {directory} by uid {not_root()}: " in finding.what
-        assert reason in finding.what
-        assert f"install -d -m 700 -o USER {directory}" in finding.remedy
-
-
-def test_what_is_to_be_kept_is_named(state: Path) -> None:
-    """There are two things that are."""
-    (state / "file").touch()
-    (finding,) = doctor.state_directory_findings(f"{state}/file", "lists of applications")
-    assert finding.what.startswith("lists of applications cannot be kept in ")
-
-
-def test_state_directory_that_is_a_file_is_a_problem(state: Path) -> None:
-    """Or is below one."""
-    file = state / "file"
-    file.touch()
-
-    for place in (file, file / "below"):
-        (finding,) = of_state_directory(place)
-        assert finding.what.endswith("Not a directory")
-
-
-def test_counts_that_cannot_be_read_are_a_problem(state: Path) -> None:
-    """As after somebody else's exporter had been started once."""
-    kept = state / "events-0123456789abcdef.json"
-    kept.touch(0o000)
-
-    (finding,) = of_state_directory(state)
-
-    assert finding.what.endswith("Permission denied")
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="asks for what only root can do")
-def test_state_directory_that_only_root_can_use_is_a_hint_for_root(state: Path) -> None:
-    """To root every directory is writable, which says nothing about the exporter's user."""
-    os.chown(state, 0, -1)
-
-    (finding,) = of_state_directory(state / "new", user=0)
-
-    assert finding.severity == "hint"
-    assert "only root can write" in finding.what
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="asks for what only root can do")
-def test_state_directory_that_a_group_can_use_is_no_hint(state: Path) -> None:
-    """It is root's, and the exporter's user may be one of the group."""
-    os.chown(state, 0, not_root())
-    state.chmod(0o770)
-
-    assert of_state_directory(state, user=0) == []
 
 
 def test_stuck_vms_are_a_problem_with_the_time() -> None:
@@ -496,18 +402,9 @@ def test_schedstats_are_on_or_absent(tmp_path: Path) -> None:
 
 def test_report_puts_the_remedy_below_its_finding() -> None:
     """Two lines each: what is wrong, and what to do."""
-    found = [doctor.Finding("hint", "something is off", "`fix it`")]
+    found = [Finding("hint", "something is off", "`fix it`")]
 
     assert doctor.report(host(vm()), found, uri=URI)[1:] == [
         "hint: something is off",
         "    `fix it`",
     ]
-
-
-def test_files_of_a_target_that_cannot_be_read_are_problems(tmp_path: Path) -> None:
-    """Each by its option; what can be read is none."""
-    (tmp_path / "key").write_text("")
-    files = {"key_file": str(tmp_path / "key"), "credentials_file": str(tmp_path / "auth.conf")}
-    (found,) = doctor.file_findings(files)
-    assert found.severity == "problem"
-    assert found.what == f"credentials_file: {tmp_path}/auth.conf does not exist"

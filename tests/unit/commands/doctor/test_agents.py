@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from libvirt_exporter.commands.doctor_agents import LANE, agent_findings
+from libvirt_exporter.commands.doctor.agents import LANE, agent_findings
 from libvirt_exporter.model import DomainInfo, DomainSample, HostSample, StatValue
 
 URI = "qemu+unix:///system?socket=/x/libvirt-sock-ro"
