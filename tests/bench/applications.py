@@ -46,6 +46,8 @@ WAYS: Final = {
     "disk": "lists as they are kept",
     "memory": "lists in memory too",
 }
+AS_A_SERVICE: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""What the service's unit sets."""
 COLUMNS: Final = (
     Column("lists", "lists"),
     Column("known_bytes", "known MiB", 1 / 2**20),
@@ -83,7 +85,7 @@ def _in_process(how: str, guests: int, packages: int) -> dict[str, int]:
     found = subprocess.run(
         [sys.executable, "-m", "tests.bench.applications", how, str(guests), str(packages)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "exporter")},
+        env=os.environ | AS_A_SERVICE | {"PYTHONPATH": str(ROOT / "exporter")},
         check=True,
         stdout=subprocess.PIPE,
         text=True,

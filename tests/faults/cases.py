@@ -139,8 +139,9 @@ def frozen(daemon: PrivateLibvirtd, exporter: WatchedExporter, scrapes: int) -> 
             resources.append(exporter.resources)
     flat(resources)
     deadline = time.monotonic() + 10
-    while lacking := exporter.timed().lacks(whole):
-        assert time.monotonic() < deadline, f"still missing: {sorted(map(str, lacking))[:5]}"
+    while lacking := (scrape := exporter.timed()).lacks(whole):
+        told = [f"up: {scrape.up}", *sorted(map(str, lacking))[:5], exporter.log[-2000:]]
+        assert time.monotonic() < deadline, "\n".join(["still missing", *told])
 
 
 def churned(daemon: PrivateLibvirtd, exporter: WatchedExporter, seconds: float) -> None:

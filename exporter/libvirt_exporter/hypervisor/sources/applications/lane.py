@@ -266,7 +266,7 @@ class ApplicationsLane(Lane):
             return await self._ask(uuid, command, arguments, read, deadline)
 
         if guest.facts is None:
-            guest.facts = await conversation.introduce(ask)
+            guest.facts = _shared(await conversation.introduce(ask))
         seen = await conversation.look(ask, guest.facts)
         now = monotonic()
         # What the guest refuses now it will refuse for long; a new agent is asked at once.
@@ -340,3 +340,9 @@ class ApplicationsLane(Lane):
         guest.failures += 1
         denied = error.trouble == "denied"
         guest.not_before = monotonic() + (REFUSED_PAUSE if denied else pause_after(guest.failures))
+
+
+@functools.lru_cache(maxsize=256)
+def _shared(facts: Facts) -> Facts:
+    """The same facts, once in memory for all guests of a kind."""
+    return facts
