@@ -172,7 +172,8 @@ SAMPLES_SHARED = _row(
 SOURCE_FAILURES = _row(
     "libvirt_exporter_source_failures_total",
     "Times that an internal error dropped a source (events, jobs, processes, storage pools, "
-    "networks and others) from a sample. The log has the error.",
+    "networks and others) from a sample, or that an event was not understood. The log has the "
+    "error.",
 )
 HTTP_REQUESTS = _row(
     "libvirt_exporter_http_requests_total",

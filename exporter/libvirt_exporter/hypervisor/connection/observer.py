@@ -30,7 +30,7 @@ class Observer:
         """A request was answered by a sample already in flight."""
 
     def source_failed(self) -> None:
-        """What is known of one domain beside its statistics was left out of a sample."""
+        """What is known of a domain beside its statistics was left out, or an event of it."""
 
     def events_received(self, event: str, count: int) -> None:
         """libvirt delivered so many events of one kind."""

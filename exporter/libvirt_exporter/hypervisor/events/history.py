@@ -98,15 +98,18 @@ class EventHistory:
 
     # What comes in.
 
-    def record(self, record: Record, info: DomainInfo | None) -> None:
-        """Take in one event; `info` is what is known of the domain's devices."""
+    def record(self, record: Record, info: DomainInfo | None) -> Exception | None:
+        """Take in one event; return why it is not understood.
+
+        `info` is what is known of the domain's devices.
+        """
         domain = self._domain(record.uuid, record.name)
         self._drop_unlisted()
         domain.latest = record.time
         domain.stats = None
         self._take_info(domain, info)
         self.changed = True
-        take_event(domain, record)
+        return take_event(domain, record)
 
     def listed(self, domains: Iterable[ListedDomain], time: int, *, complete: bool = True) -> None:
         """Compare with a listing that was begun at `time`: who is there, in which state.

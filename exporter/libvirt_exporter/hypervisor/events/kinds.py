@@ -6,7 +6,6 @@ Counters are named by what follows `event.` in their keys, those of a disk by wh
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
@@ -32,8 +31,6 @@ from libvirt_exporter.hypervisor.events.names import (
     name_of,
 )
 from libvirt_exporter.model import JOB_OPERATIONS, Disk, DomainInfo
-
-log = logging.getLogger(__name__)
 
 REBOOT_WINDOW: Final = 2 * 10**9
 """ns within which resets count as one reboot. One reset of a guest arrives two to four times within
@@ -392,18 +389,19 @@ def tells_of_io_errors(disk: Disk) -> bool:
     return bool(disk.source)
 
 
-def take_event(domain: FollowedDomain, record: Record) -> None:
-    """Count and date one event, if its kind is counted."""
+def take_event(domain: FollowedDomain, record: Record) -> Exception | None:
+    """Count and date one event, if its kind is counted; return why it is not understood."""
     take = KINDS[record.event].take
     if take is None:
-        return
+        return None
     try:
         take(domain, record)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         # A binding that delivers other arguments than those of 12.8.
-        log.debug("event %s not understood: %r", record.event, error)
+        return error
+    return None
 
 
 def changes_xml(record: Record) -> bool:
-    """Whether a domain's XML differs after an event."""
+    """Whether a domain's XML differs after an event that is understood."""
     return KINDS[record.event].changes_xml(record)

@@ -107,6 +107,8 @@ class EventStream:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queue = EventQueue(lambda: self._hand_over(self.take))
         self._dropped = 0
+        self._misunderstood: set[str] = set()
+        """Kinds of events that were warned of."""
         self._retry = asyncio.Event()
         self.connected = False
         """Whether events are subscribed to."""
@@ -217,13 +219,29 @@ class EventStream:
         if not records:
             return
         for record in records:
-            self._history.record(record, self._inventory.get(record.uuid))
-            if changes_xml(record):
+            error = self._history.record(record, self._inventory.get(record.uuid))
+            if error is not None:
+                self._tell_misunderstood(record, error)
+            if error is not None or changes_xml(record):
                 self._inventory.mark(record.uuid)
         for event, count in Counter(record.event for record in records).items():
             self._observer.events_received(event, count)
         if self._on_event is not None:
             self._on_event()
+
+    def _tell_misunderstood(self, record: Record, error: Exception) -> None:
+        self._observer.source_failed()
+        if record.event not in self._misunderstood:
+            self._misunderstood.add(record.event)
+            log.warning(
+                "event %s of domain %s (%s) was not understood and is not counted, nor are others "
+                "like it: %.500r",
+                record.event,
+                record.name,
+                record.uuid,
+                record.details,
+                exc_info=error,
+            )
 
     def listed(self, domains: Iterable[DomainDraft], timestamp: float, *, complete: bool) -> None:
         """Compare with a listing of domains that was begun at `timestamp` (Unix time)."""

@@ -40,6 +40,10 @@ class Recorder(Observer):
     def __init__(self) -> None:
         self.received: Counter[str] = Counter()
         self.dropped = 0
+        self.failures = 0
+
+    def source_failed(self) -> None:
+        self.failures += 1
 
     def events_received(self, event: str, count: int) -> None:
         self.received[event] += count
@@ -305,6 +309,38 @@ def test_a_blocked_consumer_drops_events_and_never_holds_up_libvirt(
         assert stats_of(host, fake[0].uuid)["event.watchdog.pause"] == QUEUE_LIMIT + 1
     assert observer.dropped == 123
     assert len([line for line in caplog.records if "dropped" in line.message]) == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "details"),
+    [
+        (WATCHDOG, ("pause",)),
+        (WATCHDOG, ()),
+        (LIFECYCLE, ()),
+        (libvirt.VIR_DOMAIN_EVENT_ID_GRAPHICS, (1, {}, None, "none", [])),
+        (libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, (["operation", 3],)),
+    ],
+)
+def test_an_event_that_is_not_understood_is_warned_of_once_and_counted(
+    event: int, details: tuple[Any, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its values; what comes after it is taken as ever, and the XML is read again."""
+    fake = FakeHost(1)
+    observer = Recorder()
+    with following_host_of(fake, observer=observer) as host:
+        take(host)
+        reads = fake[0].xml_reads
+        for _ in range(3):
+            fake.emit(fake[0], event, *details)
+        fake.emit(fake[0], libvirt.VIR_DOMAIN_EVENT_ID_REBOOT)
+        wait_until(lambda: observer.received["reboot"], "the events are taken")
+        assert stats_of(host, fake[0].uuid)["event.reboot"] == 1
+        wait_until(lambda: fake[0].xml_reads > reads, "the XML is read again")
+    assert observer.failures == 3
+    (line,) = [line for line in caplog.records if "not understood" in line.message]
+    assert line.levelno == logging.WARNING
+    assert repr(details) in line.message
+    assert f"vm0 ({fake[0].uuid})" in line.message
 
 
 def test_real_events_of_the_test_driver_are_all_counted() -> None:
