@@ -21,6 +21,7 @@ from libvirt_exporter.hypervisor.connection.pool import IDLE_FOR
 from libvirt_exporter.hypervisor.host import TIDY_EVERY
 from tests.bench import (
     applications,
+    hung_agents,
     idle,
     one_prometheus,
     queries,
@@ -47,6 +48,7 @@ def parts(
             "query-savings": lambda: queries.savings(100, polls=60),
             "query-cost": lambda: queries.costs(200, rounds=20),
             "applications": lambda: applications.run(200, 900),
+            "hung-agents": lambda: hung_agents.run(10, 2, rounds=5, warm_up=2),
         }
     return {
         "rendering": lambda: rendering.run((200, 2000, 10_000), rounds=8),
@@ -58,6 +60,7 @@ def parts(
         "query-savings": lambda: queries.savings(100, polls=300),
         "query-cost": lambda: queries.costs(200, rounds=100),
         "applications": lambda: applications.run(1000, 900),
+        "hung-agents": lambda: hung_agents.run(190, 10, rounds=20),
     }
 
 
