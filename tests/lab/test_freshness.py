@@ -65,13 +65,23 @@ def unplug_cable(domain: libvirt.virDomain) -> None:
     domain.updateDeviceFlags(changed, LIVE)
 
 
+def first_perf_event(domain: libvirt.virDomain) -> None:
+    """What `virsh perf --enable` does, and what only the XML tells."""
+    unplug_cable(domain)
+    try:
+        domain.setPerfEvents({"page_faults": True}, LIVE)
+    except libvirt.libvirtError as error:
+        pytest.skip(f"no perf here: {error}")
+
+
 @pytest.mark.parametrize(
     ("change", "name", "before", "after"),
     [
         (snapshot_of_disks, "block_backing_chain_depth", 1, 2),
         (lambda domain: domain.setVcpusFlags(2, LIVE), "configured_vcpus", 1, 2),
+        (first_perf_event, "interface_link_up", 1, 0),
     ],
-    ids=["disk-only snapshot", "one more vCPU"],
+    ids=["disk-only snapshot", "one more vCPU", "first perf event"],
 )
 def test_what_the_statistics_show_is_known_without_an_event(
     change: Callable[[libvirt.virDomain], object],

@@ -1,8 +1,8 @@
 """What the statistics show of a domain's XML, so that a change is seen that no event tells.
 
 An external snapshot, one more vCPU, I/O thread or perf event: libvirt (9.0) sends no event for
-them, but the next statistics differ. A first I/O thread or perf event does not show, as those
-groups are asked only where the XML has some.
+them, but the next statistics differ. A first I/O thread does not show, as those are asked only
+where the XML has some; nor does a first perf event where the interfaces or perf are not asked.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def _signs(
         for key in _NUMBERS:
             if key in answer:
                 yield key, (answer[key],)
-    if events := tuple(key for key in domain.no_monitor if key.startswith("perf.")):
-        yield "perf", events
+    if "perf" in domain.answered:
+        yield "perf", tuple(key for key in domain.no_monitor if key.startswith("perf."))
 
 
 @cache

@@ -21,6 +21,7 @@ class DomainDraft:
 
     __slots__ = (
         "active",
+        "answered",
         "excused",
         "fallback",
         "groups",
@@ -45,6 +46,8 @@ class DomainDraft:
         self.monitor = NOTHING
         self.fallback = NOTHING
         self.missing: frozenset[str] = frozenset()
+        self.answered: frozenset[str] = frozenset()
+        """Groups that it was asked for without its monitor, and answered."""
         self.groups: frozenset[str] = frozenset()
         """libvirt's groups that are wanted of it; none of a domain that is not shown."""
         self.lanes: frozenset[str] | None = None

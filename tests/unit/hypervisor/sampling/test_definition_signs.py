@@ -39,6 +39,7 @@ class Measured(FakeDomain):
         stats = super().statistics(groups, flags)
         words = {"interface": "net", "cpu-total": "cpu"}
         asked = tuple(f"{words.get(group, group)}." for group in groups)
+        stats.pop("perf.cmt", None)
         return stats | {key: value for key, value in self.chosen.items() if key.startswith(asked)}
 
 
@@ -82,6 +83,64 @@ def test_a_change_that_the_statistics_show_has_the_xml_read_once(
         wait_until(lambda: first.xml_reads == 2, "the XML is read again")
         wait_until(lambda: iothreads(by_name(take(host, groups))["vm0"]) == 5, "and is shown")
         assert (first.xml_reads, second.xml_reads) == (2, 1)
+
+
+PERF_FREE = {key: value for key, value in BEFORE.items() if not key.startswith("perf.")}
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_a_first_or_last_perf_event_has_the_xml_read_once(disabled: bool) -> None:
+    """Where the interfaces and perf are asked: those who have none are asked in one call."""
+    fake, first, second = measured_host()
+    second.measured = False
+    second.chosen = PERF_FREE
+    groups = DEFAULT | {"perf"}
+    changed = first if disabled else second
+    with following_host_of(fake) as host:
+        take(host, groups)
+        wait_until(lambda: first.xml_reads == second.xml_reads == 1, "each XML is read")
+        fake.calls.clear()
+        take(host, groups)
+        asked = {(call[1], call[2]) for call in fake.calls if call[1] & {"interface", "perf"}}
+        assert asked == {
+            (frozenset({"interface"}), ("vm0",)),
+            (frozenset({"perf"}), ("vm0",)),
+            (frozenset({"interface", "perf"}), ("vm1",)),
+        }
+        changed.measured = not disabled
+        changed.chosen = PERF_FREE if disabled else BEFORE
+        shown = by_name(take(host, groups))[changed.name].stats
+        assert ("perf.cmt" in shown) is not disabled
+        wait_until(lambda: changed.xml_reads == 2, "the XML is read again")
+        take(host, groups)
+        assert (first.xml_reads, second.xml_reads) == ((2, 1) if disabled else (1, 2))
+
+
+@pytest.mark.parametrize("groups", [DEFAULT, DEFAULT - {"interface"} | {"perf"}])
+def test_a_first_perf_event_that_is_not_asked_has_nothing_read(groups: frozenset[str]) -> None:
+    """No call is made for it alone."""
+    fake, first, _ = measured_host()
+    first.measured = False
+    first.chosen = PERF_FREE
+    with following_host_of(fake) as host:
+        take(host, groups)
+        first.chosen = dict(BEFORE)
+        take(host, groups)
+        take(host, groups)
+        assert first.xml_reads == 1
+
+
+def test_a_first_perf_event_that_fails_costs_no_interfaces() -> None:
+    """The call fails as a whole; the parts that do not are asked again."""
+    fake, first, second = measured_host()
+    first.measured = second.measured = False
+    first.chosen = second.chosen = PERF_FREE
+    groups = DEFAULT | {"perf"}
+    with following_host_of(fake) as host:
+        take(host, groups)
+        first.failing = {"perf"}
+        sample = by_name(take(host, groups))
+    assert all(sample[name].stats["net.count"] == 1 for name in ("vm0", "vm1"))
 
 
 def iothreads(domain: Any) -> int | None:
