@@ -32,7 +32,9 @@ Action = Callable[[Target, FakeHost], Awaitable[object]]
 
 MONITOR: Final = {"balloon", "block", "cpu-total", "vcpu"}
 DEFAULT: Final = {*MONITOR, "interface"}
-"""What a scrape asks by default of the domains of the fake libvirt, once their XML is known."""
+"""What all fields need of the domains of the fake libvirt, once their XML is known."""
+SCRAPED: Final = {*DEFAULT, "perf"}
+"""What a scrape asks by default: a first perf event shows in the call for the interfaces."""
 NOBODY: Final[Asked] = {}
 NAMES: Final = ("vm0", "vm1", "vm2")
 
@@ -126,10 +128,10 @@ async def waiting(target: Target, _: FakeHost) -> None:
 UUID_1: Final = FakeDomain(1).uuid
 
 ACTIONS: Final[Mapping[str, tuple[Action, Asked]]] = {
-    "all": (scrape(), everybody(DEFAULT)),
-    "domain[] by name": (scrape(domains=("vm1",)), {"vm1": DEFAULT}),
-    "domain[] by UUID": (scrape(domains=(UUID_1.upper(),)), {"vm1": DEFAULT}),
-    "domain[] twice": (scrape(domains=("vm0", "vm1")), {"vm0": DEFAULT, "vm1": DEFAULT}),
+    "all": (scrape(), everybody(SCRAPED)),
+    "domain[] by name": (scrape(domains=("vm1",)), {"vm1": SCRAPED}),
+    "domain[] by UUID": (scrape(domains=(UUID_1.upper(),)), {"vm1": SCRAPED}),
+    "domain[] twice": (scrape(domains=("vm0", "vm1")), {"vm0": SCRAPED, "vm1": SCRAPED}),
     "domain[] of nobody": (scrape(domains=("other",)), NOBODY),
     "collect[]": (scrape(collect=("interface", "state")), everybody({"interface"})),
     "collect[] of what no statistics tell": (scrape(collect=("info", "event", "node")), NOBODY),
@@ -137,7 +139,7 @@ ACTIONS: Final[Mapping[str, tuple[Action, Asked]]] = {
         scrape(collect=("balloon",), domains=("vm1",)),
         {"vm1": {"balloon"}},
     ),
-    "exclude[]": (scrape(exclude=("block", "vcpu")), everybody(DEFAULT - {"block", "vcpu"})),
+    "exclude[]": (scrape(exclude=("block", "vcpu")), everybody(SCRAPED - {"block", "vcpu"})),
     "names": (query(fields=("vmName",)), NOBODY),
     "ids": (query(fields=("vmId",)), NOBODY),
     "unknown fields": (query(fields=("colour",)), NOBODY),
@@ -214,10 +216,13 @@ async def test_what_the_configuration_hides_is_not_asked(way: str, workers: Work
         idle = {"iothread", "vm", "perf", "memory"}
         first = {name: groups - idle for name, groups in asked(fake).items()}
         assert {name: groups for name, groups in first.items() if groups} == expected
-        for act in (scrape(), query()):
+        for act, perf in ((scrape(), {"perf"}), (query(), set())):
             fake.calls.clear()
             await act(target, fake)
-            assert asked(fake) == expected
+            assert asked(fake) == {
+                name: groups | perf if "interface" in groups else groups
+                for name, groups in expected.items()
+            }
         fake.calls.clear()
         await overview(target, fake)
         page = {name: groups & ASKS for name, groups in expected.items()}
