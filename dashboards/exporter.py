@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from dashboards import bounds, parts
 from dashboards.grafana import (
-    Bands,
     Json,
     dashboard,
     graph,
-    instant,
     row,
-    series,
     stat,
     state_timeline,
 )
-from dashboards.queries import BY_HOST, seen, select, top, top_now, top_rates
-
-YES_NO = {"0": ("no", "red"), "1": ("yes", "green")}
+from dashboards.queries import BY_HOST, seen, select, top_now, top_rates
+from dashboards.shared_panels import top_hosts
 
 
 def exporter() -> Json:
@@ -37,85 +33,48 @@ def exporter() -> Json:
     )
 
 
-def of_hosts(
-    title: str,
-    metric: str,
-    unit: str,
-    description: str,
-    *,
-    label: str = "",
-    bands: Bands | None = None,
-    width: int = 8,
-) -> Json:
-    """A line for each of the `$top` hosts, or for a host and a value of a label."""
-    by = f"{BY_HOST}, {label}" if label else BY_HOST
-    selector = select(metric)
-    counter = metric.endswith("_total")
-    return graph(
-        title,
-        series(
-            top_rates(selector, by) if counter else top(selector, by),
-            legend=f"{{{{instance}}}} {{{{{label}}}}}" if label else "{{instance}}",
-        ),
-        unit=unit,
-        description=f"{description} The `$top` highest of the time range.",
-        links=parts.HOST_LINE_LINKS,
-        bands=bands,
-        width=width,
-    )
-
-
 def now_panels() -> list[Json]:
     """What an operator looks at first."""
     return [
         stat(
             "Exporters reached",
-            instant(f"sum({select('up')})", legend="reached"),
-            unit="none",
+            {"reached": f"sum({select('up')})"},
             description="Exporters that Prometheus' last scrape reached.",
         ),
         stat(
             "libvirt answers",
-            instant(f"sum({select('libvirt_up')})", legend="answers"),
-            unit="none",
+            {"answers": f"sum({select('libvirt_up')})"},
             description="Hosts whose libvirt answered.",
         ),
         stat(
             "VMs with recorded figures",
-            instant(f"count({select('domain:libvirt_display_name:info')})", legend="VMs"),
-            unit="none",
+            {"VMs": f"count({select('domain:libvirt_display_name:info')})"},
             description="None means that the recording rules are not loaded: most panels are then "
             "empty.",
             nothing="no rules loaded",
         ),
         stat(
             "Versions",
-            instant(
-                top_now(f"count by (version) ({select('libvirt_exporter_build_info')})"),
-                legend="{{version}}",
-            ),
-            unit="none",
+            {
+                "{{version}}": top_now(
+                    f"count by (version) ({select('libvirt_exporter_build_info')})"
+                )
+            },
             description="Number of exporters of each version.",
             text="value_and_name",
         ),
         stat(
             "Configuration in force",
-            instant(
-                f"min({select('libvirt_exporter_config_last_reload_successful')})", legend="loaded"
-            ),
-            unit="none",
+            {"loaded": f"min({select('libvirt_exporter_config_last_reload_successful')})"},
             description="No: an exporter rejected a new configuration and keeps the previous one.",
-            mappings=YES_NO,
+            mappings=parts.YES_NO,
         ),
         stat(
             "Events followed",
-            instant(
-                f"min({select('libvirt_exporter_event_stream_connected')})", legend="connected"
-            ),
-            unit="none",
+            {"connected": f"min({select('libvirt_exporter_event_stream_connected')})"},
             description="No: an exporter receives no events from libvirt, and alerts on "
             "events are blind there.",
-            mappings=YES_NO,
+            mappings=parts.YES_NO,
         ),
     ]
 
@@ -126,44 +85,43 @@ def scrape_panels() -> list[Json]:
     return [
         state_timeline(
             "libvirt does not answer",
-            series(
-                f"({silent}) and on ({BY_HOST}) bottomk($top,"
-                f" avg_over_time({select('libvirt_up')}[$__range] @ end()))",
-                legend="{{instance}}",
-            ),
+            {
+                "{{instance}}": f"({silent}) and on ({BY_HOST}) bottomk($top,"
+                f" avg_over_time({select('libvirt_up')}[$__range] @ end()))"
+            },
             mappings={"0": ("no answer", "red")},
             description="A bar for each host while it lasts. Empty is good.",
             width=8,
             links=parts.HOST_LINE_LINKS,
         ),
-        of_hosts(
+        top_hosts(
             "Scrape duration",
             "scrape_duration_seconds",
             "s",
             "As Prometheus measures it.",
             bands=bounds.SCRAPE,
         ),
-        of_hosts(
+        top_hosts(
             "Sample duration",
             "libvirt_scrape_duration_seconds",
             "s",
             "Time that a sample of libvirt takes in a scrape.",
         ),
-        of_hosts(
+        top_hosts(
             "Time of libvirt's calls by group",
             "libvirt_scrape_group_duration_seconds",
             "s",
             "Time of all calls, parallel ones added up: shows which field groups cost most.",
             label="group",
         ),
-        of_hosts(
+        top_hosts(
             "Series",
             "libvirt_exporter_series",
             "short",
             "Series in a scrape by field group.",
             label="group",
         ),
-        of_hosts(
+        top_hosts(
             "Age of slow lanes",
             "libvirt_exporter_lane_age_seconds",
             "s",
@@ -176,34 +134,34 @@ def scrape_panels() -> list[Json]:
 def missing_panels() -> list[Json]:
     """What the other dashboards do not show."""
     return [
-        of_hosts(
+        top_hosts(
             "Incomplete domains",
             "libvirt_scrape_incomplete_domains",
             "none",
             "VMs that lack data of a field group: their series have gaps.",
             label="group",
         ),
-        of_hosts(
+        top_hosts(
             "Stuck domains",
             "libvirt_exporter_stuck_domains",
             "none",
             "VMs whose QEMU does not answer: the exporter skips calls that need it.",
         ),
-        of_hosts(
+        top_hosts(
             "Hidden domains",
             "libvirt_scrape_hidden_domains",
             "none",
             "VMs left out because their XML, by which the configuration selects, could not be "
             "read.",
         ),
-        of_hosts(
+        top_hosts(
             "Dropped series",
             "libvirt_scrape_series_dropped",
             "none",
             "Dropped by limits.series, or as duplicates of other series.",
             label="reason",
         ),
-        of_hosts(
+        top_hosts(
             "Failing sources",
             "libvirt_exporter_source_failures_total",
             "cps",
@@ -211,10 +169,11 @@ def missing_panels() -> list[Json]:
         ),
         state_timeline(
             "Unknown statistics",
-            series(
-                seen(select("libvirt_exporter_unmapped_stats_keys"), f"{BY_HOST}, key"),
-                legend="{{key}} on {{instance}}",
-            ),
+            {
+                "{{key}} on {{instance}}": seen(
+                    select("libvirt_exporter_unmapped_stats_keys"), f"{BY_HOST}, key"
+                )
+            },
             mappings={},
             description="Statistics of a newer libvirt that this version does not know, and how "
             "many VMs have them. Empty is good.",
@@ -229,20 +188,21 @@ def libvirt_panels() -> list[Json]:
     stuck = select("libvirt_exporter_stuck_calls")
     limit = select("libvirt_exporter_stuck_calls_limit")
     return [
-        of_hosts(
+        top_hosts(
             "Calls of libvirt", "libvirt_exporter_libvirt_calls_total", "reqps", "", label="call"
         ),
         graph(
             "Failed calls",
-            series(
-                top_rates(select("libvirt_exporter_libvirt_errors_total"), by_class),
-                legend="{{instance}} {{call}}: {{class}}",
-            ),
+            {
+                "{{instance}} {{call}}: {{class}}": top_rates(
+                    select("libvirt_exporter_libvirt_errors_total"), by_class
+                )
+            },
             unit="cps",
             description="By call and class of error. The `$top` most frequent.",
             links=parts.HOST_LINE_LINKS,
         ),
-        of_hosts(
+        top_hosts(
             "Abandoned calls",
             "libvirt_exporter_abandoned_calls_total",
             "cps",
@@ -251,24 +211,23 @@ def libvirt_panels() -> list[Json]:
         ),
         graph(
             "Stuck calls",
-            series(
-                f"{stuck} / {limit} and on ({BY_HOST})"
-                f" topk($top, {stuck} @ end() / {limit} @ end())",
-                legend="{{instance}}",
-            ),
+            {
+                "{{instance}}": f"{stuck} / {limit} and on ({BY_HOST})"
+                f" topk($top, {stuck} @ end() / {limit} @ end())"
+            },
             unit="percentunit",
             description="Of the limit libvirt.stuck_calls, at which the exporter makes only calls "
             "that cannot block. The `$top` highest.",
             links=parts.HOST_LINE_LINKS,
             bands=bounds.STUCK_CALLS,
         ),
-        of_hosts(
+        top_hosts(
             "Age of the event loop",
             "libvirt_exporter_event_stream_alive_age_seconds",
             "s",
             "Time since libvirt's event loop last ran, which it does every 3 s.",
         ),
-        of_hosts(
+        top_hosts(
             "Events received",
             "libvirt_exporter_events_received_total",
             "cps",
@@ -281,23 +240,22 @@ def libvirt_panels() -> list[Json]:
 def process_panels() -> list[Json]:
     """What the exporter itself costs, and who asks it."""
     return [
-        of_hosts(
+        top_hosts(
             "CPU of exporters",
             "process_cpu_seconds_total",
             "percentunit",
             "Of one CPU of the host.",
         ),
-        of_hosts(
+        top_hosts(
             "Resident memory of exporters", "process_resident_memory_bytes", "bytes", "On the host."
         ),
         graph(
             "HTTP requests",
-            series(
-                top_rates(
+            {
+                "{{instance}} {{handler}} {{code}}": top_rates(
                     select("libvirt_exporter_http_requests_total"), f"{BY_HOST}, handler, code"
-                ),
-                legend="{{instance}} {{handler}} {{code}}",
-            ),
+                )
+            },
             unit="reqps",
             description="By route and status code; 503 means more requests than web.max_requests. "
             "The `$top` most frequent.",

@@ -14,7 +14,6 @@ from dashboards.grafana import (
     graph,
     instant,
     row,
-    series,
     stat,
     state_timeline,
     table,
@@ -67,34 +66,21 @@ def now_panels() -> list[Json]:
     return [
         stat(
             "Hosts up",
-            instant(f"sum({answers})", legend="answer"),
-            unit="none",
+            {"answer": f"sum({answers})"},
             description="Hosts whose libvirt answered the last scrape.",
             width=3,
         ),
         stat(
             "Hosts down",
-            instant(f"count({exporters}) - sum({answers} or 0 * {exporters})", legend="silent"),
-            unit="none",
+            {"silent": f"count({exporters}) - sum({answers} or 0 * {exporters})"},
             description="Hosts whose exporter cannot be scraped, or whose libvirt does not answer.",
             width=3,
             bands=bounds.ANY_IS_BAD,
         ),
-        stat(
-            "VMs by state",
-            instant(f"sum by (state) ({select('libvirt_domains')}) > 0", legend="{{state}}"),
-            unit="none",
-            description="All VMs of libvirt, including those that the exporter leaves out.",
-            overrides=[
-                by_name(state, color=fixed(colour)) for state, colour in parts.STATE_COLOURS.items()
-            ],
-            text="value_and_name",
-            width=10,
-        ),
+        shared_panels.vms_by_state(width=10),
         stat(
             "Firing alerts",
-            instant(f"count by (severity) ({FIRING})", legend="{{severity}}"),
-            unit="none",
+            {"{{severity}}": f"count by (severity) ({FIRING})"},
             description="Alerts of the shipped rules, by severity.",
             overrides=[by_name(name, color=fixed(colour)) for name, colour in SEVERITIES.items()],
             text="value_and_name",
@@ -116,10 +102,7 @@ def alert_panels() -> list[Json]:
         states = select("libvirt_domain_state_reason", *matchers)
         return state_timeline(
             title,
-            series(
-                named(seen(states, by_reason)),
-                legend=f"{VM_LEGEND}: {{{{state}}}} ({{{{reason}}}})",
-            ),
+            {f"{VM_LEGEND}: {{{{state}}}} ({{{{reason}}}})": named(seen(states, by_reason))},
             mappings={"1": ("yes", "orange")},
             description="A bar for each VM and reason, drawn while it lasts; the `$top` that "
             "lasted longest. Empty is good.",
@@ -230,30 +213,20 @@ def host_table() -> Json:
 def host_panels() -> list[Json]:
     """The hosts with the highest figures over the time range."""
 
-    def hosts(title: str, record: str, unit: str, description: str, **look: object) -> Json:
-        return graph(
-            title,
-            series(top(select(record), BY_HOST), legend="{{instance}}"),
-            unit=unit,
-            description=f"{description} The `$top` highest of the time range.",
-            links=parts.HOST_LINE_LINKS,
-            **look,  # type: ignore[arg-type]
-        )
-
     return [
-        hosts(
+        shared_panels.top_hosts(
             "CPU use of hosts by VMs",
             "instance:libvirt_cpu_use:ratio_rate5m",
             "percentunit",
             shared_panels.HOST_CPU,
         ),
-        hosts(
+        shared_panels.top_hosts(
             "vCPUs per CPU",
             "instance:libvirt_cpu_overcommit:ratio",
             "none",
             "vCPUs of active VMs for each CPU of the host. It is a problem only if steal rises.",
         ),
-        hosts(
+        shared_panels.top_hosts(
             "Memory promised",
             "instance:libvirt_memory_promised:ratio",
             "percentunit",
@@ -306,10 +279,7 @@ def project_panels() -> list[Json]:
     return [
         graph(
             title,
-            series(
-                top(select(record, scope='job=~"$job"'), BY_PROJECT),
-                legend="{{project_name}}",
-            ),
+            {"{{project_name}}": top(select(record, scope='job=~"$job"'), BY_PROJECT)},
             unit=unit,
             description=f"{description} Projects of OpenStack, compatibility levels of oVirt, and "
             "`no project` for the others, over all hosts of the job. The `$top` highest of the "

@@ -16,15 +16,22 @@ Json = dict[str, Any]
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 
 
-def series(expression: str, *, legend: str) -> Json:
-    """A query over the dashboard's time range."""
-    return {
-        "datasource": DATASOURCE,
-        "editorMode": "code",
-        "expr": expression,
-        "legendFormat": legend,
-        "range": True,
-    }
+Lines = Mapping[str, str]
+"""What a panel draws: expressions by their legends."""
+
+
+def series(lines: Lines) -> list[Json]:
+    """Queries over the dashboard's time range."""
+    return [
+        {
+            "datasource": DATASOURCE,
+            "editorMode": "code",
+            "expr": expression,
+            "legendFormat": legend,
+            "range": True,
+        }
+        for legend, expression in lines.items()
+    ]
 
 
 def instant(expression: str, *, legend: str = "", ref: str = "") -> Json:
@@ -101,7 +108,8 @@ def row(title: str, *panels: Json, collapsed: bool = False) -> list[Json]:
 
 def graph(
     title: str,
-    *targets: Json,
+    lines: Lines,
+    *,
     unit: str,
     description: str,
     stacked: bool = False,
@@ -122,7 +130,7 @@ def graph(
     return panel(
         "timeseries",
         title,
-        targets,
+        series(lines),
         width=width,
         height=8,
         description=description,
@@ -150,8 +158,9 @@ def graph(
 
 def stat(
     title: str,
-    *targets: Json,
-    unit: str,
+    figures: Lines,
+    *,
+    unit: str = "none",
     description: str,
     overrides: Iterable[Json] = (),
     mappings: Mapping[str, tuple[str, str]] | None = None,
@@ -172,7 +181,7 @@ def stat(
     return panel(
         "stat",
         title,
-        targets,
+        [instant(expression, legend=legend) for legend, expression in figures.items()],
         width=width,
         height=height,
         description=description,
@@ -192,7 +201,8 @@ def stat(
 
 def state_timeline(
     title: str,
-    *targets: Json,
+    bars: Lines,
+    *,
     mappings: Mapping[str, tuple[str, str]],
     description: str,
     width: int = 12,
@@ -203,7 +213,7 @@ def state_timeline(
     return panel(
         "state-timeline",
         title,
-        targets,
+        series(bars),
         width=width,
         height=height,
         description=description,

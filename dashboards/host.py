@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from dashboards import bounds, parts, shared_panels
 from dashboards.grafana import (
     Json,
-    by_name,
     dashboard,
-    fixed,
     graph,
-    instant,
     row,
-    series,
     stat,
     state_timeline,
 )
@@ -29,6 +27,8 @@ from dashboards.queries import (
 from libvirt_exporter.model import STATES
 
 LEGEND = "{{display_name}}"
+
+top_vms = partial(shared_panels.top_vms, legend=LEGEND)
 
 
 def host() -> Json:
@@ -55,34 +55,23 @@ def now_panels() -> list[Json]:
     """What the hosts have, and how much of it is taken, now."""
     version = select("libvirt_info")
     return [
-        stat(
-            "VMs by state",
-            instant(f"sum by (state) ({select('libvirt_domains')}) > 0", legend="{{state}}"),
-            unit="none",
-            description="All VMs of libvirt, including those that the exporter leaves out.",
-            overrides=[
-                by_name(state, color=fixed(colour)) for state, colour in parts.STATE_COLOURS.items()
-            ],
-            text="value_and_name",
-            width=8,
-        ),
+        shared_panels.vms_by_state(width=8),
         stat(
             "CPUs",
-            instant(f"sum({select('libvirt_node_cpus')})", legend="CPUs"),
-            unit="none",
+            {"CPUs": f"sum({select('libvirt_node_cpus')})"},
             description="Hardware threads that are online.",
             width=3,
         ),
         stat(
             "Memory",
-            instant(f"sum({select('libvirt_node_memory_bytes')})", legend="memory"),
+            {"memory": f"sum({select('libvirt_node_memory_bytes')})"},
             unit="bytes",
             description="Of the chosen hosts together.",
             width=3,
         ),
         stat(
             "Least memory available",
-            instant(f"min({select('instance:libvirt_memory_available:ratio')})", legend="least"),
+            {"least": f"min({select('instance:libvirt_memory_available:ratio')})"},
             unit="percentunit",
             description="Of the chosen host that has least: free memory and caches.",
             width=3,
@@ -90,7 +79,7 @@ def now_panels() -> list[Json]:
         ),
         stat(
             "Most memory promised",
-            instant(f"max({select('instance:libvirt_memory_promised:ratio')})", legend="most"),
+            {"most": f"max({select('instance:libvirt_memory_promised:ratio')})"},
             unit="percentunit",
             description="Memory that the active VMs may use together, of the host's memory.",
             width=3,
@@ -98,11 +87,11 @@ def now_panels() -> list[Json]:
         ),
         stat(
             "libvirt",
-            instant(
-                top_now(f"count by (hypervisor, version) ({version})"),
-                legend="{{hypervisor}}, libvirt {{version}}",
-            ),
-            unit="none",
+            {
+                "{{hypervisor}}, libvirt {{version}}": top_now(
+                    f"count by (hypervisor, version) ({version})"
+                )
+            },
             description="Number of hosts with each driver and version.",
             text="value_and_name",
             width=4,
@@ -114,28 +103,23 @@ def cpu_panels() -> list[Json]:
     """The pair that shows noisy neighbours, and the host itself."""
     seconds = rate(select("libvirt_node_cpu_seconds_total"))
     return [
-        shared_panels.top_vms(
+        top_vms(
             "CPUs in use by VMs",
             top(select("domain:libvirt_cpu_seconds:rate5m")),
             "none",
             "Host CPUs that a VM and its emulator keep busy. Compare with the steal of the others.",
-            legend=LEGEND,
             stacked=True,
         ),
-        shared_panels.top_vms(
+        top_vms(
             "Steal of VMs",
             top(select("domain:libvirt_steal:ratio_rate5m")),
             "percentunit",
             shared_panels.VM_STEAL,
-            legend=LEGEND,
             bands=bounds.STEAL,
         ),
         graph(
             "CPU time of hosts by mode",
-            series(
-                f"sum by (mode) ({seconds}) / scalar(sum({select('libvirt_node_cpus')}))",
-                legend="{{mode}}",
-            ),
+            {"{{mode}}": f"sum by (mode) ({seconds}) / scalar(sum({select('libvirt_node_cpus')}))"},
             unit="percentunit",
             description="Of all CPUs of the chosen hosts; user includes the guests.",
             stacked=True,
@@ -148,32 +132,30 @@ def memory_panels() -> list[Json]:
     return [
         graph(
             "Memory of hosts",
-            *(
-                series(f"sum({select(f'libvirt_node_memory{kind}_bytes')})", legend=legend)
+            {
+                legend: f"sum({select(f'libvirt_node_memory{kind}_bytes')})"
                 for kind, legend in (
                     ("", "all"),
                     ("_free", "free"),
                     ("_cached", "page cache"),
                     ("_buffers", "buffers"),
                 )
-            ),
+            },
             unit="bytes",
             description="Of the chosen hosts together. Page cache and buffers can be reclaimed.",
         ),
-        shared_panels.top_vms(
+        top_vms(
             "Resident memory of VMs",
             top(select("libvirt_domain_balloon_rss_bytes")),
             "bytes",
             "Host memory of the QEMU process, including its overhead, without huge pages.",
-            legend=LEGEND,
             stacked=True,
         ),
-        shared_panels.top_vms(
+        top_vms(
             "Memory used by guests",
             top(select("domain:libvirt_memory_used:ratio")),
             "percentunit",
             shared_panels.VM_MEMORY,
-            legend=LEGEND,
             bands=bounds.MEMORY_USED,
         ),
     ]
@@ -182,9 +164,7 @@ def memory_panels() -> list[Json]:
 def traffic_panels() -> list[Json]:
     """Who moves most data."""
     return [
-        shared_panels.top_vms(
-            title, top(select(record)), unit, description, legend=LEGEND, bands=bands, width=8
-        )
+        top_vms(title, top(select(record)), unit, description, bands=bands, width=8)
         for title, record, unit, description, bands in shared_panels.TOP_VMS
         if record.startswith("domain:") and unit in ("Bps", "iops", "pps")
     ]
@@ -208,7 +188,7 @@ def states_of_vms() -> Json:
     ranking = f"topk($top, stddev_over_time({changed}[$__range] @ end()))"
     return state_timeline(
         "States of VMs",
-        series(named(f"({number}) and on ({BY_VM}) {ranking}"), legend=LEGEND),
+        {LEGEND: named(f"({number}) and on ({BY_VM}) {ranking}")},
         mappings=parts.STATE_NUMBERS,
         description="The `$top` VMs that started or stopped running most often in the time range; "
         "a gap means no data.",
@@ -221,7 +201,7 @@ def pools() -> Json:
     """How full the storage is."""
     return graph(
         "Storage pools in use",
-        series(pool_use(), legend="{{instance}} {{pool}}"),
+        {"{{instance}} {{pool}}": pool_use()},
         unit="percentunit",
         description="The file system of a pool if the exporter sees it, else libvirt's figures of "
         "its last refresh. The `$top` fullest.",

@@ -113,6 +113,7 @@ STATE_NUMBERS: Final = {
     str(number): (state, STATE_COLOURS[state]) for number, state in enumerate(STATES)
 }
 """Text and colour of what `queries.state_number` gives."""
+YES_NO: Final = {"0": ("no", "red"), "1": ("yes", "green")}
 
 
 def state_column() -> Json:

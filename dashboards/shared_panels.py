@@ -9,15 +9,35 @@ from dashboards import bounds
 from dashboards.grafana import (
     Bands,
     Json,
+    by_name,
     column,
+    fixed,
     graph,
     instant,
-    series,
+    stat,
     state_timeline,
     table,
 )
-from dashboards.parts import LINE_LINKS, identity_columns, state_column
-from dashboards.queries import BY_DEVICE, BY_VM, PROJECTS, named, of, seen, select, top_now
+from dashboards.parts import (
+    HOST_LINE_LINKS,
+    LINE_LINKS,
+    STATE_COLOURS,
+    identity_columns,
+    state_column,
+)
+from dashboards.queries import (
+    BY_DEVICE,
+    BY_HOST,
+    BY_VM,
+    PROJECTS,
+    named,
+    of,
+    seen,
+    select,
+    top,
+    top_now,
+    top_rates,
+)
 
 HOST_CPU: Final = "CPU time of all VMs and their emulators, of the host's CPUs."
 VM_CPU: Final = (
@@ -113,6 +133,43 @@ TOP_VMS: Final[Sequence[tuple[str, str, str, str, Bands | None]]] = (
 """Title, recorded metric, unit, description and bounds of what is compared between VMs."""
 
 
+def vms_by_state(*, width: int) -> Json:
+    """How many VMs there are."""
+    return stat(
+        "VMs by state",
+        {"{{state}}": f"sum by (state) ({select('libvirt_domains')}) > 0"},
+        description="All VMs of libvirt, including those that the exporter leaves out.",
+        overrides=[by_name(state, color=fixed(colour)) for state, colour in STATE_COLOURS.items()],
+        text="value_and_name",
+        width=width,
+    )
+
+
+def top_hosts(
+    title: str,
+    metric: str,
+    unit: str,
+    description: str,
+    *,
+    label: str = "",
+    bands: Bands | None = None,
+    width: int = 8,
+) -> Json:
+    """A line for each of the `$top` hosts, or for a host and a value of a label."""
+    by = f"{BY_HOST}, {label}" if label else BY_HOST
+    selector = select(metric)
+    legend = f"{{{{instance}}}} {{{{{label}}}}}" if label else "{{instance}}"
+    return graph(
+        title,
+        {legend: top_rates(selector, by) if metric.endswith("_total") else top(selector, by)},
+        unit=unit,
+        description=f"{description} The `$top` highest of the time range.",
+        links=HOST_LINE_LINKS,
+        bands=bands,
+        width=width,
+    )
+
+
 def top_vms(
     title: str,
     expression: str,
@@ -127,7 +184,7 @@ def top_vms(
     """Lines of the VMs that an expression chooses, by their display names."""
     return graph(
         title,
-        series(named(expression), legend=legend),
+        {legend: named(expression)},
         unit=unit,
         description=f"{description} The `$top` highest of the time range.",
         links=LINE_LINKS,
@@ -284,7 +341,7 @@ def job_panels(scope: str, *, legend: str, device: str, width: int) -> list[Json
     return [
         state_timeline(
             "Jobs under way",
-            series(named(running), legend=legend),
+            {legend: named(running)},
             mappings={"1": ("yes", "blue")},
             description="Migrations, saves, dumps and backups while they run. Empty: there was "
             "none in the time range.",
@@ -293,10 +350,7 @@ def job_panels(scope: str, *, legend: str, device: str, width: int) -> list[Json
         ),
         graph(
             "Progress of jobs",
-            series(
-                named(f"(({share}) and on ({BY_VM}) topk($top, {ended})) {operation}"),
-                legend=legend,
-            ),
+            {legend: named(f"(({share}) and on ({BY_VM}) topk($top, {ended})) {operation}")},
             unit="percentunit",
             description="Share of the data that is processed; it falls when the guest changes "
             "data that was already processed. The `$top` longest.",
@@ -305,13 +359,12 @@ def job_panels(scope: str, *, legend: str, device: str, width: int) -> list[Json
         ),
         graph(
             "Progress of block jobs",
-            series(
-                named(
+            {
+                device: named(
                     f"{current} / ({end} > 0) and on ({by_job})"
                     f" topk($top, max_over_time({end}[$__range] @ end()))"
-                ),
-                legend=device,
-            ),
+                )
+            },
             unit="percentunit",
             description="Copies, pulls, commits and backups of a disk. A copy that has reached its "
             "end stays active until it is pivoted or aborted. The `$top` largest.",

@@ -10,7 +10,6 @@ from dashboards.grafana import (
     graph,
     instant,
     row,
-    series,
     state_timeline,
     table,
 )
@@ -61,7 +60,7 @@ def pool_panels() -> list[Json]:
     return [
         graph(
             "Storage pools in use",
-            series(pool_use(), legend="{{pool}} on {{instance}}"),
+            {"{{pool}} on {{instance}}": pool_use()},
             unit="percentunit",
             description="The file system of a pool if the exporter sees it, else libvirt's figures "
             "of its last refresh. Pools whose volumes always fill them (LVM, iSCSI ...) are left "
@@ -72,11 +71,10 @@ def pool_panels() -> list[Json]:
         ),
         state_timeline(
             "Pools that are not running",
-            series(
-                f"({state} == 1) and on ({labels})"
-                f" topk($top, max_over_time({state}[$__range] @ end()) == 1)",
-                legend="{{pool}} on {{instance}}: {{state}}",
-            ),
+            {
+                "{{pool}} on {{instance}}: {{state}}": f"({state} == 1) and on ({labels})"
+                f" topk($top, max_over_time({state}[$__range] @ end()) == 1)"
+            },
             mappings={"1": ("yes", "orange")},
             description="A bar for each pool and state while it lasts. Empty is good.",
             links=parts.HOST_LINE_LINKS,
@@ -137,7 +135,7 @@ def disk_panels() -> list[Json]:
         ),
         state_timeline(
             "Disks whose error has paused a VM",
-            series(named(seen(errors, by_error)), legend="{{display_name}} {{device}}: {{error}}"),
+            {"{{display_name}} {{device}}: {{error}}": named(seen(errors, by_error))},
             mappings={"1": ("yes", "red")},
             description="A bar for each disk and error while the VM is paused. Empty is good.",
             links=parts.LINE_LINKS,
@@ -154,10 +152,11 @@ def snapshot_panels() -> list[Json]:
     return [
         graph(
             "Age of the oldest snapshot",
-            series(
-                named(f"(time() - {oldest}) and on ({BY_VM}) bottomk($top, {oldest} @ end())"),
-                legend="{{display_name}}",
-            ),
+            {
+                "{{display_name}}": named(
+                    f"(time() - {oldest}) and on ({BY_VM}) bottomk($top, {oldest} @ end())"
+                )
+            },
             unit="s",
             description="Of the `$top` VMs with the oldest snapshots.",
             links=parts.LINE_LINKS,
@@ -166,7 +165,7 @@ def snapshot_panels() -> list[Json]:
         ),
         graph(
             "Images in a disk's backing chain",
-            series(named(top(chain, by_device)), legend="{{display_name}} {{device}}"),
+            {"{{display_name}} {{device}}": named(top(chain, by_device))},
             unit="none",
             description="Each image slows reads of blocks that are not in the images above it. "
             "The `$top` deepest.",

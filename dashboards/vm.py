@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dashboards import bounds, parts, shared_panels
 from dashboards.grafana import (
     Bands,
@@ -10,7 +13,6 @@ from dashboards.grafana import (
     graph,
     instant,
     row,
-    series,
     stat,
     state_timeline,
     table,
@@ -31,7 +33,6 @@ from dashboards.queries import (
 )
 
 HERE = "{{instance}}"
-YES_NO = {"0": ("no", "red"), "1": ("yes", "green")}
 
 
 def vm() -> Json:
@@ -66,6 +67,16 @@ def of_vm(metric: str, *matchers: str) -> str:
     return select(metric, *matchers, scope=VM)
 
 
+def now(title: str, expression: str, **look: Any) -> Json:
+    """A figure of the VM, on each host that has it."""
+    return stat(title, {HERE: expression}, width=3, **look)
+
+
+def balloon(names: Mapping[str, str]) -> dict[str, str]:
+    """Sizes that libvirt has of the VM's memory, by what they are called here."""
+    return {legend: of_vm(f"libvirt_domain_balloon_{name}_bytes") for legend, name in names.items()}
+
+
 def now_panels() -> list[Json]:
     """What it is, and how it is."""
     kind = of_vm("libvirt_domain_info")
@@ -91,72 +102,58 @@ def now_panels() -> list[Json]:
             description="A line for each host that has it: two while it migrates.",
             height=4,
         ),
-        stat(
+        now(
             "State now",
-            instant(state_number(VM), legend=HERE),
-            unit="none",
+            state_number(VM),
             description="State that libvirt reports.",
             mappings=parts.STATE_NUMBERS,
-            width=3,
         ),
-        stat(
+        now(
             "Running for",
-            instant(f"time() - {of_vm('libvirt_domain_start_time_seconds')}", legend=HERE),
+            f"time() - {of_vm('libvirt_domain_start_time_seconds')}",
             unit="s",
             description="Age of the QEMU process; a reboot of the guest does not reset it.",
             nothing="not known",
-            width=3,
         ),
-        stat(
+        now(
             "vCPUs",
-            instant(of_vm("libvirt_domain_vcpus_current"), legend=HERE),
-            unit="none",
+            of_vm("libvirt_domain_vcpus_current"),
             description="vCPUs that it has now.",
             nothing="inactive",
-            width=3,
         ),
-        stat(
+        now(
             "Memory",
-            instant(of_vm("libvirt_domain_balloon_current_bytes"), legend=HERE),
+            of_vm("libvirt_domain_balloon_current_bytes"),
             unit="bytes",
             description="Memory that the balloon leaves to the guest; the guest may use less.",
             nothing="inactive",
-            width=3,
         ),
-        stat(
+        now(
             "Monitor",
-            instant(of_vm("libvirt_domain_monitor_responsive"), legend=HERE),
-            unit="none",
+            of_vm("libvirt_domain_monitor_responsive"),
             description="Whether its QEMU monitor answers; if not, most metrics are missing.",
-            mappings=YES_NO,
+            mappings=parts.YES_NO,
             nothing="not asked",
-            width=3,
         ),
-        stat(
+        now(
             "Agent",
-            instant(of_vm("libvirt_domain_agent_connected"), legend=HERE),
-            unit="none",
+            of_vm("libvirt_domain_agent_connected"),
             description="Whether the guest's agent has opened its channel.",
-            mappings=YES_NO,
+            mappings=parts.YES_NO,
             nothing="no channel",
-            width=3,
         ),
-        stat(
+        now(
             "Snapshots",
-            instant(of_vm("libvirt_domain_snapshots"), legend=HERE),
-            unit="none",
+            of_vm("libvirt_domain_snapshots"),
             description="Snapshots of the VM that libvirt keeps.",
             nothing="not known",
-            width=3,
         ),
-        stat(
+        now(
             "Autostart",
-            instant(of_vm("libvirt_domain_autostart"), legend=HERE),
-            unit="none",
+            of_vm("libvirt_domain_autostart"),
             description="libvirt's autostart.",
             mappings={"0": ("no", "text"), "1": ("yes", "text")},
             nothing="not known",
-            width=3,
         ),
     ]
 
@@ -166,17 +163,18 @@ def state_panels() -> list[Json]:
     return [
         state_timeline(
             "State over time",
-            series(state_number(VM), legend=HERE),
+            {HERE: state_number(VM)},
             mappings=parts.STATE_NUMBERS,
             description="A bar for each host that has it; a gap means no data.",
             height=6,
         ),
         state_timeline(
             "Reason of the state",
-            series(
-                seen(of_vm("libvirt_domain_state_reason"), f"{BY_VM}, state, reason"),
-                legend="{{state}}: {{reason}}",
-            ),
+            {
+                "{{state}}: {{reason}}": seen(
+                    of_vm("libvirt_domain_state_reason"), f"{BY_VM}, state, reason"
+                )
+            },
             mappings={"1": ("yes", "blue")},
             description="A bar for each reason while it holds; ioerror and watchdog need "
             "attention.",
@@ -191,22 +189,20 @@ def cpu_panels() -> list[Json]:
     return [
         graph(
             "CPU use",
-            series(of_vm("domain:libvirt_cpu_use:ratio_rate5m"), legend=HERE),
+            {HERE: of_vm("domain:libvirt_cpu_use:ratio_rate5m")},
             unit="percentunit",
             description=shared_panels.VM_CPU,
         ),
         graph(
             "Steal",
-            series(of_vm("domain:libvirt_steal:ratio_rate5m"), legend=HERE),
+            {HERE: of_vm("domain:libvirt_steal:ratio_rate5m")},
             unit="percentunit",
             description=shared_panels.VM_STEAL,
             bands=bounds.STEAL,
         ),
         graph(
             "CPU time of vCPUs",
-            series(
-                top_rates(of_vm("libvirt_domain_vcpu_seconds_total"), vcpu), legend="vCPU {{vcpu}}"
-            ),
+            {"vCPU {{vcpu}}": top_rates(of_vm("libvirt_domain_vcpu_seconds_total"), vcpu)},
             unit="percentunit",
             description="Of one CPU of the host. A vCPU at 100 % slows a program that cannot "
             "use more than one. The `$top` busiest.",
@@ -220,21 +216,20 @@ def memory_panels() -> list[Json]:
     return [
         graph(
             "Memory used",
-            series(of_vm("domain:libvirt_memory_used:ratio"), legend=HERE),
+            {HERE: of_vm("domain:libvirt_memory_used:ratio")},
             unit="percentunit",
             description=shared_panels.VM_MEMORY,
             bands=bounds.MEMORY_USED,
         ),
         graph(
             "Guest memory",
-            *(
-                series(of_vm(f"libvirt_domain_balloon_{name}_bytes"), legend=legend)
-                for name, legend in (
-                    ("available", "available"),
-                    ("usable", "usable"),
-                    ("unused", "unused"),
-                    ("disk_caches", "caches"),
-                )
+            balloon(
+                {
+                    "available": "available",
+                    "usable": "usable",
+                    "unused": "unused",
+                    "caches": "disk_caches",
+                }
             ),
             unit="bytes",
             description="libvirt's names. Available: all that the guest sees. Usable: available "
@@ -242,39 +237,31 @@ def memory_panels() -> list[Json]:
         ),
         graph(
             "Host memory",
-            *(
-                series(of_vm(f"libvirt_domain_balloon_{name}_bytes"), legend=legend)
-                for name, legend in (
-                    ("maximum", "maximum"),
-                    ("current", "given"),
-                    ("rss", "resident"),
-                )
-            ),
+            balloon({"maximum": "maximum", "given": "current", "resident": "rss"}),
             unit="bytes",
             description="Maximum and given: to the guest. Resident: memory of the QEMU process, "
             "including its overhead, without huge pages.",
         ),
         graph(
             "Guest swap traffic",
-            series(rate(of_vm(swap.format("in"))), legend="swap in"),
-            series(rate(of_vm(swap.format("out"))), legend="swap out"),
+            {
+                "swap in": rate(of_vm(swap.format("in"))),
+                "swap out": rate(of_vm(swap.format("out"))),
+            },
             unit="Bps",
             description="Swapping by the guest's own system. Reported by its balloon driver.",
             width=8,
         ),
         graph(
             "Major page faults",
-            series(rate(of_vm("libvirt_domain_balloon_major_faults_total")), legend=HERE),
+            {HERE: rate(of_vm("libvirt_domain_balloon_major_faults_total"))},
             unit="cps",
             description="Page faults of the guest that read from a disk. Reported by its balloon "
             "driver.",
         ),
         graph(
             "Age of the memory report",
-            series(
-                f"time() - {of_vm('libvirt_domain_balloon_last_update_timestamp_seconds')}",
-                legend=HERE,
-            ),
+            {HERE: f"time() - {of_vm('libvirt_domain_balloon_last_update_timestamp_seconds')}"},
             unit="s",
             description="Age of the guest's last memory report: it rises if the guest hangs.",
         ),
@@ -411,38 +398,40 @@ def guest_panels() -> list[Json]:
     return [
         graph(
             "Guest file systems in use",
-            series(f"{share} and on ({filesystem}) {ranking}", legend="{{mountpoint}}"),
+            {"{{mountpoint}}": f"{share} and on ({filesystem}) {ranking}"},
             unit="percentunit",
             description="Of the space that is not reserved for root. The `$top` fullest.",
             bands=bounds.FILE_SYSTEM,
         ),
         graph(
             "Guest load",
-            *(
-                series(of_vm(f"libvirt_domain_guest_load{minutes}"), legend=f"{minutes} min")
-                for minutes in (1, 5, 15)
-            ),
-            series(of_vm("libvirt_domain_guest_cpus_online"), legend="CPUs"),
+            {
+                **{
+                    f"{minutes} min": of_vm(f"libvirt_domain_guest_load{minutes}")
+                    for minutes in (1, 5, 15)
+                },
+                "CPUs": of_vm("libvirt_domain_guest_cpus_online"),
+            },
             unit="none",
             description="Load average beside the CPUs that the guest uses. Load needs an agent of "
             "QEMU 10.0 or newer.",
         ),
         graph(
             "Guest users",
-            series(of_vm("libvirt_domain_guest_users"), legend=HERE),
+            {HERE: of_vm("libvirt_domain_guest_users")},
             unit="none",
             description="Users that are logged on.",
         ),
         graph(
             "Age of the agent's answers",
-            series(f"time() - {answered}", legend="{{kind}}"),
+            {"{{kind}}": f"time() - {answered}"},
             unit="s",
             description="By kind of query.",
             width=8,
         ),
         graph(
             "Failed questions to the agent",
-            series(rate(errors), legend="{{error}}"),
+            {"{{error}}": rate(errors)},
             unit="cps",
             description="Timeout: no answer in time. Refused: the agent does not know or allow the "
             "query. Denied: libvirt does not allow it.",
@@ -485,7 +474,7 @@ def device_graph(
     """A line for each of the `$top` disks or interfaces."""
     return graph(
         title,
-        series(expression, legend="{{device}}"),
+        {"{{device}}": expression},
         unit=unit,
         description=f"{description} The `$top` highest of the time range.",
         width=width,
