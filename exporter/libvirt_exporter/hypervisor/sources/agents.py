@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Container
+from collections import deque
+from collections.abc import Awaitable, Callable, Container, Iterable
 from time import monotonic
 from typing import Final, TypeVar
 
@@ -125,10 +126,32 @@ class Agents:
         self._stuck.renew()
         self._hung = self._stuck_domains()
 
-    def check(self) -> None:
-        """Raise NoAnswerError when no connection could be opened a moment ago."""
+    async def go_through(
+        self, uuids: Iterable[str], visit: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """Visit guests, a few at once, until one visit raises NoTurnError.
+
+        Raises CallError where there is no connection, and NoAnswerError a moment after.
+        """
+        if self.settings.guest_agent is None or not (queue := deque(uuids)):
+            return
         if monotonic() < self._retry_at:
             raise NoAnswerError(_PURPOSE)
+
+        async def work() -> None:
+            while queue:
+                try:
+                    await visit(queue.popleft())
+                except NoTurnError:
+                    return
+                except CallError:
+                    queue.clear()
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self.settings.guest_agent.parallel_calls):
+                tasks.create_task(work())
+        if self.failure is not None:
+            raise self.failure
 
     async def ask(
         self, uuid: str, function: Callable[[Session], T], deadline: Deadline, patience: float

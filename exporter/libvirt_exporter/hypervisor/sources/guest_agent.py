@@ -7,10 +7,9 @@ the guests that are due, a few at once, in the background: no sample waits for i
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -238,15 +237,10 @@ class GuestAgentLane(Lane):
             return
         self._agents.renew()
         waiting = self._waiting(list(domains))
-        if not waiting:
-            return
-        self._agents.check()
-        queue = deque(sorted(waiting, key=lambda uuid: self._guests[uuid].next_due()))
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(settings.parallel_calls):
-                tasks.create_task(self._work(queue, settings, deadline))
-        if self._agents.failure is not None:
-            raise self._agents.failure
+        await self._agents.go_through(
+            sorted(waiting, key=lambda uuid: self._guests[uuid].next_due()),
+            lambda uuid: self._visit(uuid, settings, deadline),
+        )
 
     def _waiting(self, domains: Sequence[DomainDraft]) -> list[str]:
         """The guests of which an answer is due; those that are gone are forgotten."""
@@ -275,26 +269,20 @@ class GuestAgentLane(Lane):
                 waiting.append(uuid)
         return waiting
 
-    async def _work(
-        self, queue: deque[str], settings: GuestAgentSettings, deadline: Deadline
-    ) -> None:
-        """Ask one guest after the other."""
-        while queue:
-            uuid = queue.popleft()
-            guest = self._guests.get(uuid)
-            if guest is None:
-                continue
-            try:
-                await self._ask(uuid, guest, settings, deadline)
-            except NoTurnError:
-                return
-            except CallError:
-                queue.clear()
-            except Exception as error:  # noqa: BLE001 - it must cost this guest only
-                self.failures.failed(self, uuid, f"the guest agent of domain {uuid}", error)
-                guest.failed(monotonic())
-            else:
-                self.failures.works(self, (uuid,))
+    async def _visit(self, uuid: str, settings: GuestAgentSettings, deadline: Deadline) -> None:
+        """Ask one guest. Raises NoTurnError and CallError."""
+        guest = self._guests.get(uuid)
+        if guest is None:
+            return
+        try:
+            await self._ask(uuid, guest, settings, deadline)
+        except (NoTurnError, CallError):
+            raise
+        except Exception as error:  # noqa: BLE001 - it must cost this guest only
+            self.failures.failed(self, uuid, f"the guest agent of domain {uuid}", error)
+            guest.failed(monotonic())
+        else:
+            self.failures.works(self, (uuid,))
 
     async def _ask(
         self, uuid: str, guest: _Guest, settings: GuestAgentSettings, deadline: Deadline

@@ -7,10 +7,8 @@ list is not asked for it after a restart of the exporter either.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic, time
@@ -158,8 +156,8 @@ class ApplicationsLane(Lane):
 
     async def read(self, domains: Iterable[DomainDraft], deadline: Deadline) -> None:
         """Look at the guests that are due, those first that have waited longest."""
-        agent, settings = self._agents.settings.guest_agent, self._agents.settings.applications
-        if agent is None or settings is None:
+        settings = self._agents.settings.applications
+        if settings is None or self._agents.settings.guest_agent is None:
             return
         if self._store is None:
             self._store = Store(settings.state_directory, self._agents.settings.uri)
@@ -167,15 +165,10 @@ class ApplicationsLane(Lane):
         heads = await self._load(store)
         self._agents.renew()
         waiting = self._waiting(list(domains), store, heads, settings)
-        if not waiting:
-            return
-        self._agents.check()
-        queue = deque(sorted(waiting, key=lambda uuid: self._guests[uuid].next_due()))
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(agent.parallel_calls):
-                tasks.create_task(self._work(store, queue, deadline))
-        if self._agents.failure is not None:
-            raise self._agents.failure
+        await self._agents.go_through(
+            sorted(waiting, key=lambda uuid: self._guests[uuid].next_due()),
+            lambda uuid: self._visit(store, uuid, deadline),
+        )
 
     async def _load(self, store: Store) -> dict[str, Head]:
         """What the disk has of guests that were not looked at; NoAnswerError while it is silent."""
@@ -226,34 +219,31 @@ class ApplicationsLane(Lane):
                 waiting.append(uuid)
         return waiting
 
-    async def _work(self, store: Store, queue: deque[str], deadline: Deadline) -> None:
-        """Look at one guest after the other."""
-        while queue and deadline.rest > 0:
-            uuid = queue.popleft()
-            guest = self._guests.get(uuid)
-            if guest is None:
-                continue
+    async def _visit(self, store: Store, uuid: str, deadline: Deadline) -> None:
+        """Look at one guest, if there is time. Raises NoTurnError and CallError."""
+        if deadline.rest <= 0:
+            raise NoTurnError
+        guest = self._guests.get(uuid)
+        if guest is None:
+            return
+        try:
             # Once begun, it goes on beyond the reading's time: what a program in the guest has
             # written would stay with its agent.
-            within = Deadline.within(VISIT_TIME)
-            try:
-                await self._visit(store, uuid, guest, within)
-            except NoTurnError:
-                return
-            except CallError:
-                queue.clear()
-            except GuestError as error:
-                self._failed(uuid, guest, error)
-            except NoAnswerError:
-                self._failed(uuid, guest, GuestError("no answer came back", "silent"))
-            except Exception as error:  # noqa: BLE001 - it must cost this guest only
-                self.failures.failed(self, uuid, f"the applications of domain {uuid}", error)
-                self._failed(uuid, guest, GuestError(repr(error)))
-            else:
-                self.failures.works(self, (uuid,))
-                guest.failures = 0
+            await self._look(store, uuid, guest, Deadline.within(VISIT_TIME))
+        except (NoTurnError, CallError):
+            raise
+        except GuestError as error:
+            self._failed(uuid, guest, error)
+        except NoAnswerError:
+            self._failed(uuid, guest, GuestError("no answer came back", "silent"))
+        except Exception as error:  # noqa: BLE001 - it must cost this guest only
+            self.failures.failed(self, uuid, f"the applications of domain {uuid}", error)
+            self._failed(uuid, guest, GuestError(repr(error)))
+        else:
+            self.failures.works(self, (uuid,))
+            guest.failures = 0
 
-    async def _visit(self, store: Store, uuid: str, guest: _Guest, deadline: Deadline) -> None:
+    async def _look(self, store: Store, uuid: str, guest: _Guest, deadline: Deadline) -> None:
         """Look whether the guest's applications changed, and read the list when it is time to."""
         settings = self._agents.settings.applications
         if settings is None:
