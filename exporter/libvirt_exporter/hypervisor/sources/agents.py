@@ -10,9 +10,9 @@ import asyncio
 import logging
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Container, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import libvirt
 
@@ -35,6 +35,7 @@ from libvirt_exporter.model import STATES, DomainInfo
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+G = TypeVar("G", bound="Guest")
 
 FIRST_PAUSE: Final = 60.0
 """Seconds for which a guest that failed is left alone, doubled with every failure in a row …"""
@@ -52,6 +53,14 @@ _REFUSAL: Final = re.compile(r"has been disabled|has not been found|not supporte
 _UNKNOWN_TO_LIBVIRT: Final = frozenset({libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_INVALID_ARG})
 _PURPOSE: Final = "guest_agent"
 _RUNNING: Final = frozenset({"running", "blocked"})
+
+
+class Guest(Protocol):
+    """What a lane knows of one guest."""
+
+    def follow(self, run: int | None) -> None:
+        """Take note of the run of the domain whose agent is connected; None: none is."""
+        ...
 
 
 class NoTurnError(Exception):
@@ -111,6 +120,33 @@ class Agents:
             return True
         info = self._info(domain.uuid)
         return bool(shown.matches(domain.name, domain.uuid, _state(domain), info))
+
+    def follow(
+        self,
+        domains: Iterable[DomainDraft],
+        guests: dict[str, G],
+        new: Callable[[str], G],
+        hidden: Callable[[str, G], object] = lambda _uuid, _guest: None,
+    ) -> Iterator[tuple[DomainDraft, G]]:
+        """Have `guests` follow the domains, and yield those that may answer.
+
+        `new` is asked for a guest whose agent connected; `hidden` gets one that is no longer shown.
+        """
+        for domain in domains:
+            guest = guests.get(domain.uuid)
+            run = self.run_of(domain)
+            if run is None:
+                if guest is not None:
+                    guest.follow(None)
+            elif not self.is_shown(domain):
+                if guest is not None:
+                    hidden(domain.uuid, guests.pop(domain.uuid))
+            else:
+                if guest is None:
+                    guest = guests[domain.uuid] = new(domain.uuid)
+                guest.follow(run)
+                if self.may_answer(domain):
+                    yield domain, guest
 
     def may_answer(self, domain: DomainDraft) -> bool:
         """Whether nothing is known that keeps an agent that is connected from answering.

@@ -249,25 +249,11 @@ class GuestAgentLane(Lane):
             self.connections.forget(gone)
         self._guests = {uuid: old for uuid, old in self._guests.items() if uuid in known}
         now = monotonic()
-        waiting = []
-        for domain in domains:
-            uuid = domain.uuid
-            guest = self._guests.get(uuid)
-            run = self._agents.run_of(domain)
-            if run is None:
-                if guest is not None:
-                    guest.follow(None)
-                continue
-            if not self._agents.is_shown(domain):
-                self._guests.pop(uuid, None)
-                continue
-            if guest is None:
-                guest = self._guests[uuid] = _Guest()
-            guest.follow(run)
-            wanted = domain.wants(self.name) and self._agents.may_answer(domain)
-            if wanted and guest.questions(now):
-                waiting.append(uuid)
-        return waiting
+        return [
+            domain.uuid
+            for domain, guest in self._agents.follow(domains, self._guests, lambda _: _Guest())
+            if domain.wants(self.name) and guest.questions(now)
+        ]
 
     async def _visit(self, uuid: str, settings: GuestAgentSettings, deadline: Deadline) -> None:
         """Ask one guest. Raises NoTurnError and CallError."""

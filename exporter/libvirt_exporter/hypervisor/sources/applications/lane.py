@@ -194,30 +194,22 @@ class ApplicationsLane(Lane):
             self._guests = {uuid: old for uuid, old in self._guests.items() if uuid in known}
             for uuid in heads.keys() - known:
                 del heads[uuid]
+
+        def new(uuid: str) -> _Guest:
+            head = heads.pop(uuid, None)
+            watch = Watch(settings.quiet, settings.longest_wait)
+            return _Guest(watch, head, checked=head.read if head is not None else 0.0)
+
+        def hidden(uuid: str, guest: _Guest) -> None:
+            if guest.head is not None:
+                heads[uuid] = guest.head
+
         now = monotonic()
-        waiting = []
-        for domain in domains:
-            uuid = domain.uuid
-            guest = self._guests.get(uuid)
-            run = self._agents.run_of(domain)
-            if run is None:
-                if guest is not None:
-                    guest.follow(None)
-                continue
-            if not self._agents.is_shown(domain):
-                if (hidden := self._guests.pop(uuid, None)) is not None and hidden.head is not None:
-                    heads[uuid] = hidden.head
-                continue
-            if guest is None:
-                head = heads.pop(uuid, None)
-                watch = Watch(settings.quiet, settings.longest_wait)
-                guest = self._guests[uuid] = _Guest(watch, head)
-                guest.checked = head.read if head is not None else 0.0
-            guest.follow(run)
-            may_answer = self._agents.may_answer(domain) and not self._silent(uuid)
-            if domain.wants(self.name) and may_answer and guest.next_due() <= now:
-                waiting.append(uuid)
-        return waiting
+        return [
+            domain.uuid
+            for domain, guest in self._agents.follow(domains, self._guests, new, hidden)
+            if domain.wants(self.name) and not self._silent(domain.uuid) and guest.next_due() <= now
+        ]
 
     async def _visit(self, store: Store, uuid: str, deadline: Deadline) -> None:
         """Look at one guest, if there is time. Raises NoTurnError and CallError."""
