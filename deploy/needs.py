@@ -114,18 +114,29 @@ def table() -> dict[str, dict[str, list[list[list[str]]]]]:
     }
 
 
+def text() -> str:
+    """Return the table as JSON, with a line for each alert and panel."""
+    parts = (
+        f" {json.dumps(where)}: {{\n"
+        + ",\n".join(f"  {json.dumps(name)}: {json.dumps(each)}" for name, each in by_name.items())
+        + "\n }"
+        for where, by_name in table().items()
+    )
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write, or check; 1 when a checked file differs."""
     parser = argparse.ArgumentParser(description="Write which metrics panels and alerts need.")
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 on differences")
     check = parser.parse_args(argv).check
-    text = json.dumps(table(), indent=1) + "\n"
-    differs = not FILE.is_file() or FILE.read_text("utf-8") != text
+    needed = text()
+    differs = not FILE.is_file() or FILE.read_text("utf-8") != needed
     if differs:
         what = "differs from its source; run `make dashboards`" if check else "written"
         print(f"{FILE.relative_to(ROOT)}: {what}")
         if not check:
-            FILE.write_text(text, encoding="utf-8")
+            FILE.write_text(needed, encoding="utf-8")
     return int(check and differs)
 
 

@@ -21,7 +21,6 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from libvirt_exporter.model import HostSample
-from libvirt_exporter.render.collector import domain_families
 from libvirt_exporter.render.exposition import expose
 from libvirt_exporter.render.scrape import Families
 from libvirt_exporter.render.selection import Selection, groups_named
@@ -30,6 +29,7 @@ from libvirt_exporter.render.text import TextRenderer
 from tests.bench.figures import Column, Spread, Table
 from tests.bench.processes import ROOT, memory
 from tests.bench.synthetic import samples
+from tests.support.collector import domain_families
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -21,11 +21,11 @@ from libvirt_exporter.hypervisor.connection.settings import HostSettings
 from libvirt_exporter.hypervisor.host import Host
 from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from libvirt_exporter.model import HostSample
-from libvirt_exporter.render.collector import SampleCollector
 from libvirt_exporter.render.selection import Selection, groups_named
 from tests.lab.daemon import SESSION_USER, PrivateLibvirtd
 from tests.lab.domains import paused_domain
 from tests.lab.exporter import SOURCE, Exporter, series
+from tests.support.collector import SampleCollector
 from tests.support.waiting import wait_until
 
 MISTAKES: Final = """\

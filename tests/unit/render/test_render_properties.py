@@ -29,11 +29,11 @@ from libvirt_exporter.model import (
     StatValue,
 )
 from libvirt_exporter.render import keys
-from libvirt_exporter.render.collector import SampleCollector
 from libvirt_exporter.render.exposition import expose
 from libvirt_exporter.render.selection import Selection
 from libvirt_exporter.render.series import Identity
 from libvirt_exporter.render.text import DomainText, TextRenderer
+from tests.support.collector import SampleCollector
 
 SOURCES = sorted(
     {row.source for row in SAMPLE_METRICS if "." in row.source and " " not in row.source}

@@ -1,7 +1,6 @@
-"""A host's sample → prometheus_client metric families.
+"""A host's sample → prometheus_client metric families: the oracle of `render.text`.
 
-For programs that embed the exporter in a registry of their own, and the oracle of `render.text`:
-both show the same families, labels and values in the same order.
+Both show the same families, labels and values in the same order.
 """
 
 from __future__ import annotations
