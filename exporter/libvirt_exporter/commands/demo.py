@@ -175,8 +175,8 @@ def _welcome(programs: Sequence[_Program]) -> Iterator[str]:
             "too. On Debian: apt-get install prometheus prometheus-alertmanager"
         )
     else:
-        yield "Below is what Alertmanager sends, to the pager or to the tickets."
-    yield "Ctrl-C ends it all."
+        yield "Below are Alertmanager's notifications, to the pager or to tickets."
+    yield "Ctrl-C stops all of it."
 
 
 class _Running:
@@ -226,7 +226,7 @@ class _Running:
         for program, process, log in zip(self._programs, self._processes, self._logs, strict=True):
             if process.poll() is not None:
                 last = log.read_text("utf-8", "replace").splitlines()[-_LAST_LINES:]
-                words = "\n".join((f"{program.name} has ended; its last words:", *last))
+                words = "\n".join((f"{program.name} ended; its last output:", *last))
                 raise DemoError(words)
 
     def end(self) -> None:

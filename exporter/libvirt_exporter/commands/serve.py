@@ -148,7 +148,7 @@ class _Background:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("background work failed", exc_info=error)
+            log.error("a background task failed", exc_info=error)
 
 
 async def _warm_up(exporter: Exporter, systemd: ServiceManager, status: str) -> None:

@@ -30,7 +30,7 @@ def inherited_sockets(environment: MutableMapping[str, str], process: int) -> li
         environment.pop(name, "") for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
     )
     if not (count.isdecimal() and int(count) and owner == str(process)):
-        raise ListenError("systemd's sockets", "none was handed over; is the socket unit started?")
+        raise ListenError("systemd's sockets", "systemd passed no socket; start the .socket unit")
     return [
         _inherited(_FIRST + index, name)
         for index, name in zip(
@@ -88,4 +88,4 @@ class ServiceManager:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
                 sender.sendto(state.encode(), self._address)
         except OSError as error:
-            log.warning("systemd cannot be told %s: %s", state.partition("\n")[0], error.strerror)
+            log.warning("cannot notify systemd of %s: %s", state.partition("\n")[0], error.strerror)

@@ -202,7 +202,7 @@ def _hint(value: Value, kind: Any, path: Path) -> Hint:
     if bare is str and isinstance(value.content, Mapping):
         return "put it in quotes, or leave out the space after the colon"
     if bare is str and isinstance(value.content, tuple):
-        return _extra(kind, "several") or "write one text"
+        return _extra(kind, "several") or "write one text, not a list"
     if bare is str and value.source:
         return "put it in quotes"
     return f"for example {_flow(examples[0])}" if (examples := _examples(kind)) else ""

@@ -83,7 +83,7 @@ class _Builder:
     def build(self, node: yaml.Node, depth: int = 0) -> Value:
         self._values += 1
         if self._values > MAXIMUM_VALUES:
-            self._refuse(node, f"more than {MAXIMUM_VALUES} values, aliases written out")
+            self._refuse(node, f"more than {MAXIMUM_VALUES} values, with aliases expanded")
         if depth > MAXIMUM_DEPTH:
             self._refuse(node, f"nested deeper than {MAXIMUM_DEPTH} levels, or in itself")
         place = self._place(node)
@@ -95,7 +95,7 @@ class _Builder:
             return Value(place, self._flawed(node) or node.value, node.value)
         if isinstance(node, yaml.ScalarNode) and node.tag in _OTHER_SCALARS:
             return Value(place, self._scalar(node), node.value)
-        message = f"the YAML tag {quoted(node.tag)} is not understood"
+        message = f"the YAML tag {quoted(node.tag)} is not supported"
         return Value(place, self._report(node, message, "remove it"))
 
     def _mapping(self, node: yaml.MappingNode, depth: int) -> Mapping[str, Value]:
@@ -144,7 +144,7 @@ class _Builder:
     def _flawed(self, node: yaml.ScalarNode) -> Problem | None:
         """Report a text that could be neither printed nor given to libvirt or the system."""
         if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in node.value):
-            message = f"{quoted(node.value)} holds NUL or half a character"
+            message = f"{quoted(node.value)} contains NUL or half a surrogate pair"
             return self._report(node, message, "remove it")
         return None
 

@@ -288,7 +288,7 @@ class Host:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("background work of %s ended", self._connections.name, exc_info=error)
+            log.error("a background task of %s failed", self._connections.name, exc_info=error)
 
     async def _close_idle(self) -> None:
         """Leave only what hears events, while nobody asks for anything."""

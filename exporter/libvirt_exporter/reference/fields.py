@@ -135,7 +135,7 @@ def markdown() -> str:
             "\n## More fields\n",
             *_table(field for field in FIELDS if field.own),
             "\n## Fields with parts\n",
-            "Parts that cannot be had are absent; the field changes as a whole.\n",
+            "Parts without a value are absent; the field changes as a whole.\n",
             *_parts(),
             "",
         )

@@ -55,9 +55,9 @@ The fields of `/api/v1/vms`, and the metrics that show the same. `fields.include
 """
 
 _ALWAYS: Final = {
-    "scrape": ("Of the host and of the scrape, always there.", SCRAPE_METRICS),
+    "scrape": ("About the host and the scrape; always present.", SCRAPE_METRICS),
     "exporter": (
-        "Of the exporter since its start, always there; prometheus_client's `process_*` besides.",
+        "About the exporter since its start; always present, with prometheus_client's `process_*`.",
         OWN_METRICS,
     ),
     "targets": (
@@ -136,7 +136,7 @@ def markdown() -> str:
         "## Withheld\n",
         "Keys that are structure, not values:\n",
         _withheld(WITHHELD, code=True),
-        "What is not shown although its key is mapped, or the domain XML has it:\n",
+        "Known keys and XML elements that are not shown:\n",
         _withheld(WITHHELD_VALUES, code=False),
     ]
     return "\n".join(part for part in parts if part)
@@ -153,11 +153,11 @@ def _vm_fields() -> str:
 def _about(group: Group) -> str:
     facts = ["On by default." if group.default else "Off by default."]
     if group.asks:
-        facts.append(f"Asks libvirt for: {', '.join(group.asks)}.")
+        facts.append(f"Queries libvirt for: {', '.join(group.asks)}.")
     if group.backing:
-        facts.append("Asks for the whole backing chain of every disk.")
+        facts.append("Queries the whole backing chain of every disk.")
     if group.implies:
-        facts.append(f"Brings with it: {', '.join(group.implies)}.")
+        facts.append(f"Includes: {', '.join(group.implies)}.")
     return " ".join(facts) + "\n"
 
 

@@ -132,7 +132,7 @@ class Exporter:
         except Exception as error:
             self._telemetry.configuration_refused()
             reason = error if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
-            log.error("configuration not reloaded, the previous one stays in force:\n%s", reason)
+            log.error("configuration not reloaded; the previous one stays in force:\n%s", reason)
             raise
 
     async def _reload(self) -> None:
@@ -175,7 +175,7 @@ class Exporter:
         try:
             return await asyncio.wait_for(reading, LOADING_TIME)
         except TimeoutError:
-            problem = Problem("configuration", 0, f"has not been read within {LOADING_TIME:g} s")
+            problem = Problem("configuration", 0, f"was not read within {LOADING_TIME:g} s")
             raise ConfigError([problem]) from None
 
     def _loaded(self) -> None:

@@ -170,7 +170,7 @@ class Queries:
             async with asyncio.timeout(_LONGEST_QUEUE):
                 return await work
         except TimeoutError:
-            raise UnavailableError("too many others ask", "try again later") from None
+            raise UnavailableError("too many concurrent queries", "try again later") from None
 
     async def _recent(self, need: Need, within: float = 0.0, *, anew: bool = False) -> Taken:
         """A sample that is no older than it may be; UnavailableError, as `_sampled`.
@@ -194,7 +194,7 @@ class Queries:
             latest = self._latest
         if latest is None or not latest.sample.up:
             if latest is None:
-                raise UnavailableError("libvirt was not asked", "try again later")
+                raise UnavailableError("libvirt was not queried", "try again later")
             sample = latest.sample
             raise UnavailableError(sample.outage, "try again later", reason=sample.error)
         return latest
@@ -211,7 +211,7 @@ class Queries:
         await asyncio.wait({taking}, timeout=within or None)
         if not taking.done():
             self._left = scope, taking
-            raise UnavailableError(f"libvirt has not answered in {within:g} s", "try again later")
+            raise UnavailableError(f"libvirt did not answer within {within:g} s", "try again later")
         taking.result()
 
     def _scope(self) -> Scope:

@@ -164,7 +164,7 @@ class Target:
                     return await self._exposition(display, choice, request)
         except TimeoutError:
             raise UnavailableError(
-                "there was no time for this choice of groups and domains", "try again later"
+                "the sample of these groups and domains was not complete in time", "try again later"
             ) from None
 
     def _needs(self) -> float:

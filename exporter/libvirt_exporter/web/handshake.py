@@ -112,7 +112,7 @@ async def shake_hands(
         transport.abort()
         raise _explained(failure or error) from None
     if secured is None:
-        raise HandshakeError("disconnected", "the client went away")
+        raise HandshakeError("disconnected", "the client disconnected")
     return secured
 
 
@@ -123,5 +123,5 @@ def _explained(error: OSError) -> HandshakeError:
         text = name.replace("_", " ").lower() or str(error)
         return HandshakeError(_REASONS.get(name, alert), text)
     if isinstance(error, ConnectionAbortedError):
-        return HandshakeError("timeout", "not complete in time")
-    return HandshakeError("disconnected", "the client went away")
+        return HandshakeError("timeout", "it was not complete in time")
+    return HandshakeError("disconnected", "the client disconnected")

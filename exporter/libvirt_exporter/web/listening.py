@@ -18,13 +18,13 @@ UNIX: Final = "unix:"
 
 _REASONS: Final = {
     errno.EADDRINUSE: "in use; stop the other program (ss -ltnp shows it) or choose another port",
-    errno.EACCES: "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
+    errno.EACCES: "permission denied; ports below 1024 require CAP_NET_BIND_SERVICE",
     errno.EADDRNOTAVAIL: "no interface of this host has this address",
     errno.EAFNOSUPPORT: "this host has no IPv6",
 }
 _UNIX_REASONS: Final = {
-    errno.EADDRINUSE: "in use; stop the other program, or remove the file if it is no socket",
-    errno.EACCES: "this user may not write into that directory",
+    errno.EADDRINUSE: "in use; stop the other program, or remove the file if it is not a socket",
+    errno.EACCES: "permission denied: the exporter's user cannot write to the directory",
     errno.ENOENT: "the directory does not exist",
 }
 
@@ -62,9 +62,12 @@ def _listen(address: str, mode: int) -> socket.socket:
         return _listen_unix(address, mode)
     host, separator, port = address.rpartition(":")
     if not (separator and port.isdecimal() and int(port) < 65536):
-        raise ListenError(address, "not HOST:PORT, such as :9177, 127.0.0.1:9177 or [::1]:9177")
+        raise ListenError(
+            address,
+            "not an address; write HOST:PORT, for example :9177, 127.0.0.1:9177 or [::1]:9177",
+        )
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ListenError(address, f"an IPv6 address needs brackets, [{host}]:{port}")
+        raise ListenError(address, f"an IPv6 address requires brackets: [{host}]:{port}")
     try:
         if not host and socket.has_dualstack_ipv6():
             return socket.create_server(
@@ -86,7 +89,7 @@ def _listen(address: str, mode: int) -> socket.socket:
 def _listen_unix(address: str, mode: int) -> socket.socket:
     path = Path(address.removeprefix(UNIX))
     if not path.is_absolute():
-        raise ListenError(address, "the path of a Unix socket begins with /")
+        raise ListenError(address, "the path of a Unix socket must start with /")
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Nobody may connect in the moment before a chmod. No other thread makes files yet.
     mask = os.umask(0o777 & ~mode)

@@ -49,7 +49,9 @@ class Management:
             return PlainTextResponse("Ready.\n")
         text = "Not ready: the first sample is not complete yet.\n"
         if (hosts := len(self._service.aliases)) > 1:
-            text = f"Not ready: the first sample of {waiting} of {hosts} hosts is still to come.\n"
+            text = (
+                f"Not ready: the first sample of {waiting} of {hosts} hosts is not complete yet.\n"
+            )
         return PlainTextResponse(text, status_code=503)
 
     async def reload(self, _request: Request) -> Response:
@@ -66,7 +68,9 @@ class Management:
         problems = await asyncio.shield(self._next)
         if not problems:
             return PlainTextResponse("Configuration reloaded.\n")
-        text = "\n".join(["Configuration refused, the old one stays in force:", *problems, ""])
+        text = "\n".join(
+            ["Configuration rejected; the previous one stays in force:", *problems, ""]
+        )
         return PlainTextResponse(text, status_code=500)
 
     async def _reload(self) -> list[str]:

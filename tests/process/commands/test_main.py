@@ -723,7 +723,7 @@ def test_doctor_looks_at_the_configuration_too(tmp_path: Path) -> None:
     outcome = run("doctor", "--config.file", file, "--libvirt.uri", DEMO)
 
     assert outcome.returncode == 1
-    assert f"problem: the counts of events cannot be kept in {file} " in outcome.stdout
+    assert f"problem: the counts of events cannot be saved in {file} " in outcome.stdout
     assert "hint: groups.include shows job instead of" in outcome.stdout
 
 

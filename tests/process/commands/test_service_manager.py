@@ -190,7 +190,7 @@ def test_nothing_is_told_where_nobody_listens(caplog: pytest.LogCaptureFixture) 
     assert not caplog.records
 
     ServiceManager({"NOTIFY_SOCKET": "/nonexistent/notify"}, 1).stopping()
-    assert "systemd cannot be told STOPPING=1" in caplog.text
+    assert "cannot notify systemd of STOPPING=1" in caplog.text
 
 
 @pytest.mark.parametrize(("mode", "permissions"), [("0660", 0o660), ("600", 0o600)])

@@ -88,7 +88,7 @@ async def test_a_file_that_is_never_read_stops_nothing(monkeypatch: pytest.Monke
         reloads = [asyncio.create_task(exporter.reload()) for _ in range(3)]
         outcomes = await asyncio.gather(*reloads, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [ConfigError] * 3
-        assert "not been read within" in str(outcomes[0])
+        assert "was not read within" in str(outcomes[0])
         started = [thread.name for thread in set(threading.enumerate()) - before]
         assert started.count("configuration") == 1
         assert successful(telemetry) == 0

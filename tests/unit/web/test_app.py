@@ -333,7 +333,7 @@ def test_refused_reload_lists_the_problems() -> None:
     )
     response = ask(service, "/-/reload", "POST")
     assert response.status_code == 500
-    assert "old one stays in force" in response.text
+    assert "previous one stays in force" in response.text
     assert "a.yml:3: unknown key urii" in response.text
     assert "a.yml:5: not a duration" in response.text
 

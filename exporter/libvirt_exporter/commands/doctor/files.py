@@ -29,11 +29,11 @@ def state_directory_findings(
     )
     reason = _unusable(Path(directory))
     if reason:
-        found = f"{what} cannot be kept in {directory} by uid {os.geteuid()}: {reason}"
+        found = f"{what} cannot be saved in {directory} by uid {os.geteuid()}: {reason}"
         yield problem(found, remedy)
     elif os.geteuid() == 0 and _only_for_root(Path(directory)):
         found = (
-            f"only root can write to {directory}: an exporter of another user cannot keep {what}"
+            f"only root can write to {directory}: another user's exporter cannot save {what}"
         )
         yield hint(found, remedy)
 

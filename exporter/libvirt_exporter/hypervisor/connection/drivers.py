@@ -261,7 +261,7 @@ class DriverFallback:
         except libvirt.libvirtError as error:
             if error.get_error_domain() in _CONNECTION or error.get_error_code() in _BEYOND_DEVICE:
                 raise
-            log.debug("no %s of %s on domain %s: %s", call, device, domain.name(), error)
+            log.debug("%s of %s on domain %s failed: %s", call, device, domain.name(), error)
             return None
 
 

@@ -195,7 +195,7 @@ def _advice(uri: str, error: libvirt.libvirtError, text: str, read_only: bool) -
     no_socket = "No such file or directory" in text or "Connection refused" in text
     # Of a driver that it does not know itself, libvirt asks the daemon, if there is one.
     if code == libvirt.VIR_ERR_NO_CONNECT or (no_socket and daemon is None):
-        return f"libvirt knows no driver {driver!r} there. {_CHECK_URI}"
+        return f"libvirt has no driver {driver!r} there. {_CHECK_URI}"
     if no_socket:
         return (
             f"Check that libvirtd or {daemon} runs there (systemctl status libvirtd {daemon}), "

@@ -73,7 +73,7 @@ def _run_event_loop() -> None:
         try:
             libvirt.virEventRunDefaultImpl()
         except libvirt.libvirtError:
-            log.exception("libvirt's event loop failed; going on")
+            log.exception("libvirt's event loop failed; continuing")
             time.sleep(1.0)
 
 

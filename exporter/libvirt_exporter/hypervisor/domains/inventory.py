@@ -215,7 +215,7 @@ class Inventory:
                 patience=PATIENCE,
             )
         except (CallError, NoAnswerError) as error:
-            log.debug("domain XML not read: %s", error)
+            log.debug("cannot read the domain XML: %s", error)
         for uuid, (info, parsed) in result.answers.items():
             self._parsed[uuid] = parsed
             # An equal one stays the same object: rendering plans are kept for it.
@@ -245,14 +245,14 @@ class Inventory:
             if failure.error_class is ErrorClass.GONE:
                 self._forget(uuid)
                 return
-            log.debug("XML of domain %s not read: %s", uuid, failure)
+            log.debug("cannot read the XML of domain %s: %s", uuid, failure)
         else:
             self._infos.pop(uuid, None)
             self._parsed.pop(uuid, None)
             if uuid not in self._unparsable:
                 self._unparsable.add(uuid)
                 log.warning(
-                    "the XML of domain %s cannot be used, its info is left out: %s",
+                    "the XML of domain %s cannot be parsed; its info series are missing: %s",
                     uuid,
                     failure,
                     # Of a mistake in reading it, the text alone would tell little.
@@ -297,7 +297,7 @@ def _read_info(
             # A snapshot may be deleted, or the domain undefined, since they were listed.
             if not session.alive:
                 raise
-            log.debug("%s of domain %s not read: %s", what, uuid, error)
+            log.debug("cannot read %s of domain %s: %s", what, uuid, error)
     return _Reading(replace(info, **facts), read)
 
 

@@ -48,7 +48,7 @@ class HistoryKeeper:
                 self._thread.run(functools.partial(self._file.write, self._file.encode(memory)))
         else:
             log.warning(
-                "%s is not read within %g s: counters of events start at 0 and are not saved",
+                "%s was not read within %g s: counters of events start at 0 and are not saved",
                 self._file.path,
                 LOADING_TIME,
             )

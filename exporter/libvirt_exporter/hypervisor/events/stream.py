@@ -142,7 +142,7 @@ class EventStream:
                 )
             except CallError as error:
                 self._retry.clear()
-                log.debug("no events from %s: %s", self._connections.name, error)
+                log.debug("cannot subscribe to events of %s: %s", self._connections.name, error)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(next(delays)):
                         await self._retry.wait()
@@ -181,7 +181,9 @@ class EventStream:
             else:
                 session.event_callbacks.append(callback_id)
         if missing:
-            log.debug("%s has no events %s", self._connections.name, ", ".join(missing))
+            log.debug(
+                "%s does not support the events %s", self._connections.name, ", ".join(missing)
+            )
         # Drivers inside this process have no connection that could be lost: NO_SUPPORT in some.
         with contextlib.suppress(libvirt.libvirtError):
             conn.registerCloseCallback(lambda _conn, _reason, _: lost(), None)

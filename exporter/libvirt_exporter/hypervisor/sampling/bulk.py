@@ -151,14 +151,14 @@ class BulkPhase(Phase):
         """What to ask instead of a question that failed as a whole."""
         unsupported = error.error_class is ErrorClass.UNSUPPORTED
         if unsupported and len(groups) == 1:
-            log.info("this libvirt does not answer group %s: %s", *groups, error)
+            log.info("libvirt does not support group %s: %s", *groups, error)
             self.facts.unsupported.update(groups)
             for uuid in uuids:
                 self.draft.domains[uuid].missing -= groups
             return []
         smaller = narrower(uuids, groups, groups_first=unsupported)
         if not smaller:
-            log.debug("%s of domain %s not answered: %s", set(groups), uuids, error)
+            log.debug("libvirt returned no %s for domains %s: %s", set(groups), uuids, error)
         return smaller
 
 

@@ -95,7 +95,7 @@ class Lane(ABC):
         try:
             await self.read(domains, Deadline.within(self.reading_time))
         except (CallError, NoAnswerError) as error:
-            log.debug("lane %s not read: %r", self.name, error)
+            log.debug("lane %s failed: %r", self.name, error)
         except Exception as error:  # noqa: BLE001 - a mistake of ours, which must be seen
             self.failures.failed(self, self.name, f"lane {self.name}", error)
         else:

@@ -208,7 +208,9 @@ class Shards:
         unsupported = error.error_class is ErrorClass.UNSUPPORTED
         smaller = narrower(shard.uuids, shard.groups, groups_first=unsupported)
         if not smaller:
-            log.debug("%s of domain %s not answered: %s", set(shard.groups), shard.uuids, error)
+            log.debug(
+                "libvirt returned no %s for domains %s: %s", set(shard.groups), shard.uuids, error
+            )
         self.waiting.extend(Shard(uuids, groups, shard.attempt) for uuids, groups in smaller)
 
     def conclude(self) -> None:

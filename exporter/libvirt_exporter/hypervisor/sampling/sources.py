@@ -61,7 +61,7 @@ class SourceFailures:
         self._observer.source_failed()
         now = monotonic()
         if (source, thing) not in self._failing:
-            told = "%s: what %s knows of it is left out until that works again"
+            told = "%s: data of %s is missing until it works again"
             log.error(told, words, _name(source), exc_info=error)
             self._failing = {
                 key: failing

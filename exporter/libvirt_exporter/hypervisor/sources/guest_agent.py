@@ -319,11 +319,11 @@ def _visit(
                 visit.over = True
                 break
             name = visit.errors[question.kind] = error_name(error)
-            log.debug("no %s from the agent of %s: %s", question.kind, uuid, error)
+            log.debug("the query %s to the agent of %s failed: %s", question.kind, uuid, error)
         except (UnicodeDecodeError, LookupError) as error:
             # libvirt-python fails for one string that is not UTF-8, or one type that is new.
             name = visit.errors[question.kind] = "other"
-            log.debug("no %s from the agent of %s: %r", question.kind, uuid, error)
+            log.debug("the query %s to the agent of %s failed: %r", question.kind, uuid, error)
         else:
             late = monotonic() - began >= settings.response_timeout / 2
             if late and question.is_empty(answer):

@@ -245,7 +245,7 @@ def _block_job(domain: libvirt.virDomain, device: str) -> dict[str, int] | None:
     except libvirt.libvirtError as error:
         if classify(error) not in (ErrorClass.UNSUPPORTED, ErrorClass.OTHER):
             raise
-        log.debug("no block job of %s on domain %s: %s", device, domain.name(), error)
+        log.debug("cannot read the block job of %s on domain %s: %s", device, domain.name(), error)
         return None
     return answer or None
 

@@ -63,27 +63,29 @@ class Loaded:
         A file that is being written is empty for a moment, or cut off anywhere.
         """
         tls, earlier = self.config.tls_server_config, before.config.tls_server_config
-        restart = "restart the exporter if that is meant"
+        restart = "restart the exporter if this is intended"
         if tls.enabled != earlier.enabled:
             problem = "tls_server_config: TLS cannot be turned on or off while running"
             yield Problem(self.file, 0, problem, "restart the exporter")
             return
         users = "basic_auth_users"
         if before.config.basic_auth_users and users not in self.given:
-            problem = f"{users} is missing, and without users everybody may ask"
-            yield Problem(self.file, 0, problem, f"write {users}: {{}} if that is meant")
+            problem = f"{users} is missing: without users, no password would be required"
+            yield Problem(self.file, 0, problem, f"write {users}: {{}} if this is intended")
         if earlier.requires_certificates and not tls.requires_certificates:
             option = "tls_server_config.client_auth_type"
             if option not in self.given:
-                problem = f"{option} is missing, and without it clients need no certificate"
-                hint = "write client_auth_type: NoClientCert if that is meant"
+                problem = f"{option} is missing: no client certificate would be required"
+                hint = "write client_auth_type: NoClientCert if this is intended"
                 yield Problem(self.file, 0, problem, hint)
         if tls.requires_certificates and earlier.requires_certificates:
             if before.client_rights.client_ca and not self.client_rights.client_ca:
-                problem = "client_ca_file is missing, and every CA of the system would vouch"
+                problem = "client_ca_file is missing: all CAs of this system would be trusted"
                 yield Problem(self.file, 0, f"tls_server_config.{problem} for clients", restart)
             if earlier.client_allowed_sans and not tls.client_allowed_sans:
-                problem = "client_allowed_sans is missing, and every certificate would do"
+                problem = (
+                    "client_allowed_sans is missing: every client certificate would be accepted"
+                )
                 yield Problem(self.file, 0, f"tls_server_config.{problem}", restart)
 
 
@@ -102,7 +104,7 @@ def load_web_config(file: str) -> Loaded:
         return Loaded(file=file, stamps=stamps, problems=error.problems)
     except Exception as error:  # noqa: BLE001 - delivered as a problem
         # Nobody would hear of it, and the old configuration must stay.
-        _log.exception("web configuration not read")
+        _log.exception("the web configuration cannot be read")
         problem = Problem(file, 0, f"cannot be read: {type(error).__name__}")
         return Loaded(file=file, stamps=stamps, problems=(problem,))
     return Loaded(parsed.config, file, stamps, context, rights, ends, parsed.given, parsed.notes)

@@ -28,7 +28,7 @@ def mistake(stored: str) -> str:
     if found is None:
         return "not a bcrypt hash"
     if int(found["cost"]) not in _COSTS:
-        return f"bcrypt has no cost {found['cost']}, only 4 to 31"
+        return f"bcrypt cost {found['cost']} is out of range: it is 4 to 31"
     try:
         # At the least cost, for what the pattern does not see of the salt.
         bcrypt.hashpw(b"", f"{stored[:4]}04{stored[6:29]}".encode())

@@ -155,7 +155,7 @@ class Security:
         try:
             self._take(seen)
         except ConfigError as error:
-            _log.error("web configuration rejected, the previous one stays in force: %s", error)
+            _log.error("web configuration rejected; the previous one stays in force: %s", error)
         else:
             _log.info("web configuration reloaded: %s", self.file)
 
@@ -182,7 +182,7 @@ class Security:
         self.last_loaded = time.time()
 
     def _too_slow(self) -> ConfigError:
-        problem = f"it or a file that it names has not been read within {LOADING_TIME:g} s"
+        problem = f"it or a file that it names was not read within {LOADING_TIME:g} s"
         return ConfigError([Problem(self.file, 0, problem)])
 
     # TLS

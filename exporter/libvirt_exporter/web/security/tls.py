@@ -64,7 +64,9 @@ def server_context(
             # Without a password OpenSSL would ask for one on the terminal.
             context.load_cert_chain(certificate_file, key_file, password="")
     except OSError as error:
-        raise TLSError("cert_file", f"not a certificate and its unencrypted key: {error}") from None
+        raise TLSError(
+            "cert_file", f"not a certificate with its unencrypted key: {error}"
+        ) from None
     context.verify_mode = client_auth
     # As in Go, each of the certificates is trusted, not only those that signed themselves.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -73,7 +75,7 @@ def server_context(
             with _as_file(client_ca) as client_ca_file:
                 context.load_verify_locations(client_ca_file)
         except OSError as error:
-            raise TLSError("client_ca_file", f"holds no certificates: {error}") from None
+            raise TLSError("client_ca_file", f"contains no certificates: {error}") from None
     elif client_auth != ssl.CERT_NONE:
         context.set_default_verify_paths()
     if prefer_own_order:
@@ -108,8 +110,8 @@ def _choose_curves(context: ssl.SSLContext, curves: Sequence[str]) -> None:
         with contextlib.suppress(ssl.SSLError, ValueError):
             context.set_ecdh_curve(name)
             return
-    problem = f"this Python with {ssl.OPENSSL_VERSION} does not take {', '.join(curves)}"
-    hint = "name CurveP256, CurveP384 or CurveP521, or none for the defaults"
+    problem = f"this Python with {ssl.OPENSSL_VERSION} does not support {', '.join(curves)}"
+    hint = "use CurveP256, CurveP384 or CurveP521, or remove the option"
     raise TLSError("curve_preferences", problem, hint)
 
 

@@ -157,7 +157,7 @@ def parse_web_config(root: Value, file: str) -> Parsed:
     if report.problems:
         raise ConfigError(report.problems)
     if not given:
-        report.add((), "there is nothing in it: everybody may ask, without TLS")
+        report.add((), "the file is empty: TLS is off and no password is required")
     for finding in _notes(config):
         report.add(*finding)
     tls_config = _with_directory(config.tls_server_config, Path(file).parent)
@@ -199,21 +199,25 @@ def _mistakes(config: WebConfig, given: Collection[str]) -> Iterator[Finding]:
                 f"use {' or '.join(allowed)}",
             )
         elif not re.fullmatch("[ -~]*", value):
-            yield option, f"http_server_config.headers.{name}: not one line of printable ASCII", ""
+            yield (
+                option,
+                f"http_server_config.headers.{name}: the value must be one line of printable ASCII",
+                "",
+            )
     limit = config.rate_limit
     try:
         if limit.seconds() and limit.burst < 1:
-            message = "rate_limit.burst: nothing would ever be answered"
-            yield ("rate_limit", "burst"), message, "use 1 or more"
+            message = "rate_limit.burst: a value below 1 rejects every request"
+            yield ("rate_limit", "burst"), message, "write 1 or more"
     except ValueError as error:
         message = f"rate_limit.interval: {limit.interval!r} is {error}"
-        yield ("rate_limit", "interval"), message, "use 500ms, 1s, 1m30s or the like"
+        yield ("rate_limit", "interval"), message, "for example 500ms, 1s or 1m30s"
     if config.tls_server_config.enabled:
         for key, message, hint in _tls_mistakes(config.tls_server_config, given):
             yield ("tls_server_config", key), f"tls_server_config.{key}: {message}", hint
 
 
-_HASH_HINT: Final = "make one with htpasswd -nBC 10 ''"
+_HASH_HINT: Final = "`htpasswd -nBC 10 ''` prints one"
 
 
 def _tls_mistakes(
@@ -221,14 +225,14 @@ def _tls_mistakes(
 ) -> Iterator[tuple[str, str, Hint]]:
     for key, what in (("cert_file", "a certificate"), ("key_file", "the certificate's key")):
         if not (getattr(config, key) or getattr(config, key.removesuffix("_file"))):
-            yield key, "missing", f"without {what} the other options would leave plain HTTP"
+            yield key, "missing", f"TLS requires {what}; for plain HTTP, remove tls_server_config"
     auth = config.client_auth_type
     if auth in ("RequireAnyClientCert", "RequireClientCert"):
         hint = (
-            "Python's TLS cannot require a certificate that it does not verify: use "
+            "Python's TLS verifies every certificate that it requires: use "
             "RequireAndVerifyClientCert, with the clients' own certificates as client_ca_file"
         )
-        yield "client_auth_type", f"{auth} verifies nothing", hint
+        yield "client_auth_type", f"{auth} is not supported", hint
     elif auth not in tls.CLIENT_AUTH:
         hint = suggestion(auth, tls.CLIENT_AUTH)
         yield "client_auth_type", f"unknown policy {auth!r}", hint
@@ -238,21 +242,33 @@ def _tls_mistakes(
     if "tls_server_config.client_allowed_sans" in given:
         if auth in tls.CLIENT_AUTH and not config.requires_certificates:
             hint = "set client_auth_type: RequireAndVerifyClientCert"
-            yield "client_allowed_sans", "clients need not show a certificate", hint
+            yield (
+                "client_allowed_sans",
+                "not used: clients are not required to send a certificate",
+                hint,
+            )
         elif not config.client_allowed_sans:
-            yield "client_allowed_sans", "empty, so nobody could connect", "leave it out, or name"
+            yield (
+                "client_allowed_sans",
+                "empty: every client would be rejected",
+                "remove it, or list the allowed names",
+            )
     for key in ("min_version", "max_version"):
         version = getattr(config, key)
         if version in ("TLS10", "TLS11"):
-            yield key, f"{version} is broken (RFC 8996)", "use TLS12 or TLS13"
+            yield key, f"{version} is insecure (RFC 8996)", "use TLS12 or TLS13"
         elif version not in tls.VERSIONS:
             yield key, f"unknown TLS version {version!r}", suggestion(version, tls.VERSIONS)
     if config.min_version > config.max_version:
         message = f"{config.min_version} is above max_version {config.max_version}"
-        yield "min_version", message, "no client could connect"
+        yield "min_version", message, "lower min_version or raise max_version"
     for suite in config.cipher_suites:
         if not tls.is_known_cipher(suite):
-            yield "cipher_suites", f"OpenSSL has no {suite}", "use Go's names of safe suites"
+            yield (
+                "cipher_suites",
+                f"OpenSSL does not support {suite}",
+                "use Go's name of a safe suite, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            )
     for curve in config.curve_preferences:
         if curve not in tls.CURVES:
             yield "curve_preferences", f"unknown curve {curve}", suggestion(curve, tls.CURVES)
@@ -265,25 +281,39 @@ def _notes(config: WebConfig) -> Iterator[Finding]:
             seconds = passwords.seconds(cost)
             message = (
                 f"basic_auth_users.{user}: bcrypt cost {cost} takes about {seconds:.0f} s of a CPU "
-                f"for each wrong password, and so long nobody new can log in"
+                f"for each wrong password; other new logins wait for it"
             )
             yield ("basic_auth_users", user), message, "use a cost of 10 to 12"
     section = config.tls_server_config
     for key in ("cert", "key", "client_ca"):
         if getattr(section, key) and getattr(section, f"{key}_file"):
-            yield ("tls_server_config", key), f"{key} is unused beside {key}_file", "leave out one"
+            yield (
+                ("tls_server_config", key),
+                f"{key} is ignored: {key}_file is set too",
+                "remove one of them",
+            )
     if section.client_auth_type == "RequestClientCert":
-        message = "RequestClientCert lets everybody in, as NoClientCert does"
+        message = "RequestClientCert does not require a certificate, like NoClientCert"
         hint = "use RequireAndVerifyClientCert"
         yield ("tls_server_config", "client_auth_type"), message, hint
     elif section.client_auth_type in _VERIFYING and not (
         section.client_ca_file or section.client_ca
     ):
-        message = "without client_ca_file every CA that this system trusts vouches for clients"
-        yield ("tls_server_config", "client_auth_type"), message, "name your own CA"
+        message = (
+            "without client_ca_file, all CAs that this system trusts may sign client certificates"
+        )
+        yield (
+            ("tls_server_config", "client_auth_type"),
+            message,
+            "set client_ca_file to your own CA",
+        )
     if len(section.curve_preferences) > 1 and not tls.CAN_ORDER_CURVES:
-        message = "this Python takes one curve only: the first that it can is used"
-        yield ("tls_server_config", "curve_preferences"), message, "name one, or none"
+        message = "this Python supports only one curve: it uses the first that it knows"
+        yield (
+            ("tls_server_config", "curve_preferences"),
+            message,
+            "name one curve, or remove the option",
+        )
 
 
 def _with_directory(config: TLSServerConfig, directory: Path) -> TLSServerConfig:

@@ -62,7 +62,7 @@ def test_what_is_to_be_kept_is_named(state: Path) -> None:
     """There are two things that are."""
     (state / "file").touch()
     (finding,) = state_directory_findings(f"{state}/file", "lists of applications")
-    assert finding.what.startswith("lists of applications cannot be kept in ")
+    assert finding.what.startswith("lists of applications cannot be saved in ")
 
 
 def test_state_directory_that_is_a_file_is_a_problem(state: Path) -> None:

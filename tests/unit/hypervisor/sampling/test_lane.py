@@ -88,7 +88,7 @@ async def test_a_mistake_about_one_thing_is_told_once_and_counted_each_time(
     assert observer.failures == 3
     (begun,) = caplog.records
     assert begun.getMessage() == (
-        "lane some, reading of bad: what SomeLane knows of it is left out until that works again"
+        "lane some, reading of bad: data of SomeLane is missing until it works again"
     )
     assert "visit_one" in caplog.text
     lane.of_bad = None
@@ -111,7 +111,7 @@ async def test_a_mistake_in_a_reading_is_told_once_and_counted_each_time(
     lane.of_all = None
     await read(lane)
     assert messages(caplog) == [
-        "lane some: what SomeLane knows of it is left out until that works again",
+        "lane some: data of SomeLane is missing until it works again",
         "lane some: SomeLane no longer fails",
     ]
 

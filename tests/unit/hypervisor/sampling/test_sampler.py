@@ -607,7 +607,7 @@ def test_a_source_that_fails_for_one_domain_costs_that_domain_only_what_it_knows
     begun, over = (
         record.message for record in caplog.records if record.name.endswith("sampling.sources")
     )
-    assert begun.startswith(f"domain vm1 ({bad}): what ProcessStats knows of it is left out")
+    assert begun.startswith(f"domain vm1 ({bad}): data of ProcessStats is missing")
     assert over == f"domain vm1 ({bad}): ProcessStats no longer fails"
 
 
@@ -635,7 +635,7 @@ def test_a_mistake_in_reading_a_state_is_told_once_counted_and_ends_no_domain(
         assert set(by_name(sample)) == {"vm0", "vm1", "vm2", "vm3"}
     assert recorder.failures == 2
     assert [record.message for record in told_of_failures(caplog)] == [
-        f"state of domain {bad}: what StatePhase knows of it is left out until that works again"
+        f"state of domain {bad}: data of StatePhase is missing until it works again"
     ]
 
 

@@ -84,7 +84,7 @@ class Listing(NamedTuple):
 
 def _mapping(answer: Any) -> dict[str, Any]:
     if not isinstance(answer, dict):
-        raise GuestError("the agent's answer is no object")
+        raise GuestError("the agent's answer is not a JSON object")
     return answer
 
 
@@ -127,7 +127,7 @@ def process(answer: Any) -> int:
     """The number of a program that was started; raises GuestError."""
     number = _mapping(answer).get("pid")
     if type(number) is not int:
-        raise GuestError("the agent does not say which process it started")
+        raise GuestError("the agent did not return the ID of the process")
     return number
 
 
@@ -137,14 +137,14 @@ def outcome(answer: Any) -> Outcome | None:
     if told.get("exited") is not True:
         return None
     if told.get("out-truncated"):
-        raise GuestError("the program wrote more than the agent keeps")
+        raise GuestError("the program's output exceeds the agent's limit")
     encoded = told.get("out-data", "")
     if not isinstance(encoded, str) or len(encoded) > LARGEST_OUTPUT * 4 // 3 + 4:
-        raise GuestError("the program wrote too much")
+        raise GuestError("the program's output is too long")
     try:
         output = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise GuestError(f"the program's output is no base64: {error}") from None
+        raise GuestError(f"the program's output is not base64: {error}") from None
     status = told.get("exitcode", -1)
     return Outcome(status if type(status) is int else -1, output)
 

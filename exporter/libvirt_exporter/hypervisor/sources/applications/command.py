@@ -51,11 +51,11 @@ def carry_out(
             raise
         raise GuestError(str(error), _trouble(error)) from None
     except UnicodeDecodeError as error:
-        raise GuestError(f"the agent's answer is no UTF-8: {error}") from None
+        raise GuestError(f"the agent's answer is not UTF-8: {error}") from None
     try:
         answer = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise GuestError(f"the agent's answer is no JSON: {error}") from None
+        raise GuestError(f"the agent's answer is not JSON: {error}") from None
     if not isinstance(answer, dict) or "return" not in answer:
         raise GuestError("the agent's answer has no `return`")
     return read(answer["return"])

@@ -85,10 +85,10 @@ async def look(ask: Ask, facts: Facts) -> Seen:
     except GuestError as error:
         if error.trouble != "refused":
             raise
-        return _fallback(facts, f"the guest does not run a program: {error}")
+        return _fallback(facts, f"the guest failed to run a program: {error}")
     found = answers.unix_mark(ended.output)
     if found is None:
-        return _fallback(facts, "no package manager is known that the guest has")
+        return _fallback(facts, "the guest has no supported package manager")
     return Seen(found[0].name, found[1], found[0])
 
 
@@ -126,5 +126,5 @@ async def run(ask: Ask, program: Program, read: Reader[R | None]) -> R:
         if ended is not None:
             return ended
         if loop.time() >= until:
-            raise GuestError(f"{program.path} takes longer than {PROGRAM_TIME:g} s")
+            raise GuestError(f"{program.path} did not end within {PROGRAM_TIME:g} s")
         pause = min(2 * pause, LONGEST_PAUSE)

@@ -175,7 +175,7 @@ class ApplicationsLane(Lane):
         if self._heads is None:
             loading = self._files.run(store.load)
             if not await Deadline.within(LOADING_TIME).wait(loading):
-                log.warning("%s is not read within %g s", store.path, LOADING_TIME)
+                log.warning("%s was not read within %g s", store.path, LOADING_TIME)
                 raise NoAnswerError(self.name)
             self._heads = loading.result()
         return self._heads
@@ -227,7 +227,7 @@ class ApplicationsLane(Lane):
         except GuestError as error:
             self._failed(uuid, guest, error)
         except NoAnswerError:
-            self._failed(uuid, guest, GuestError("no answer came back", "silent"))
+            self._failed(uuid, guest, GuestError("the agent did not answer", "silent"))
         except Exception as error:  # noqa: BLE001 - it must cost this guest only
             self.failures.failed(self, uuid, f"the applications of domain {uuid}", error)
             self._failed(uuid, guest, GuestError(repr(error)))
@@ -244,7 +244,7 @@ class ApplicationsLane(Lane):
 
         async def ask(command: str, arguments: Mapping[str, Any], read: Reader[R]) -> R:
             if guest.run != run:
-                raise GuestError("the agent has gone", "over")
+                raise GuestError("the agent disconnected", "over")
             return await self._ask(uuid, command, arguments, read, deadline)
 
         if guest.facts is None:
@@ -309,7 +309,7 @@ class ApplicationsLane(Lane):
         )
         write = functools.partial(store.write, uuid, head, listed.entries)
         if not await self._files.run(write):
-            raise GuestError("the list cannot be kept on the disk")
+            raise GuestError("the list cannot be saved")
         guest.head, guest.checked = head, at
         return is_new
 
@@ -317,7 +317,7 @@ class ApplicationsLane(Lane):
         """Note that a guest did not say, and leave it alone for a while."""
         if error.trouble == "over":
             return
-        log.debug("applications of %s are not known: %s", uuid, error)
+        log.debug("cannot read the applications of %s: %s", uuid, error)
         guest.errors += 1
         guest.failures += 1
         denied = error.trouble == "denied"

@@ -79,7 +79,7 @@ class Store:
             file, uuid = f"{self._directory}/{name}", name.removesuffix(".json")
             try:
                 if name == uuid or not _UUID.fullmatch(uuid):
-                    raise ValueError("no list of applications")
+                    raise ValueError("not a list of applications")
                 beginning = msgspec.json.decode(read_file(file, MAX_SIZE), type=_Beginning)
                 if beginning.version != VERSION:
                     raise ValueError(f"version {beginning.version}")
@@ -103,7 +103,7 @@ class Store:
             replace_private_file(self._file(uuid), msgspec.json.encode(content), durable=False)
         except OSError as error:
             if not self._failing:
-                log.warning("lists of applications cannot be kept: %s", error)
+                log.warning("lists of applications cannot be saved: %s", error)
             self._failing = True
         else:
             self._failing = False

@@ -80,14 +80,14 @@ def test_whatever_a_guest_lists_is_bounded_text_of_one_line_each(
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (None, "no object"),
-        ([], "no object"),
+        (None, "not a JSON object"),
+        ([], "not a JSON object"),
         (ended("x\n" * (MOST_ENTRIES + 2)), "more than"),
         (ended("x\n", 1), "failed with status 1"),
-        ({"exited": True, "out-data": "no base 64"}, "no base64"),
-        ({"exited": True, "exitcode": 0, "out-data": 7}, "too much"),
-        ({"exited": True, "exitcode": 0, "out-data": "A" * (8 << 20)}, "too much"),
-        (ended("x\n") | {"out-truncated": True}, "more than the agent keeps"),
+        ({"exited": True, "out-data": "no base 64"}, "not base64"),
+        ({"exited": True, "exitcode": 0, "out-data": 7}, "too long"),
+        ({"exited": True, "exitcode": 0, "out-data": "A" * (8 << 20)}, "too long"),
+        (ended("x\n") | {"out-truncated": True}, "exceeds the agent's limit"),
         ({"exited": True, "signal": 9}, "failed with status -1"),
     ],
 )

@@ -78,7 +78,7 @@ def test_a_disk_that_fails_is_told_once(tmp_path: Path, caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING):
         assert not store.write(ANN, HEAD, [])
         assert not store.write(ANN, HEAD, [])
-    assert caplog.text.count("cannot be kept") == 1
+    assert caplog.text.count("cannot be saved") == 1
 
 
 @pytest.mark.parametrize("uuid", ["../../etc/passwd", "", "a", f"{ANN}/x"])
