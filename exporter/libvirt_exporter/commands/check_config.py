@@ -114,12 +114,12 @@ def is_missing(path: str) -> bool:
 
 
 def as_text(verdicts: Collection[Verdict]) -> Iterator[str]:
-    """Yield the lines of files without mistakes; the others' mistakes are those of `failures`."""
+    """Yield notes and verdicts of files without mistakes; the others' are those of `failures`."""
     for verdict in verdicts:
         for note in verdict.notes:
             place = f"{note.file}:{note.line}" if note.line else note.file
             text = str(note).removeprefix(f"{place}: ")
-            yield f"{place}: note: {text}"
+            yield f"{place}: note: {text}{blind.wrapped(note.details)}"
         if not verdict.mistakes:
             yield f"{verdict.file}: no mistakes"
 
@@ -127,7 +127,7 @@ def as_text(verdicts: Collection[Verdict]) -> Iterator[str]:
 def as_json(verdicts: Collection[Verdict]) -> str:
     """Return a list with an object for each file: {file, mistakes, notes}.
 
-    Each mistake and note is {file, line, message, hint}; line 0 is the file as a whole.
+    Each mistake and note is {file, line, message, hint, details}; line 0 is the file as a whole.
     """
     return json.dumps(to_builtins([verdict._asdict() for verdict in verdicts]), indent=2)
 
@@ -159,7 +159,7 @@ def _text(option: str | Sequence[str], source: Source) -> str:
 def _notes(config: Config, source: Source) -> Iterator[Problem]:
     for option, what, remedy in notes(config):
         yield Problem(*place_of(option, source), what, remedy)
-    for option, what in blind.notes(config):
-        yield Problem(*place_of(option, source), what)
+    for option, what, names in blind.notes(config):
+        yield Problem(*place_of(option, source), what, details=tuple(names))
     for option, meaning in chosen_by_vm_fields(config):
         yield Problem(*place_of(option, source), meaning)

@@ -39,6 +39,8 @@ class Problem(Struct, frozen=True):
     line: int
     message: str
     hint: str = ""
+    details: tuple[str, ...] = ()
+    """What it concerns, where that is too much for one line."""
 
     def __str__(self) -> str:
         """Return `file:line: message; hint`, on one line and printable whatever was configured."""

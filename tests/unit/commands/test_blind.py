@@ -64,9 +64,12 @@ def test_notes_name_the_options_that_are_to_blame(tmp_path: Path) -> None:
 
     notes = [*blind.notes(written(tmp_path, text))]
 
-    assert {option for option, _ in notes} == {"groups.exclude"}
-    assert all(what.startswith("groups.exclude and fields.exclude cause") for _, what in notes)
-    assert any("LibvirtDomainBlockJobFailed" in what for _, what in notes)
+    assert {option for option, _, _ in notes} == {"groups.exclude"}
+    assert all(what.startswith("groups.exclude and fields.exclude cause ") for _, what, _ in notes)
+    (_, alerts, names), _ = notes
+    assert alerts.endswith(" alerts without data, by required group")
+    (of_events,) = (line for line in names if line.startswith("event: "))
+    assert "LibvirtDomainBlockJobFailed" in of_events
 
 
 def test_table_names_metrics_of_the_catalogue() -> None:

@@ -77,7 +77,8 @@ def test_notes_are_for_files_without_mistakes(tmp_path: Path) -> None:
     file = write(tmp_path, "groups:\n  include: [job]\n")
     note, *blinded, verdict = as_text([judge(file)])
     assert all(f"{file}:2: note: groups.include causes " in each for each in blinded)
-    assert any("LibvirtDomainStealHigh" in each for each in blinded)
+    assert any("\n    vcpu: LibvirtDomainStealHigh" in each for each in blinded)
+    assert max(len(line) for each in blinded for line in each.splitlines()[1:]) <= 100
     assert note.startswith(f"{file}:2: note: groups.include shows job instead of ")
     assert verdict == f"{file}: no mistakes"
     assert not [*as_text([judge(write(tmp_path, "groups: {include: [job]}\nlog: 7\n"))])]
@@ -90,6 +91,7 @@ def test_json_has_all_that_the_text_has(tmp_path: Path) -> None:
     first, second = json.loads(as_json([judge(good), judge(bad)]))
     assert (first["file"], first["mistakes"]) == (str(good), [])
     assert first["notes"][0]["line"] == 2
+    assert "vcpu: LibvirtDomainStealHigh" in first["notes"][1]["details"]
     assert second == {
         "file": str(bad),
         "mistakes": [
@@ -98,6 +100,7 @@ def test_json_has_all_that_the_text_has(tmp_path: Path) -> None:
                 "line": 2,
                 "message": "log.level must be one of debug, info, warn, error, not 'loud'",
                 "hint": "",
+                "details": [],
             }
         ],
         "notes": [],

@@ -57,8 +57,9 @@ def _configuration_findings(config: Config) -> Iterator[Finding]:
         yield from state_directory_findings(directory, "lists of applications")
     for _, what, remedy in notes(config):
         yield hint(what, remedy)
-    for option, what in blind.notes(config):
-        yield hint(what, f"change {option}, or ignore this if it is intended")
+    for option, what, names in blind.notes(config):
+        found = f"{what}{blind.wrapped(names)}"
+        yield hint(found, f"change {option}, or ignore this if it is intended")
 
 
 class _Report(NamedTuple):
