@@ -12,7 +12,13 @@ from msgspec import NODEFAULT, Struct, ValidationError, convert, inspect, struct
 
 from libvirt_exporter.config.document import Value
 from libvirt_exporter.config.durations import format_duration, meant_duration, parse_duration
-from libvirt_exporter.config.meant import MEANT_KEYS, meant_item, meant_section
+from libvirt_exporter.config.meant import (
+    MEANT_KEYS,
+    meant_items,
+    meant_number,
+    meant_section,
+    meant_truth,
+)
 from libvirt_exporter.config.problem import (
     Hint,
     Path,
@@ -117,14 +123,24 @@ class Converter:
         owners = [
             section.name
             for section in structs.fields(self._schema)
-            for option in getattr(section.default, "__struct_fields__", ())
+            for option in _options(self._schema, section.name)
             if key in (option, f"{section.name}.{option}")
         ]
         if self._schema is Config and len(path) < 2 and (meant := MEANT_KEYS.get(key)):
             return meant
         if len(path) < 2 and len(owners) == 1:
             return f"did you mean {key.rpartition('.')[2]} inside {owners[0]}?"
+        section, _, option = key.partition(".")
+        if not path and (options := _options(self._schema, section)):
+            found = nearest(option, options)
+            return found.replace("?", f" inside {section}?") or f"write {section}: as a mapping"
         return suggestion(key, names)
+
+
+def _options(schema: type[Struct], name: str) -> tuple[str, ...]:
+    """Return the options of a section; none of what is no section."""
+    sections = {section.name: section.default for section in structs.fields(schema)}
+    return getattr(sections.get(name), "__struct_fields__", ())
 
 
 def describe(kind: Any) -> str:
@@ -193,16 +209,26 @@ def _hint(value: Value, kind: Any, path: Path) -> Hint:
     if get_origin(bare) is Literal:
         return partial(nearest, value.source, get_args(bare))
     if is_duration(kind):
+        if value.source.replace(".", "").isdecimal():
+            return "a number without a unit is in seconds"
         meant = meant_duration(value.source)
         return f"write {meant}" if meant else ""
+    if bare is int or bare is bool:
+        return (meant_number if bare is int else meant_truth)(value.source)
     if get_origin(bare) is tuple and value.source and not isinstance(value.content, bool):
-        return f"write [{quoted(meant_item(value.source, _extra(kind, 'item')))}]"
+        items = meant_items(value.source, _extra(kind, "item"))
+        return f"write [{', '.join(map(quoted, items))}]"
+    if get_origin(bare) is tuple and isinstance(value.content, Mapping) and not _examples(kind):
+        on = [key for key, item in value.content.items() if item.content is not False]
+        return f"write [{', '.join(on)}]"
     if isinstance(bare, type) and issubclass(bare, Struct):
         return meant_section(path, bare, value)
     if bare is str and isinstance(value.content, Mapping):
         return "put it in quotes, or leave out the space after the colon"
     if bare is str and isinstance(value.content, tuple):
-        return _extra(kind, "several") or "write one text, not a list"
+        texts = [item.source for item in value.content if item.source]
+        only = f"write {texts[0]}" if len(texts) == 1 else "write one text"
+        return _extra(kind, "several") or only
     if bare is str and value.source:
         return "put it in quotes"
     return f"for example {_flow(examples[0])}" if (examples := _examples(kind)) else ""

@@ -160,11 +160,24 @@ class _Builder:
         raise ConfigError([Problem(*self._place(node), message)])
 
 
+_HINTS: Final = {
+    "'\\t'": "indent with spaces",
+    "found unexpected end of stream": "close the quote that begins here",
+    "expected <block end>": "check the indentation of this line",
+    "mapping values are not allowed": "put a text with a colon in quotes, or check the indentation",
+    "expected ',' or ']'": "a comma or ] is missing",
+    "expected ',' or '}'": "a comma or } is missing",
+}
+"""Words of PyYAML's message → what to do."""
+
+
 def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
     mark = error.problem_mark or error.context_mark
+    if error.problem == "found unexpected end of stream":
+        mark = error.context_mark
     line = mark.line + 1 if mark else 0
     if error.context == "expected a single document in the stream":
         return Problem(file, line, "a second document starts here", "remove the line ---")
     parts = (part for part in (error.context, error.problem) if part)
-    hint = "indent with spaces" if "'\\t'" in (error.problem or "") else ""
+    hint = next((hint for words, hint in _HINTS.items() if words in (error.problem or "")), "")
     return Problem(file, line, f"not valid YAML: {', '.join(parts)}", hint)

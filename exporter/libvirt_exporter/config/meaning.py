@@ -102,7 +102,7 @@ def _groups(config: Config) -> Iterator[Finding]:
     for path, name in _entries(config, "groups.include", "groups.exclude"):
         if name not in known:
             meant = MEANT_GROUPS.get(name.lower())
-            hint = f"did you mean {meant}?" if meant else partial(suggestion, name, known)
+            hint = f"did you mean {meant}?" if meant else partial(suggestion, name.lower(), known)
             yield path, f"unknown group {quoted(name)}", hint
     excluded = canonical(config.groups.exclude)
     left_out = _expanded(excluded).union(*map(riders, excluded))
@@ -247,20 +247,23 @@ def _matches(text: str, fields: Collection[str]) -> bool:
 
 def _nearest_pattern(text: str) -> str:
     """Return a hint that names a similar field, or a pattern of fields that begin alike."""
-    if "*" not in text and (hint := nearest(text, {*FIELDS, *METRICS_OF_VM_FIELDS})):
+    is_metric = text.startswith("libvirt_")
+    near = partial(nearest, text, resemblance=0.85 if is_metric else 0.6)
+    if "*" not in text and (hint := near({*FIELDS, *METRICS_OF_VM_FIELDS})):
         return hint
     written = {*FIELDS, *(re.sub(r"<\w+>", "*", field) for field in FIELDS)}
     beginnings = {
         f"{field[: end.end()]}*" for field in written for end in re.finditer("[._]", field)
     }
-    return nearest(text, written | beginnings)
+    others = "docs/metrics.md lists all names, docs/migrating.md those of other exporters"
+    return near(written | beginnings) or (others if is_metric else "")
 
 
 def _sensitive_fields(config: Config) -> Iterator[Finding]:
     sensitive = [name for name, is_sensitive in VM_FIELDS.items() if is_sensitive]
     for path, name in _entries(config, "api.sensitive_fields"):
         if name not in VM_FIELDS:
-            hint = partial(suggestion, name, sensitive)
+            hint = nearest(name, sensitive) or "docs/api.md marks sensitive fields: name each"
             yield path, f"unknown field {quoted(name)}", hint
         elif name not in sensitive:
             yield path, f"the field {name} is not sensitive and always shown", "remove it"
@@ -343,6 +346,11 @@ def _web(config: Config) -> Iterator[Finding]:
             right = meant if _is_listen_address(meant) else ""
             forms = ":9177, 127.0.0.1:9177, [::1]:9177 or unix:/path"
             yield path, message, f"write {quoted(right) if right else forms}"
+    for path, host in _entries(config, "web.allowed_hosts"):
+        if "/" in host:
+            name = host.partition("://")[2] or host
+            hint = f"write {name.partition('/')[0] or 'kvm1.example.com'}"
+            yield path, f"{quoted(host)} is not a host name", hint
     metrics = config.web.telemetry_path
     if not re.fullmatch(r"/[A-Za-z0-9._~-][A-Za-z0-9._~/-]*", metrics):
         message = f"{quoted(metrics)} is not a path for metrics"

@@ -28,6 +28,9 @@ MEANT_KEYS: Final[Mapping[str, str]] = {
 }
 """Keys that other programs have, or that a reader may expect → what to do."""
 
+_TRUTHS: Final = ("true", "false", "yes", "no", "on", "off")
+_SWITCHES: Final = {"true": ("1", "enabled", "enable"), "false": ("0", "disabled", "disable")}
+
 
 def meant_item(text: str, kind: str | None) -> str:
     """Return the entry of a list that a text was meant for: of `address`es, `pattern`s or any."""
@@ -45,6 +48,29 @@ def meant_item(text: str, kind: str | None) -> str:
     return address if has_port else f"{address}:{_DEFAULT_PORT}"
 
 
+def meant_items(text: str, kind: str | None) -> list[str]:
+    """Return the entries of a list that a text was meant for, such as `cpu, disk`."""
+    is_list = kind == "address" or not re.search(r"[\[({\\]", text)
+    parts = [part.strip() for part in text.split(",")] if is_list else [text]
+    return [meant_item(part, kind) for part in parts if part]
+
+
+def meant_number(text: str) -> str:
+    """Return `write 50000` for `50k` and the like; '' for anything else."""
+    found = re.fullmatch(r"([0-9]+) ?([kmKM])(i?)B?", text)
+    if not found:
+        return ""
+    step = 1024 if found[3] else 1000
+    return f"write {int(found[1]) * step ** ('km'.index(found[2].lower()) + 1)}"
+
+
+def meant_truth(text: str) -> str:
+    """Return what to write for an option that is true or false; '' where nothing fits."""
+    if text.lower() in _TRUTHS:
+        return "leave out the quotes"
+    return next((f"write {truth}" for truth, words in _SWITCHES.items() if text in words), "")
+
+
 def meant_section(path: Path, section: type[Struct], value: Value) -> str:
     """Return what to write for a section that was given as one value; '' where nothing fits."""
     fields = {field.name: field.type for field in structs.fields(section)}
@@ -57,6 +83,8 @@ def meant_section(path: Path, section: type[Struct], value: Value) -> str:
         bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
         if get_origin(bare) is Literal and value.source in get_args(bare):
             return f"write {name}: {{{option}: {value.source}}}"
+    if value.source.partition(":")[0] in fields:
+        return f"write a space after {value.source.partition(':')[0]}:"
     if "uri" in fields and ":" in value.source:
         return f"write {name}: {{uri: {value.source!r}}}"
     return f"write {name}: {{include: [{value.source!r}]}}" if "include" in fields else ""

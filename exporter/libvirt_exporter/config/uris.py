@@ -40,6 +40,10 @@ def uri_mistake(uri: str) -> tuple[str, str] | None:
     """
     shown = quoted(redacted(uri))
     parts = _FORM.fullmatch(uri)
+    if "${" in uri or "$(" in uri:
+        return f"{shown} is not a libvirt URI", "environment variables are not expanded"
+    if parts is None and "." in uri and re.fullmatch("[A-Za-z0-9.-]+", uri):
+        return f"{shown} is not a libvirt URI", f"for example qemu+tls://{uri}/system"
     if parts is None:
         return f"{shown} is not a libvirt URI", "for example qemu:///system"
     driver, transport = parts["driver"], parts["transport"]

@@ -106,6 +106,9 @@ class _Patterns:
             key, equals, expression = rest.partition("=")
             if not equals:
                 raise ValueError(f"{pattern!r} has no =; write {kind}:<name>=<regular expression>")
+            if key.endswith("!"):
+                right = f"{kind}:{key[:-1]}={expression}"
+                raise ValueError(f"{pattern!r}: there is no !=; write {right} in the other list")
             if kind == "metadata":
                 fact = METADATA[_one_of(key, METADATA, "metadata key")]
             else:

@@ -127,5 +127,5 @@ def test_a_program_that_ends_by_itself_ends_the_demo_and_says_why(
     demos.append(demo := Demo(tmp_path / "log", str(tmp_path / "bin")))
 
     assert demo.process.wait(timeout=60) == 1
-    assert "Alertmanager has ended" in demo.text
+    assert "Alertmanager ended" in demo.text
     assert "no such luck" in demo.text

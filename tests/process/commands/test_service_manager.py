@@ -107,7 +107,7 @@ def test_no_socket_of_systemd_is_an_error_in_words(start: Start, count: str) -> 
     process = start("--web.systemd-socket", sockets=[], LISTEN_FDS=count)
 
     assert process.stderr is not None
-    assert b"none was handed over" in process.stderr.read()
+    assert b"systemd passed no socket" in process.stderr.read()
     assert process.wait(PATIENCE) == 1
 
 
@@ -115,7 +115,7 @@ def test_sockets_of_another_process_are_left_alone() -> None:
     """LISTEN_PID says for whom they are; the variables are gone for children all the same."""
     environment = {"LISTEN_FDS": "1", "LISTEN_PID": "1", "LISTEN_FDNAMES": "web", "HOME": "/"}
 
-    with pytest.raises(ListenError, match="none was handed over"):
+    with pytest.raises(ListenError, match="systemd passed no socket"):
         inherited_sockets(environment, 2)
     assert environment == {"HOME": "/"}
 
@@ -241,7 +241,7 @@ def test_unix_socket_of_another_program_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("address", "reason"),
-    [("unix:web.sock", "begins with /"), ("unix:/nonexistent/web.sock", "does not exist")],
+    [("unix:web.sock", "must start with /"), ("unix:/nonexistent/web.sock", "does not exist")],
 )
 def test_unix_socket_that_cannot_be_made_says_why(address: str, reason: str) -> None:
     """A relative path and a directory that is not there are named."""
