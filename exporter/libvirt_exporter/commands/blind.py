@@ -86,13 +86,10 @@ def notes(config: Config) -> Iterator[tuple[str, str, list[str]]]:
             yield changed[0], text, lines
 
 
-def wrapped(lines: Iterable[str]) -> str:
-    """Return lines of names as a terminal shows them below a note."""
-    return "".join(
-        f"\n{part}"
-        for line in lines
-        for part in textwrap.wrap(line, 100, initial_indent="    ", subsequent_indent="      ")
-    )
+def wrapped(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines of names as a terminal shows them below a note."""
+    for line in lines:
+        yield from textwrap.wrap(line, 100, initial_indent="    ", subsequent_indent="      ")
 
 
 def _lost_groups(queries: Iterable[Query], shown: Collection[str]) -> list[str]:

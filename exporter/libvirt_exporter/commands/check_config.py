@@ -119,7 +119,7 @@ def as_text(verdicts: Collection[Verdict]) -> Iterator[str]:
         for note in verdict.notes:
             place = f"{note.file}:{note.line}" if note.line else note.file
             text = str(note).removeprefix(f"{place}: ")
-            yield f"{place}: note: {text}{blind.wrapped(note.details)}"
+            yield "\n".join((f"{place}: note: {text}", *blind.wrapped(note.details)))
         if not verdict.mistakes:
             yield f"{verdict.file}: no mistakes"
 

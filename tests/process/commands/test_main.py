@@ -725,6 +725,7 @@ def test_doctor_looks_at_the_configuration_too(tmp_path: Path) -> None:
     assert outcome.returncode == 1
     assert f"problem: the counts of events cannot be saved in {file} " in outcome.stdout
     assert "hint: groups.include shows job instead of" in outcome.stdout
+    assert "\n    vcpu: LibvirtDomainStealHigh\n" in outcome.stdout
 
 
 @pytest.mark.parametrize("width", [100, 120])

@@ -58,8 +58,8 @@ def _configuration_findings(config: Config) -> Iterator[Finding]:
     for _, what, remedy in notes(config):
         yield hint(what, remedy)
     for option, what, names in blind.notes(config):
-        found = f"{what}{blind.wrapped(names)}"
-        yield hint(found, f"change {option}, or ignore this if it is intended")
+        remedy = f"change {option}, or ignore this if it is intended"
+        yield hint(what, remedy, tuple(blind.wrapped(names)))
 
 
 class _Report(NamedTuple):

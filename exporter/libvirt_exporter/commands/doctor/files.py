@@ -32,9 +32,7 @@ def state_directory_findings(
         found = f"{what} cannot be saved in {directory} by uid {os.geteuid()}: {reason}"
         yield problem(found, remedy)
     elif os.geteuid() == 0 and _only_for_root(Path(directory)):
-        found = (
-            f"only root can write to {directory}: another user's exporter cannot save {what}"
-        )
+        found = f"only root can write to {directory}: another user's exporter cannot save {what}"
         yield hint(found, remedy)
 
 

@@ -21,6 +21,8 @@ class Finding(NamedTuple):
     """`problem`: something does not work. `hint`: something could be shown that is not."""
     what: str
     remedy: str
+    details: tuple[str, ...] = ()
+    """Lines between the two."""
 
 
 problem: Final = partial(Finding, "problem")
@@ -32,7 +34,11 @@ def lines_of(found: Iterable[Finding]) -> list[str]:
     return [
         line
         for finding in found
-        for line in (f"{finding.severity}: {finding.what}", f"    {finding.remedy}")
+        for line in (
+            f"{finding.severity}: {finding.what}",
+            *finding.details,
+            f"    {finding.remedy}",
+        )
     ]
 
 
