@@ -55,7 +55,7 @@ class Metric:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Label name → where its value is found; identity labels come on top for domains."""
     since: str = ""
-    """First libvirt version with the source, '' when all supported versions have it."""
+    """First libvirt version with the source, '' when all versions have it."""
     default: bool = True
     """Whether the series exist when their group is chosen; else `fields.include` names them."""
     stability: Stability = "stable"

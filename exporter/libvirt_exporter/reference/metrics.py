@@ -45,9 +45,12 @@ groups. `docs/build.py` generates this file from the catalogue.
   libvirt's virConnectGetAllDomainStats.
 - "off" beside a name: not shown unless `fields.include` names the metric or its key.
 - "experimental" beside a name: the series may still change in a minor release.
-- "since" is the first libvirt version with the source. It may be older than libvirt 9.0,
-  the oldest that the exporter is tested with. An empty cell: every supported version has it.
+- "since" is the first libvirt version with the source. An empty cell: every supported version
+  has it, that is 4.5 and newer. 9.0 is the oldest that the exporter is tested with.
 """
+
+OLDEST_LIBVIRT: Final = (4, 5)
+"""The first with the flag NOWAIT, which the exporter requires."""
 
 _FIELDS_OF_THE_API: Final = """\
 The fields of `/api/v1/vms`, and the metrics that show the same. `fields.include` and
@@ -80,12 +83,18 @@ def rows(metrics: Iterable[Metric] = METRICS) -> list[dict[str, Any]]:
             "labels": [*(IDENTITY if metric in of_domains else ()), *_labels(metric)],
             "group": metric.group,
             "source": metric.source,
-            "since": metric.since,
+            "since": _since(metric),
             "default": metric.default and metric.group not in off,
             "stability": metric.stability,
         }
         for metric in metrics
     ]
+
+
+def _since(metric: Metric) -> str:
+    """Return the first version with the source; '' where every supported version has it."""
+    version = tuple(int(part) for part in metric.since.split(".") if part)
+    return metric.since if version > OLDEST_LIBVIRT else ""
 
 
 def _labels(metric: Metric) -> tuple[str, ...]:
@@ -179,7 +188,7 @@ def _metrics_table(metrics: Iterable[Metric]) -> str:
             labels,
             _escape(metric.text),
             _code(metric.source),
-            metric.since,
+            _since(metric),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
