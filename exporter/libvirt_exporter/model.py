@@ -673,8 +673,6 @@ class Applications(Struct, frozen=True, kw_only=True):
 
 
 class HostSample(Struct, frozen=True, kw_only=True):
-    """One sample of a host."""
-
     timestamp: float
     """Unix time just before the first call."""
     duration: float

@@ -5,16 +5,18 @@ Both show the same families, labels and values in the same order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from prometheus_client.metrics_core import Metric as MetricFamily
 from prometheus_client.samples import Sample
 
+from libvirt_exporter.catalogue.metric import Metric, Stat
 from libvirt_exporter.model import DomainSample, HostSample, Stats
 from libvirt_exporter.render.scrape import scrape_families
 from libvirt_exporter.render.selection import Selection
-from libvirt_exporter.render.series import Identity, as_domain, domain_series
+from libvirt_exporter.render.series import Identity, Series, as_domain, domain_series
 from libvirt_exporter.render.tally import Tally
 
 
@@ -72,8 +74,16 @@ def domain_families(
         if tally.add(found.identity, len(found.series), found.duplicates, found.unmapped):
             for series in found.series:
                 labels = dict(found.identity + series.own)
-                families[series.family].samples.append(
-                    Sample(series.name, labels, series.value(domain.stats))
-                )
+                value = _value(series, selection.families[series.family], domain.stats)
+                families[series.family].samples.append(Sample(series.name, labels, value))
     tally.counts = [len(family.samples) for family in families]
     return [families[family] for family in tally.kept(series_limit)], tally
+
+
+def _value(series: Series, row: Metric, stats: Stats) -> float:
+    """The value in base units; without keys it is a constant."""
+    if not series.keys:
+        return series.constant
+    values = (stats[key] for key in series.keys)
+    found = sum(math.nan if isinstance(value, str) else value for value in values)
+    return row.scale(found) if isinstance(row, Stat) else found

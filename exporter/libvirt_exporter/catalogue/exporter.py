@@ -1,6 +1,7 @@
 """What the exporter says of the host, of a scrape and of itself. Always there."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from libvirt_exporter.catalogue.metric import Exporter, Metric
 
@@ -19,111 +20,99 @@ def _row(
     )
 
 
-UP = _row(
+_scrape = partial(_row, group="scrape")
+_target = partial(_row, group="targets")
+
+UP = _scrape(
     "libvirt_up",
     "1 if libvirt answered this scrape's state query, else 0. If it is 1, domains may still lack "
     "groups: see libvirt_scrape_incomplete_domains.",
-    group="scrape",
 )
-INFO = _row(
+INFO = _scrape(
     "libvirt_info",
     "Always 1; hypervisor driver, hypervisor version and libvirt version. Absent until libvirt "
     "reports them; a libvirt that has just started may need a moment.",
     "hypervisor",
     "hypervisor_version",
     "version",
-    group="scrape",
     source="virConnectGetType, virConnectGetVersion and virConnectGetLibVersion",
 )
-HOST_INFO = _row(
+HOST_INFO = _scrape(
     "libvirt_host_info",
     "Always 1; the host's own name, and its UUID in libvirt, which does not depend on the "
     "scraped address. Absent if unknown.",
     "hostname",
     "host_uuid",
-    group="scrape",
     source="virConnectGetHostname and virConnectGetCapabilities, host/uuid",
 )
-DOMAINS = _row(
+DOMAINS = _scrape(
     "libvirt_domains",
     "Domains listed by libvirt, by state, before the configuration's domain filter.",
     "state",
-    group="scrape",
     source="state.state",
 )
-SCRAPE_DURATION = _row(
+SCRAPE_DURATION = _scrape(
     "libvirt_scrape_duration_seconds",
     "Duration of the sample that this scrape shows.",
-    group="scrape",
 )
-SCRAPE_PHASE_DURATION = _row(
+SCRAPE_PHASE_DURATION = _scrape(
     "libvirt_scrape_phase_duration_seconds",
     "Duration of each phase of the sample.",
     "phase",
-    group="scrape",
 )
-SCRAPE_GROUP_DURATION = _row(
+SCRAPE_GROUP_DURATION = _scrape(
     "libvirt_scrape_group_duration_seconds",
     "Duration of the libvirt calls for a field group, summed over parallel calls. A call for "
     "several groups counts for each of them.",
     "group",
-    group="scrape",
 )
-SCRAPE_GROUP_SUCCESS = _row(
+SCRAPE_GROUP_SUCCESS = _scrape(
     "libvirt_scrape_group_success",
     "1 if all calls for a field group succeeded, 0 if one failed. Domains without a complete "
     "answer are counted in libvirt_scrape_incomplete_domains instead.",
     "group",
-    group="scrape",
 )
-SCRAPE_INCOMPLETE = _row(
+SCRAPE_INCOMPLETE = _scrape(
     "libvirt_scrape_incomplete_domains",
     "Domains of this sample with an incomplete field group: the domain was stuck, busy for long, "
     "or disappeared during the sample.",
     "group",
-    group="scrape",
 )
-LANE_AGE = _row(
+LANE_AGE = _scrape(
     "libvirt_exporter_lane_age_seconds",
     "Age of the data of each slow lane (a source that is read in the background) in this scrape. "
     "Absent before the lane's first answer.",
     "lane",
-    group="scrape",
 )
-SERIES = _row(
+SERIES = _scrape(
     "libvirt_exporter_series",
     "Series of domains and of the host in this scrape, by field group.",
     "group",
-    group="scrape",
 )
-SERIES_DROPPED = _row(
+SERIES_DROPPED = _scrape(
     "libvirt_scrape_series_dropped",
     "Series dropped from this scrape, by reason: limit (limits.series) or duplicate (another "
     "series has the same name and labels).",
     "reason",
-    group="scrape",
 )
-UNMAPPED_KEYS = _row(
+UNMAPPED_KEYS = _scrape(
     "libvirt_exporter_unmapped_stats_keys",
     "Domains with a statistics key unknown to this exporter. Numbers in keys are replaced by "
     "<n>; keys after the hundredth count as `other`.",
     "key",
-    group="scrape",
 )
-UNPARSABLE_XML = _row(
+UNPARSABLE_XML = _scrape(
     "libvirt_scrape_unparsable_domain_xml",
     "Domains with XML that cannot be parsed. They have statistics but no info series.",
-    group="scrape",
 )
 
-HIDDEN_DOMAINS = _row(
+HIDDEN_DOMAINS = _scrape(
     "libvirt_scrape_hidden_domains",
     "Domains hidden from this scrape because the configuration selects or labels domains by "
     "their XML, and their XML is not read yet or cannot be parsed.",
-    group="scrape",
 )
 
-UNSEEN_PROCESSES = _row(
+UNSEEN_PROCESSES = _scrape(
     "libvirt_scrape_unseen_processes",
     "Active domains whose QEMU process the exporter cannot see, by reason: no_pid_file "
     "(libvirt's PID file is not readable), no_process (the exporter has its own PID namespace), "
@@ -131,7 +120,6 @@ UNSEEN_PROCESSES = _row(
     "found only when it delays a call. Absent if libvirt is on another machine, has no QEMU, or "
     "no domain is active.",
     "reason",
-    group="scrape",
     source="/run/libvirt/qemu/NAME.pid and /proc",
 )
 
@@ -263,65 +251,21 @@ EVENTS_DROPPED = _row(
     "includes them.",
 )
 
-TARGET_UP = _row(
+TARGET_UP = _target(
     "libvirt_exporter_target_up",
     "1 if libvirt answered the last sample of a target, else 0. Absent before the first sample.",
     "target",
-    group="targets",
 )
-TARGET_SAMPLED = _row(
+TARGET_SAMPLED = _target(
     "libvirt_exporter_target_last_sample_timestamp_seconds",
     "Unix time of the last sample of a target. It does not advance while nothing probes the "
     "target.",
     "target",
-    group="targets",
 )
 
-SCRAPE_METRICS: tuple[Metric, ...] = (
-    UP,
-    INFO,
-    HOST_INFO,
-    DOMAINS,
-    SCRAPE_DURATION,
-    SCRAPE_PHASE_DURATION,
-    SCRAPE_GROUP_DURATION,
-    SCRAPE_GROUP_SUCCESS,
-    SCRAPE_INCOMPLETE,
-    LANE_AGE,
-    SERIES,
-    SERIES_DROPPED,
-    UNMAPPED_KEYS,
-    UNPARSABLE_XML,
-    HIDDEN_DOMAINS,
-    UNSEEN_PROCESSES,
-)
-OWN_METRICS: tuple[Metric, ...] = (
-    BUILD_INFO,
-    RELOAD_SUCCESSFUL,
-    RELOAD_TIMESTAMP,
-    WEB_CONFIG_SUCCESSFUL,
-    WEB_CONFIG_TIMESTAMP,
-    SAMPLES,
-    SAMPLES_SHARED,
-    SOURCE_FAILURES,
-    HTTP_REQUESTS,
-    HTTP_REQUESTS_IN_FLIGHT,
-    REFUSED_LOGINS,
-    HANDSHAKE_FAILURES,
-    CERTIFICATE_NOT_AFTER,
-    CALLS,
-    CALL_SECONDS,
-    ERRORS,
-    ABANDONED,
-    STUCK_DOMAINS,
-    STUCK_CALLS,
-    STUCK_CALLS_LIMIT,
-    DISCONNECTS,
-    RECONNECTS,
-    EVENT_STREAM_CONNECTED,
-    EVENT_STREAM_ALIVE_AGE,
-    EVENTS_RECEIVED,
-    EVENTS_DROPPED,
-)
-TARGET_METRICS: tuple[Metric, ...] = (TARGET_UP, TARGET_SAMPLED)
+_ROWS: tuple[Exporter, ...] = tuple(row for row in globals().values() if isinstance(row, Exporter))
+
+SCRAPE_METRICS: tuple[Metric, ...] = tuple(row for row in _ROWS if row.group == "scrape")
+OWN_METRICS: tuple[Metric, ...] = tuple(row for row in _ROWS if row.group == "exporter")
+TARGET_METRICS: tuple[Metric, ...] = tuple(row for row in _ROWS if row.group == "targets")
 """At the exporter's own path, where `targets` are configured."""

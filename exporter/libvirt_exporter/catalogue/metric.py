@@ -66,12 +66,10 @@ class Metric:
 
     @property
     def type(self) -> MetricType:
-        """The type in the exposition."""
         return "counter" if self.name.endswith("_total") else "gauge"
 
     @property
     def help(self) -> str:
-        """The HELP text."""
         return f"{self.text} Source: {self.source}." if self.source else self.text
 
     @property
@@ -132,7 +130,6 @@ class Histogram(Metric):
 
     @property
     def type(self) -> MetricType:
-        """The type in the exposition."""
         return "histogram"
 
 

@@ -39,7 +39,6 @@ _IDENTITY = ("domain", "uuid")
 
 
 def check(config: Config) -> Iterator[Finding]:
-    """Yield all that is wrong."""
     yield from _libvirt(config)
     yield from target_mistakes(config)
     yield from _directories(config)

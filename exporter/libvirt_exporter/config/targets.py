@@ -86,7 +86,6 @@ def files_of(target: Target) -> Mapping[str, str]:
 
 
 def target_mistakes(config: Config) -> Iterator[Finding]:
-    """Yield all that is wrong with the targets."""
     taken = {config.libvirt.uri: "libvirt.uri"} if config.libvirt.uri else {}
     for alias, target in config.targets.items():
         path = ("targets", alias)

@@ -12,7 +12,6 @@ from libvirt_exporter.catalogue.metric import (
     Fact,
     Histogram,
     Metric,
-    Scale,
     Stat,
     StatEnum,
     StatInfo,
@@ -24,8 +23,6 @@ from libvirt_exporter.render.selection import Selection
 
 
 class Series(NamedTuple):
-    """One series of a domain."""
-
     family: int
     """Index into `Selection.families`."""
     name: str
@@ -34,14 +31,7 @@ class Series(NamedTuple):
     """The labels behind the identity labels."""
     keys: tuple[str, ...]
     """Stats keys whose sum is the value; none: the value is `constant`."""
-    scale: Scale = Scale.ONE
     constant: float = 0
-
-    def value(self, stats: Stats) -> float:
-        """The value in base units."""
-        if not self.keys:
-            return self.constant
-        return self.scale(sum(_number(stats[key]) for key in self.keys))
 
 
 def as_domain(host_stats: Stats) -> DomainSample:
@@ -138,13 +128,12 @@ class _Compilation:
         row: Metric,
         own: Labels,
         source: tuple[str, ...] = (),
-        scale: Scale = Scale.ONE,
         *,
         constant: float = 0,
         suffix: str = "",
     ) -> None:
         family = self._selection.index[row.name]
-        self._series.append(Series(family, row.name + suffix, own, source, scale, constant))
+        self._series.append(Series(family, row.name + suffix, own, source, constant))
 
     def _add_stat(
         self, row: Metric, key: str, value: StatValue, placeholders: Mapping[str, str]
@@ -170,7 +159,7 @@ class _Compilation:
                 if isinstance(value, float):
                     self._floats.add(key)
                 if is_present(row, value):
-                    self._add(row, own, (key,), row.scale)
+                    self._add(row, own, (key,))
             case _:
                 self._unmapped.append(key)
 

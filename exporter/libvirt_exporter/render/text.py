@@ -66,7 +66,6 @@ class _Family:
         self.text = "" if places else "".join(self._pieces)
 
     def show(self, values: Sequence[StatValue]) -> None:
-        """Show the values of all domains."""
         told = self._get(values)
         if told != self._shown:
             self._pieces[3::4] = map(repr, self._in_base_units(told))

@@ -67,7 +67,6 @@ class Api:
         )
 
     def routes(self) -> list[Route]:
-        """All routes of the API."""
         return [
             Route(VMS, self.vms, methods=["GET", "POST"]),
             Route(DIAGNOSTICS, self.diagnostics),

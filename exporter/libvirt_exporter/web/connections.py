@@ -36,7 +36,6 @@ class Connections:
         self._addresses = Counter[str]()
 
     def add(self, client: Client) -> None:
-        """Let it in."""
         self._clients.add(client)
         self._addresses[client.address] += 1
         if len(self._clients) > MOST:
@@ -46,7 +45,6 @@ class Connections:
             self._drop_one(client.address, client)
 
     def discard(self, client: Client) -> None:
-        """It has ended."""
         if client in self._clients:
             self._clients.discard(client)
             self._addresses[client.address] -= 1

@@ -33,7 +33,6 @@ class Management:
         """Loop time."""
 
     def routes(self) -> list[Route]:
-        """All routes below `/-/`."""
         return [
             *map(Route, HEALTH, (self.healthy, self.ready)),
             Route("/-/reload", self.reload, methods=["POST"]),

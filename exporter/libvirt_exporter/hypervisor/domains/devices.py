@@ -49,7 +49,6 @@ def read_devices(devices: Element) -> list[Listed]:
 
 
 def of_kind(devices: Iterable[Listed], kind: str) -> list[Listed]:
-    """Return those of one kind."""
     return [listed for listed in devices if listed[0].kind == kind]
 
 
@@ -80,7 +79,6 @@ def _name(given: tuple[str, ...], kind: str, position: int, taken: set[str]) -> 
 
 
 def watchdog(device: Device, element: Element) -> Watchdog:
-    """Read a `<watchdog>`."""
     return Watchdog(device.model, element.get("action", "reset"), device.name)
 
 
@@ -120,7 +118,6 @@ def host_device(device: Device, element: Element) -> HostDevice:
 
 
 def filesystem(device: Device, element: Element) -> FileSystem:
-    """Read a `<filesystem>`."""
     child = by_tag(element)
     return FileSystem(
         device=device.name,

@@ -24,7 +24,6 @@ def first(parent: Element, tag: str) -> Element:
 
 
 def text_of(children: Mapping[str, Element], tag: str) -> str:
-    """Return the text of the child of that tag."""
     return children.get(tag, NOTHING).text or ""
 
 

@@ -38,7 +38,6 @@ _SOCKETS: Final = frozenset({"mcast", "udp", "server", "client"})
 
 
 def read_interfaces(listed: Iterable[Listed]) -> tuple[Interface, ...]:
-    """Read the interfaces, each of them."""
     return tuple(_interface(device, element) for device, element in listed)
 
 

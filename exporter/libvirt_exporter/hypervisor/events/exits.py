@@ -15,8 +15,6 @@ from libvirt_exporter.model import Stats
 
 
 class Exit(NamedTuple):
-    """An end."""
-
     code: int
     """0 orderly, 1 error."""
     reason: int

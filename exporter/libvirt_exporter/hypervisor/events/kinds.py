@@ -57,25 +57,11 @@ _LIFECYCLE_XML_CHANGES: Final = frozenset(
 )
 
 
-def _never(_record: Record) -> bool:
-    return False
-
-
 def _always(_record: Record) -> bool:
     return True
 
 
-def _nothing(_info: DomainInfo) -> tuple[str, ...]:
-    return ()
-
-
-def _any(_info: DomainInfo) -> bool:
-    return True
-
-
 class Kind(NamedTuple):
-    """A kind of event."""
-
     name: str
     """What follows VIR_DOMAIN_EVENT_ID_ in libvirt's name, in lower case."""
     take: Callable[[FollowedDomain, Record], None] | None = None
@@ -84,11 +70,11 @@ class Kind(NamedTuple):
     May raise TypeError, ValueError, LookupError or AttributeError for arguments that a newer
     libvirt may deliver.
     """
-    changes_xml: Callable[[Record], bool] = _never
+    changes_xml: Callable[[Record], bool] = lambda _: False
     """Whether the domain's XML differs afterwards."""
     always: tuple[str, ...] = ()
     """Counters that every domain has from its birth on, because alerts build on them."""
-    of_devices: Callable[[DomainInfo], tuple[str, ...]] = _nothing
+    of_devices: Callable[[DomainInfo], tuple[str, ...]] = lambda _: ()
     """Those that a domain has because of its devices."""
     with_agent: tuple[str, ...] = ()
     """Those of every domain that has a channel to a guest agent."""
@@ -96,7 +82,7 @@ class Kind(NamedTuple):
     """Those of every disk that the event can be about."""
     on_request: tuple[str, ...] = ()
     """Other counters whose labels have known values."""
-    needs: Callable[[DomainInfo], bool] = _any
+    needs: Callable[[DomainInfo], bool] = lambda _: True
     """Whether a domain has what `on_request` counts."""
 
 
@@ -244,8 +230,8 @@ def _memory_failure(domain: FollowedDomain, record: Record) -> None:
 def _plain(
     name: str,
     key: str = "",
-    changes_xml: Callable[[Record], bool] = _never,
-    needs: Callable[[DomainInfo], bool] = _any,
+    changes_xml: Callable[[Record], bool] = lambda _: False,
+    needs: Callable[[DomainInfo], bool] = lambda _: True,
 ) -> Kind:
     """A kind of which only number and time matter; `key` is its counter, else its name is."""
     key = key or name
@@ -270,25 +256,13 @@ def _panics(info: DomainInfo) -> tuple[str, ...]:
     return ()
 
 
-def _has_balloon(info: DomainInfo) -> bool:
-    return info.balloon_model not in ("", "none")
-
-
-def _has_graphics(info: DomainInfo) -> bool:
-    return bool(info.graphics)
-
-
-def _lifecycle_changes_xml(record: Record) -> bool:
-    return record.details[0] in _LIFECYCLE_XML_CHANGES
-
-
 KINDS: Final[Mapping[str, Kind]] = {
     kind.name: kind
     for kind in (
         Kind(
             "lifecycle",
             _lifecycle,
-            _lifecycle_changes_xml,
+            lambda record: record.details[0] in _LIFECYCLE_XML_CHANGES,
             always=("lifecycle.stopped.crashed", "lifecycle.stopped.failed"),
             of_devices=_panics,
             on_request=tuple(
@@ -306,14 +280,14 @@ KINDS: Final[Mapping[str, Kind]] = {
             "graphics",
             _graphics,
             on_request=tuple(f"graphics.{phase}" for phase in GRAPHICS_PHASES),
-            needs=_has_graphics,
+            needs=lambda info: bool(info.graphics),
         ),
         _plain("control_error"),
         Kind("disk_change", _disk_changed, _always),
         Kind("tray_change", _tray_changed, _always),
         Kind("pmwakeup"),
         Kind("pmsuspend"),
-        _plain("balloon_change", needs=_has_balloon),
+        _plain("balloon_change", needs=lambda info: info.balloon_model not in ("", "none")),
         Kind("pmsuspend_disk"),
         _plain("device_added", "device.added", _always),
         _plain("device_removed", "device.removed", _always),

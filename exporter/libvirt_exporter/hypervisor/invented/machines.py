@@ -18,8 +18,6 @@ AGENT_CHANNEL: Final = "org.qemu.guest_agent.0"
 
 
 class Disk(NamedTuple):
-    """A disk of a VM."""
-
     device: str
     pool: str
     capacity: int
@@ -31,8 +29,6 @@ class Disk(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """A VM."""
-
     name: str
     number: int
     vcpus: int
@@ -76,8 +72,6 @@ class Machine(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """A storage pool."""
-
     name: str
     uuid: str
     path: str
@@ -94,8 +88,6 @@ POOLS: Final = {
 
 
 class Network(NamedTuple):
-    """A virtual network."""
-
     name: str
     uuid: str
     bridge: str

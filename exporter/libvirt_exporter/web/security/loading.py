@@ -166,7 +166,6 @@ def _pem(tls: TLSServerConfig, option: str, refused: Callable[[str, str], Config
 
 
 def stamps_of(files: Iterable[str]) -> Stamps:
-    """Look at the files."""
     stamps: dict[str, tuple[int, int, int] | None] = {}
     for file in files:
         try:
