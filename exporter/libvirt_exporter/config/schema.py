@@ -61,8 +61,8 @@ class Libvirt(Section, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=100,
-            description="Maximum number of calls stuck in libvirt. At the limit, only groups "
-            "that cannot block are queried. By default libvirtd has 20 workers; 20 stuck calls "
+            description="Maximum number of calls stuck in libvirt. At the limit, only data "
+            "that cannot block is queried. By default libvirtd has 20 workers; 20 stuck calls "
             "block it.",
         ),
     ] = 12

@@ -195,11 +195,11 @@ def _advice(uri: str, error: libvirt.libvirtError, text: str, read_only: bool) -
     no_socket = "No such file or directory" in text or "Connection refused" in text
     # Of a driver that it does not know itself, libvirt asks the daemon, if there is one.
     if code == libvirt.VIR_ERR_NO_CONNECT or (no_socket and daemon is None):
-        return f"libvirt has no driver {driver!r} there. {_CHECK_URI}"
+        return f"this libvirt has no driver {driver!r}. {_CHECK_URI}"
     if no_socket:
         return (
-            f"Check that libvirtd or {daemon} runs there (systemctl status libvirtd {daemon}), "
-            "that its socket is where this URI looks, and that the URI is right"
+            f"Check that libvirt is installed and running there (systemctl status libvirtd {daemon}), "
+            "and that the URI is right"
         )
     if "unable to parse" in text.lower():
         return _CHECK_URI

@@ -80,8 +80,14 @@ def test_an_error_without_details_is_other() -> None:
 @pytest.mark.parametrize(
     ("uri", "advice"),
     [
-        ("qemu+unix:///system?socket=/nonexistent/libvirt-sock", "Check that libvirtd"),
-        ("qemu+tcp://127.0.0.1:1/system", "Check that libvirtd"),
+        (
+            "qemu+unix:///system?socket=/nonexistent/libvirt-sock",
+            "Check that libvirt is installed and running there (systemctl status libvirtd",
+        ),
+        (
+            "qemu+tcp://127.0.0.1:1/system",
+            "Check that libvirt is installed and running there (systemctl status libvirtd",
+        ),
         ("::bad", "Check the URI"),
         ("bogus+unix:///system?socket=/nonexistent/socket", "no driver 'bogus'"),
         ("lxc+unix:///system?socket=/nonexistent/socket", "virtlxcd"),
