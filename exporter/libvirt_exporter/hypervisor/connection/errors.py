@@ -198,8 +198,8 @@ def _advice(uri: str, error: libvirt.libvirtError, text: str, read_only: bool) -
         return f"this libvirt has no driver {driver!r}. {_CHECK_URI}"
     if no_socket:
         return (
-            f"Check that libvirt is installed and running there (systemctl status libvirtd {daemon}), "
-            "and that the URI is right"
+            "Check that libvirt is installed and running there (systemctl status libvirtd "
+            f"{daemon}), and that the URI is right"
         )
     if "unable to parse" in text.lower():
         return _CHECK_URI
