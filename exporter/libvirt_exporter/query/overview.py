@@ -8,6 +8,9 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from libvirt_exporter.model import DomainSample, HostSample, Stats
+from libvirt_exporter.query.fields.field import number
+from libvirt_exporter.query.fields.figures import memory_in_use
+from libvirt_exporter.query.fields.rates import increases, numbers
 
 ASKS: Final = frozenset({"balloon", "block", "cpu-total", "interface", "vcpu"})
 """libvirt's statistics groups that this takes."""
@@ -80,21 +83,21 @@ def row(domain: DomainSample, earlier: DomainSample | None, metrics: Container[s
     """
     stats, info = domain.stats, domain.info
     cpu = rate(domain, earlier, ["cpu.time"])
-    vcpus = _integer(stats, "vcpu.current")
-    memory = _integer(stats, "balloon.current", 1024)
-    maximum = _integer(stats, "balloon.maximum", 1024)
+    vcpus = number(stats, "vcpu.current")
+    memory = _bytes(stats, "balloon.current")
+    maximum = _bytes(stats, "balloon.maximum")
     if info is not None:
         vcpus = info.vcpus_current if vcpus is None else vcpus
         memory = info.memory_current if memory is None else memory
         maximum = info.memory_maximum if maximum is None else maximum
-    stuck = _integer(stats, "monitor.stuck.time")
+    stuck = number(stats, "monitor.stuck.time")
     return Row(
         name=domain.name,
         state=domain.state,
         reason=domain.reason,
         vcpus=vcpus,
         cpu=None if cpu is None else cpu / 1e9,
-        rss=_integer(stats, "balloon.rss", 1024),
+        rss=_bytes(stats, "balloon.rss"),
         memory=memory,
         memory_maximum=maximum,
         disk=rate(domain, earlier, _keys(devices(stats, "block"), ("rd.bytes", "wr.bytes"), stats)),
@@ -128,13 +131,11 @@ def rate(domain: DomainSample, earlier: DomainSample | None, keys: Sequence[str]
     """How fast the sum of the counters grows per second; None when that cannot be told."""
     if earlier is None or earlier.timestamp >= domain.timestamp:
         return None
-    differences = []
-    for key in keys:
-        before, now = _integer(earlier.stats, key), _integer(domain.stats, key)
-        if before is None or now is None or now < before:
-            return None
-        differences.append(now - before)
-    return sum(differences) / (domain.timestamp - earlier.timestamp) if differences else None
+    grown = increases(numbers(domain.stats, keys), numbers(earlier.stats, keys))
+    known = [growth for growth in grown if growth is not None]
+    if not known or len(known) < len(grown):
+        return None
+    return sum(known) / (domain.timestamp - earlier.timestamp)
 
 
 def _keys(found: Mapping[str, str], figures: Sequence[str], stats: Stats) -> list[str]:
@@ -144,13 +145,10 @@ def _keys(found: Mapping[str, str], figures: Sequence[str], stats: Stats) -> lis
 
 def _used(stats: Stats) -> int | None:
     """As the recording rule domain:libvirt_memory_used:bytes has it."""
-    available = _integer(stats, "balloon.available", 1024)
-    free = _integer(stats, "balloon.usable", 1024)
-    if free is None and (unused := _integer(stats, "balloon.unused", 1024)) is not None:
-        free = unused + (_integer(stats, "balloon.disk_caches", 1024) or 0)
-    return None if available is None or free is None else max(available - free, 0)
+    used = memory_in_use(stats) if number(stats, "balloon.available") else None
+    return None if used is None else used * 1024
 
 
-def _integer(stats: Stats, key: str, factor: int = 1) -> int | None:
-    value = stats.get(key)
-    return value * factor if isinstance(value, int) else None
+def _bytes(stats: Stats, key: str) -> int | None:
+    kibibytes = number(stats, key)
+    return None if kibibytes is None else kibibytes * 1024

@@ -8,6 +8,7 @@ from html import escape
 from typing import Final
 
 from libvirt_exporter.model import DomainInfo, DomainSample, Stats
+from libvirt_exporter.query.fields.field import number as figure
 from libvirt_exporter.query.overview import NAMES_INSTANCES, Overview, Row, devices, rate, row
 from libvirt_exporter.web.pages.frame import (
     UNKNOWN,
@@ -127,8 +128,8 @@ def _disks(
         yield (
             device,
             kinds.get(device, ""),
-            size(_whole(domain.stats, f"{prefix}capacity")),
-            size(_whole(domain.stats, f"{prefix}allocation")),
+            size(figure(domain.stats, f"{prefix}capacity")),
+            size(figure(domain.stats, f"{prefix}allocation")),
             size(per_second("rd.bytes"), "/s"),
             size(per_second("wr.bytes"), "/s"),
             number(requests, "/s"),
@@ -151,10 +152,7 @@ def _nics(
             kinds.get(device, ""),
             size(rate(domain, earlier, [f"{prefix}rx.bytes"]), "/s"),
             size(rate(domain, earlier, [f"{prefix}tx.bytes"]), "/s"),
-            *(
-                number(_sum(domain.stats, [f"{prefix}{way}.{what}" for way in ("rx", "tx")]))
-                for what in ("errs", "drop")
-            ),
+            *(number(_both_ways(domain.stats, prefix, what)) for what in ("errs", "drop")),
         )
 
 
@@ -201,11 +199,7 @@ def _flag(value: bool | None) -> str:
     return "" if value is None else "yes" if value else "no"
 
 
-def _whole(stats: Stats, key: str) -> int | None:
-    value = stats.get(key)
-    return value if isinstance(value, int) else None
-
-
-def _sum(stats: Stats, keys: Iterable[str]) -> int | None:
-    values = [value for key in keys if (value := _whole(stats, key)) is not None]
-    return sum(values) if values else None
+def _both_ways(stats: Stats, prefix: str, what: str) -> int | None:
+    ways = [figure(stats, f"{prefix}{way}.{what}") for way in ("rx", "tx")]
+    known = [value for value in ways if value is not None]
+    return sum(known) if known else None
