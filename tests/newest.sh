@@ -2,7 +2,7 @@
 # Runs tests/lab and tests/faults with the newest libvirt and QEMU: those of Debian's unstable
 # suite, in a root of its own below the cache directory. Arguments go to pytest in place of the two.
 #
-# Needs root, debootstrap, git, and 2 GB. The first run takes some minutes more to make the root,
+# Needs root, mmdebstrap, git, and 2 GB. The first run takes some minutes more to make the root,
 # each later one brings it up to date. All mounts and processes end with the run.
 set -eu
 checkout=$(cd "$(dirname "$0")/.." && pwd)
@@ -22,15 +22,6 @@ update_root() {
     inside apt-get clean
 }
 
-# The files of the checkout as they are, without what git ignores.
-copy_checkout() {
-    mkdir -p "$root$there"
-    find "$root$there" -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
-    git -C "$checkout" ls-files -z --cached --others --exclude-standard --deduplicate |
-        tar -C "$checkout" --null --ignore-failed-read -T - -c 2>/dev/null |
-        tar -C "$root$there" -x
-}
-
 versions() { # COMMAND-PREFIX...
     echo "libvirt $("$@" virsh --version), $("$@" qemu-system-x86_64 --version | head -n 1)"
 }
@@ -39,7 +30,9 @@ run_there() { # PYTEST-ARGUMENT...
     mount_all
     share_settings
     update_root
-    copy_checkout
+    mkdir -p "$root$there"
+    find "$root$there" -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
+    copy_checkout "$root$there"
     log=$roots/newest.log
     say "== $(versions inside)"
     status=0

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Roots of other releases of Debian: made below $roots, entered, and given what apt and pip of this
 # machine need to reach their sources. Sourced by what builds and tries packages in them.
-# Needs root, $root set, and for mount_all a mount namespace of its own.
+# Needs root, $checkout and $root set, and for mount_all a mount namespace of its own.
 
 # shellcheck disable=SC2034 # for whoever sources this
 roots=${XDG_CACHE_HOME:-/var/tmp}/libvirt-exporter-$(id -u)
@@ -27,12 +27,12 @@ mirror() {
 # Makes $root, a bare system of SUITE, unless it is there.
 make_root() { # SUITE
     [ ! -d "${root:?}" ] || return 0
-    command -v debootstrap >/dev/null || fail "Missing on this system: debootstrap"
+    command -v mmdebstrap >/dev/null || fail "Missing on this system: mmdebstrap"
     say "== Making $root from $(mirror)"
     rm -rf "$root.part"
-    mkdir -p "$root.part"
-    debootstrap --variant=minbase "$1" "$root.part" "$(mirror)" >&2 ||
-        fail "debootstrap failed; see $root.part/debootstrap/debootstrap.log"
+    mkdir -p "${root%/*}"
+    mmdebstrap --quiet --variant=minbase "$1" "$root.part" "$(mirror)" >&2 ||
+        fail "mmdebstrap failed."
     mv "$root.part" "$root"
 }
 
@@ -77,11 +77,23 @@ END
     ln -s /proc/self/fd "$root/dev/fd"
 }
 
+# Copies the files of the checkout as they are, without what git ignores.
+copy_checkout() { # DIRECTORY
+    mkdir -p "$1"
+    # shellcheck disable=SC2154 # whoever sources this sets it
+    git -C "$checkout" ls-files -z --cached --others --exclude-standard --deduplicate |
+        tar -C "$checkout" --null --ignore-failed-read -T - -c 2>/dev/null |
+        tar -C "$1" -x
+}
+
 # What apt and pip of this machine need to reach their sources.
 share_settings() {
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     apt-config dump | grep -iE '^Acquire::[^ ]*(Proxy|Verify|CaInfo|Valid)' \
         >"$root/etc/apt/apt.conf.d/90-of-this-machine" || true
+    # With the lists of another day packages do not fit to each other.
+    echo 'Acquire::Retries "3"; APT::Update::Error-Mode "any";' \
+        >>"$root/etc/apt/apt.conf.d/90-of-this-machine"
     for file in /etc/pip.conf /etc/xdg/pip/pip.conf; do
         [ ! -f "$file" ] || install -D -m 644 "$file" "$root$file"
     done

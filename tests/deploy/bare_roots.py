@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.system import ROOT, System, booted, install, run
+from tests.deploy.system import ROOT, System, booted, install, run, with_libvirt
 from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import paused_domain
 
@@ -69,8 +69,12 @@ class Trial:
     newer: Path
 
     def apt(self, *arguments: str) -> None:
-        """Run apt-get in the system, in which /packages is dist/ of here."""
-        self.system.run("apt-get", "-qq", "--yes", "--no-install-recommends", *arguments)
+        """Run apt-get in the system, in which /packages is dist/ of here.
+
+        dpkg's question about a configuration that both sides have changed gets the default answer.
+        """
+        answer = ("-o", "DPkg::Options::=--force-confdef", "-o", "DPkg::Options::=--force-confold")
+        self.system.run("apt-get", "-qq", "--yes", "--no-install-recommends", *answer, *arguments)
 
     def revision(self) -> str:
         """The commit of the exporter that answers."""
@@ -105,13 +109,9 @@ def trial(
     older, newer = built(suite, OLDER), built(suite, NEWER)
     changes = tmp_path_factory.mktemp(suite)
     install(suite, changes, older)
-    # libvirtd looks up who calls, and this one, outside, does not know the users of systemd inside.
-    known = tmp_path_factory.mktemp("unit") / "known.conf"
-    known.write_text("[Service]\nUser=nobody\n")
     options = (
-        f"--bind-ro={socket}:/run/libvirt",
         f"--bind-ro={ROOT / 'dist'}:/packages",
-        f"--bind-ro={known}:/run/systemd/system/libvirt-exporter.service.d/known.conf",
+        *with_libvirt(socket, tmp_path_factory.mktemp("unit")),
     )
     with booted(suite, changes, *options) as system:
         yield Trial(suite, system, older, newer)

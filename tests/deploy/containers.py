@@ -8,24 +8,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.lab.daemon import CACHE
+from libvirt_exporter import __version__
+from tests.lab.daemon import PrivateLibvirtd
 
-MIRROR: Final = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
+ROOT: Final = Path(__file__).parents[2]
+IMAGE: Final = f"localhost/libvirt-exporter:{__version__}"
+CONFINED: Final = (
+    *("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--memory=1g"),
+)
+"""Options of docs/deployment.md, but for what it shows of the host."""
 AUTHORITIES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 _HYBRID: Final = Path("/sys/fs/cgroup/unified")
 
 
-def root_file_system(suite: str) -> Path:
-    """A tar of a minimal Debian, made once by mmdebstrap: it stands in for a registry's image."""
-    archive = CACHE / f"{suite}.tar"
-    if not archive.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        part = archive.with_suffix(".part.tar")
-        subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", suite, str(part), MIRROR], check=True
-        )
-        part.rename(archive)
-    return archive
+def run_libvirt(daemon: PrivateLibvirtd) -> list[str]:
+    """Options that give a container the /run/libvirt of this daemon."""
+    directory, socket = daemon.root / "run", daemon.socket_directory / "libvirt-sock-ro"
+    # What a socket is mounted over.
+    (directory / "libvirt-sock-ro").touch()
+    return [
+        f"--volume={directory}:/run/libvirt:ro",
+        f"--volume={socket}:/run/libvirt/libvirt-sock-ro:ro",
+    ]
 
 
 class Podman:
@@ -71,6 +75,22 @@ class Podman:
         )
         assert not check or done.returncode == 0, done.stdout
         return done
+
+    def build(self, base: Path) -> None:
+        """Build the image on a root file system, a tar in place of a registry's image."""
+        self.run("podman", "import", str(base), "localhost/debian:13")
+        self.run(
+            str(ROOT / "deploy" / "container" / "build.sh"),
+            "--build-arg=BASE=localhost/debian:13",
+            "--network=host",
+            # Those who vouch for the package index here.
+            f"--volume={AUTHORITIES}:/etc/authorities.crt:ro",
+            "--build-arg=PIP_CERT=/etc/authorities.crt",
+        )
+
+    def start(self, *arguments: str, check: bool = True) -> str:
+        """What a container says that ends by itself, by options, the image, its arguments."""
+        return self.run("podman", "run", "--rm", *CONFINED, *arguments, check=check).stdout
 
     def remove(self) -> None:
         """Remove containers and images, and what is mounted of them."""

@@ -35,6 +35,14 @@ def install(suite: str, changes: Path, *packages: Path) -> None:
     run("unshare", "--mount", "--pid", "--fork", SCRIPT, "install", suite, changes, *packages)
 
 
+def archive(suite: str, changes: Path) -> Path:
+    """A tar of the system, bare where nothing has changed it: it stands in for an image."""
+    file = changes.with_suffix(".tar")
+    command = 'unshare --mount "$0" archive "$1" "$2" >"$3"'
+    run("sh", "-c", command, SCRIPT, suite, changes, file)
+    return file
+
+
 class System:
     """A system whose process 1 is `leader`, as seen from here."""
 
@@ -62,8 +70,20 @@ class System:
         return self.run("systemctl", "show", "--value", "--property", setting, unit).strip()
 
 
+def with_libvirt(sockets: Path, directory: Path) -> tuple[str, ...]:
+    """Options of `booted` that give the exporter in there a libvirtd of this host.
+
+    `sockets` is where that has its sockets; `directory` takes a file.
+    """
+    # libvirtd looks up who calls, and this one, outside, does not know the users of systemd inside.
+    known = directory / "known.conf"
+    known.write_text("[Service]\nUser=nobody\n")
+    unit = "/run/systemd/system/libvirt-exporter.service.d"
+    return f"--bind-ro={sockets}:/run/libvirt", f"--bind-ro={known}:{unit}/known.conf"
+
+
 @contextmanager
-def booted(suite: str, changes: Path, *options: str) -> Iterator[System]:
+def booted(suite: str | Path, changes: Path, *options: str) -> Iterator[System]:
     """Boot the system that `install` left; it ends with the context."""
     log = changes / "console.log"
     with log.open("w") as console:
