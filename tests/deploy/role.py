@@ -1,4 +1,4 @@
-"""The Ansible role: judged by ansible-lint, and by check mode on a Debian root file system.
+"""The Ansible role: judged by ansible-lint, and run on a Debian root file system, then booted.
 
 Takes mmdebstrap, Debian's mirror and some minutes; `make ansible-test` runs it as root.
 """
@@ -9,16 +9,20 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import bcrypt
 import pytest
 import yaml
 
-from tests.deploy.containers import AUTHORITIES, root_file_system
+from tests.deploy.containers import AUTHORITIES
+from tests.deploy.system import archive, booted, run, with_libvirt
+from tests.lab.daemon import PrivateLibvirtd
 
 ROOT: Final = Path(__file__).parents[2]
 ANSIBLE: Final = ROOT / "deploy" / "ansible"
@@ -27,6 +31,12 @@ TOOLS: Final[tuple[str, ...]] = (
     *("--with", "ansible-core>=2.19", "--with", "ansible-lint>=26,<27"),
 )
 CONFIG: Final = {"groups": {"exclude": ["perf"]}}
+CONFIG_FILE: Final = "/etc/libvirt-exporter/exporter.yml"
+SETTINGS: Final = "/etc/systemd/system/libvirt-exporter.service.d/settings.conf"
+NEEDED: Final = ("python3", "python3-apt", "systemd-sysv")
+"""What Ansible itself needs of a target, and something to boot it with."""
+COMMAND: Final = "/usr/bin/libvirt-exporter"
+HASH: Final = bcrypt.hashpw(b"of the trial", bcrypt.gensalt(4)).decode()
 
 
 def ansible(*command: str) -> subprocess.CompletedProcess[str]:
@@ -53,15 +63,13 @@ class Target:
 
     def __init__(self, directory: Path) -> None:
         self.root = directory / "root"
-        base = str(root_file_system("trixie"))
-        extract = ["tar", "-xf", base, "-C", str(self.root), "--exclude=./proc"]
-        subprocess.run(extract, check=True)
+        bare = archive("trixie", directory / "bare")
+        run("tar", "-xf", bare, "-C", self.root, "--exclude=./proc")
         for file in ("/etc/resolv.conf", "/etc/hosts"):
             shutil.copy(file, f"{self.root}{file}")
         shutil.copy(AUTHORITIES, self.root / "etc" / "authorities.crt")
-        # What Ansible itself needs of a target.
         self.run("apt-get", "update", "--quiet=2")
-        self.run("apt-get", "install", "--yes", "--quiet=2", "python3", "python3-apt")
+        self.run("apt-get", "install", "--yes", "--quiet=2", *NEEDED)
         subprocess.run(
             [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", directory],
             cwd=ROOT,
@@ -70,7 +78,7 @@ class Target:
         )
         [wheel] = directory.glob("*.whl")
         shutil.copy(wheel, self.root / "srv")
-        self._wheel = f"/srv/{wheel.name}"
+        self.wheel = f"/srv/{wheel.name}"
 
     def run(self, *command: str) -> str:
         """What a command says inside."""
@@ -85,13 +93,17 @@ class Target:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
+    def text(self, path: str) -> str:
+        """What a file says inside."""
+        return (self.root / path.lstrip("/")).read_text()
+
     def play(self, *arguments: str, **variables: Any) -> dict[str, int]:
         """Run the playbook; returns how many tasks were ok, changed, failed …"""
         given: Mapping[str, Any] = {
             "ansible_host": str(self.root),
             "ansible_become": False,
             "ansible_python_interpreter": "/usr/bin/python3",
-            "libvirt_exporter_source": self._wheel,
+            "libvirt_exporter_source": self.wheel,
             "libvirt_exporter_pip_arguments": "--cert=/etc/authorities.crt",
             "libvirt_exporter_config": CONFIG,
             **variables,
@@ -148,3 +160,79 @@ def test_an_argument_that_the_role_does_not_take_is_refused(target: Target) -> N
     """By the specification, before anything is done."""
     with pytest.raises(AssertionError, match="value of libvirt_exporter_state must be one of"):
         target.play("--check", libvirt_exporter_state="gone")
+
+
+def test_it_installs_what_the_unit_starts(target: Target) -> None:
+    """The command of the unit works with the configuration that the unit names."""
+    outcome = target.play()
+
+    assert outcome["failed"] == 0
+    assert yaml.safe_load(target.text(CONFIG_FILE)) == CONFIG
+    assert "no mistakes" in target.run(COMMAND, "check-config", CONFIG_FILE)
+    unit = (ROOT / "deploy" / "systemd" / "libvirt-exporter.service").read_text()
+    assert target.text("/etc/systemd/system/libvirt-exporter.service") == unit
+    assert f"ExecStart={COMMAND} --config.file={CONFIG_FILE}\n" in unit
+    shown = target.run(COMMAND, "scrape", "--libvirt.uri=test:///default")
+    assert "\nlibvirt_up 1" in shown
+    assert target.run("sh", "-c", "command -v cc gcc || :") == ""
+
+
+def test_a_second_run_changes_nothing(target: Target) -> None:
+    """Whatever is there already stays as it is."""
+    assert target.play()["changed"] == 0
+
+
+def test_a_configuration_with_a_mistake_does_not_replace_the_old_one(target: Target) -> None:
+    """The exporter on the target judges it."""
+    before = target.text(CONFIG_FILE)
+
+    with pytest.raises(AssertionError, match="unknown group"):
+        target.play(libvirt_exporter_config={"groups": {"exclude": ["pref"]}})
+
+    assert target.text(CONFIG_FILE) == before
+
+
+def test_tls_is_for_root_alone_and_goes_again(target: Target) -> None:
+    """The service gets it as a credential."""
+    target.play(libvirt_exporter_web_config={"basic_auth_users": {"prometheus": HASH}})
+    web = target.root / "etc/libvirt-exporter/web-config.yml"
+
+    assert stat.S_IMODE(web.stat().st_mode) == 0o600
+    assert "\nLoadCredential=web-config.yml:" in target.text(SETTINGS)
+
+    target.play()
+
+    assert not web.exists()
+    assert "LoadCredential" not in target.text(SETTINGS)
+
+
+def test_systemd_starts_it_with_what_it_was_given(
+    target: Target, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In the same root, booted: started, given passwords, and removed."""
+    trial = tmp_path_factory.mktemp("booted")
+    with PrivateLibvirtd(privileged=True) as daemon:
+        options = with_libvirt(daemon.socket_directory, trial)
+        with booted(target.root, trial, *options) as system:
+            inside = {"ansible_host": str(system.leader)}
+            target.play(**inside)
+            assert system.unit("ActiveState") == "active"
+            assert system.unit("UnitFileState") == "enabled"
+            assert "\nlibvirt_up 1" in system.get("/metrics")
+            assert target.play(**inside)["changed"] == 0
+
+            web = {"basic_auth_users": {"prometheus": HASH}}
+            target.play(**inside, libvirt_exporter_web_config=web)
+            with pytest.raises(AssertionError, match="401: Unauthorized"):
+                system.get("/metrics")
+
+            target.play(**inside, libvirt_exporter_state="absent")
+            assert system.unit("LoadState") == "not-found"
+
+
+def test_nothing_is_left_of_it(target: Target) -> None:
+    """`absent` takes away what `present` brought."""
+    target.play(libvirt_exporter_state="absent")
+
+    listed = target.run("find", "/", "-xdev", "-iname", "*libvirt[-_]exporter*")
+    assert set(listed.split()) == {target.wheel}

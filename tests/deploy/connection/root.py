@@ -1,4 +1,4 @@
-"""A connection of Ansible into a root file system, by chroot; those of ansible-core cannot."""
+"""A connection of Ansible into another root of this host; those of ansible-core cannot."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ansible.plugins.connection import ConnectionBase
 
 DOCUMENTATION = """
 name: root
-short_description: Run tasks in a root file system of this host
-description: Runs tasks in a root file system of this host, whose path is the name of the host.
+short_description: Run tasks in another root of this host
+description: Runs tasks in a root file system of this host, or in a system that is booted from one.
 options:
   remote_addr:
-    description: The path of the root file system.
+    description: The path of the root file system, or the number of the process 1 of the system.
     vars:
       - name: ansible_host
 """
 
 
 class Connection(ConnectionBase):  # type: ignore[misc] # Ansible has no annotations
-    """Commands run under chroot, files are copied."""
+    """Commands run under chroot or nsenter, files are copied."""
 
     transport = "root"
     has_pipelining = True
@@ -33,11 +33,20 @@ class Connection(ConnectionBase):  # type: ignore[misc] # Ansible has no annotat
     def exec_command(
         self, cmd: str, in_data: bytes | None = None, sudoable: bool = True
     ) -> tuple[int, bytes, bytes]:
-        command = ["chroot", self.get_option("remote_addr"), "/bin/sh", "-c", cmd]
+        host = self.get_option("remote_addr")
+        enter = ["nsenter", "--target", host, "--all"] if host.isdigit() else ["chroot", host]
         # What the host's environment says is not true inside.
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+        environment = {
+            "HOME": "/root",
+            "LC_ALL": "C.UTF-8",
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        }
         done = subprocess.run(
-            command, input=in_data or b"", env=environment, capture_output=True, check=False
+            [*enter, "/bin/sh", "-c", cmd],
+            input=in_data or b"",
+            env=environment,
+            capture_output=True,
+            check=False,
         )
         return done.returncode, done.stdout, done.stderr
 
@@ -51,4 +60,5 @@ class Connection(ConnectionBase):  # type: ignore[misc] # Ansible has no annotat
         self._connected = False
 
     def _inside(self, path: str) -> Path:
-        return Path(self.get_option("remote_addr"), path.lstrip("/"))
+        host = self.get_option("remote_addr")
+        return Path(f"/proc/{host}/root" if host.isdigit() else host, path.lstrip("/"))
