@@ -15,11 +15,12 @@ ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "systemd" / "libvirt-exporter.service"
 SOCKET = UNIT.with_suffix(".socket")
 SCRAPE = ROOT / "deploy" / "prometheus" / "scrape.yml"
+DEMO = ROOT / "deploy" / "demo"
 
 EXERCISED = {
     "ansible/*": "deploy/role.py",
     "alertmanager/alertmanager.yml": "lab/test_alerts.py",
-    "container/*": "deploy/image.py",
+    "container/*": "deploy/image.py lab/test_bare_system.py",
     "demo/*": "project/test_deploy.py",
     "helm/*": "project/test_kubernetes.py",
     "kolla-ansible/*": "project/test_openstack.py",
@@ -30,7 +31,7 @@ EXERCISED = {
     "packages/debian/*": "project/test_packages.py deploy/bare_roots.py",
     "packages/generate.sh": "process/test_packaged_help.py",
     "packages/launcher.py": "deploy/bare_roots.py deploy/rpm.py",
-    "packages/root.sh": "deploy/bare_roots.py",
+    "packages/root.sh": "deploy/bare_roots.py lab/test_bare_system.py",
     "packages/rpm*": "deploy/rpm.py",
     "packages/suite.py": "project/test_packages.py deploy/bare_roots.py",
     "packages/tools.lock": "project/test_locked.py",
@@ -43,8 +44,8 @@ EXERCISED = {
     "prometheus/scrape*.yml": "project/test_deploy.py",
     "prometheus/source/*.yml": "project/test_rules.py",
     "release.sh": "project/test_deploy.py",
-    "setup.sh": "process/test_run.py",
-    "systemd/*": "project/test_deploy.py",
+    "setup.sh": "process/test_run.py lab/test_bare_system.py",
+    "systemd/*": "project/test_deploy.py deploy/bare_roots.py",
 }
 """Files below deploy/ → the tests that build, run, validate or lint them, below tests/."""
 
@@ -149,7 +150,9 @@ def test_unit_has_the_directory_that_the_configuration_recommends() -> None:
     assert settings["StateDirectoryMode"] == "0700"
 
 
-@pytest.mark.parametrize("file", [SCRAPE, SCRAPE.with_name("scrape-fleet.yml")])
+@pytest.mark.parametrize(
+    "file", [SCRAPE, SCRAPE.with_name("scrape-fleet.yml"), DEMO / "prometheus.yml"]
+)
 def test_promtool_accepts_the_scrape_configuration(file: Path) -> None:
     """Prometheus' own checker takes the file as it is."""
     verdict = run("promtool", "check", "config", file)
@@ -168,10 +171,8 @@ def test_scrape_configuration_fits_the_exporter() -> None:
 
 def test_containers_of_the_demo_show_what_the_examples_do() -> None:
     """Prometheus has the rules and the job of the shipped example; every file mounted is there."""
-    shipped, own = (
-        yaml.safe_load(path.read_text()) for path in (SCRAPE, ROOT / "deploy/demo/prometheus.yml")
-    )
-    compose = yaml.safe_load((ROOT / "deploy/demo/compose.yml").read_text())
+    shipped, own = (yaml.safe_load(path.read_text()) for path in (SCRAPE, DEMO / "prometheus.yml"))
+    compose = yaml.safe_load((DEMO / "compose.yml").read_text())
     mounted = [
         volume.split(":")[0]
         for service in compose["services"].values()
@@ -181,9 +182,41 @@ def test_containers_of_the_demo_show_what_the_examples_do() -> None:
     assert shipped.keys() == own.keys()
     assert own["scrape_configs"][0]["job_name"] == "libvirt"
     assert {"exporter", "prometheus", "alertmanager", "grafana"} == compose["services"].keys()
-    assert all((ROOT / "deploy/demo" / path).exists() for path in mounted), mounted
+    assert all((DEMO / path).exists() for path in mounted), mounted
     ports = [port for service in compose["services"].values() for port in service["ports"]]
     assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_containers_of_the_demo_find_each_other() -> None:
+    """Every address is a service's with its port, every directory that is named is mounted."""
+    services = yaml.safe_load((DEMO / "compose.yml").read_text())["services"]
+    served = {
+        f"{name}:{port.rpartition(':')[2]}"
+        for name, service in services.items()
+        for port in service["ports"]
+    }
+    own = yaml.safe_load((DEMO / "prometheus.yml").read_text())
+    groups = [
+        group
+        for part in (*own["scrape_configs"], *own["alerting"]["alertmanagers"])
+        for group in part["static_configs"]
+    ]
+    [source] = yaml.safe_load((DEMO / "grafana/datasources/prometheus.yml").read_text())[
+        "datasources"
+    ]
+    url = services["grafana"]["environment"][source["url"].strip("${}")]
+    [provider] = yaml.safe_load((DEMO / "grafana/dashboards/libvirt.yml").read_text())["providers"]
+    mounted = {
+        volume.split(":")[1]
+        for service in services.values()
+        for volume in service.get("volumes", ())
+    }
+
+    assert {target for group in groups for target in group["targets"]} <= served
+    assert url.removeprefix("http://") in served
+    assert source["isDefault"]
+    assert provider["options"]["path"] in mounted
+    assert {str(Path(path).parent) for path in own["rule_files"]} <= mounted
 
 
 @pytest.mark.parametrize("path", shell_scripts(), ids=lambda path: str(path.relative_to(ROOT)))
