@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from dashboards import bounds, parts
-from dashboards.grafana import (
-    Json,
-    dashboard,
-    graph,
-    row,
-    stat,
-    state_timeline,
-)
+from dashboards.grafana import Json, dashboard, graph, row, stat, state_timeline
 from dashboards.queries import BY_HOST, seen, select, top_now, top_rates
 from dashboards.shared_panels import top_hosts
 

@@ -5,14 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from dashboards import bounds, parts, shared_panels
-from dashboards.grafana import (
-    Json,
-    dashboard,
-    graph,
-    row,
-    stat,
-    state_timeline,
-)
+from dashboards.grafana import Json, dashboard, graph, row, stat, state_timeline
 from dashboards.queries import (
     BY_VM,
     HOST,

@@ -3,27 +3,8 @@
 from __future__ import annotations
 
 from dashboards import bounds, parts, shared_panels
-from dashboards.grafana import (
-    Json,
-    column,
-    dashboard,
-    graph,
-    instant,
-    row,
-    state_timeline,
-    table,
-)
-from dashboards.queries import (
-    BY_POOL,
-    BY_VM,
-    HOST,
-    named,
-    pool_use,
-    seen,
-    select,
-    top,
-    top_now,
-)
+from dashboards.grafana import Json, column, dashboard, graph, instant, row, state_timeline, table
+from dashboards.queries import BY_POOL, BY_VM, HOST, named, pool_use, seen, select, top, top_now
 
 
 def storage_and_jobs() -> Json:

@@ -11,16 +11,7 @@ from typing import Final
 import pytest
 
 from tests.bench.synthetic import write_host
-from tests.faults.abuse import (
-    FLOODS,
-    Abused,
-    ended,
-    flooded,
-    hoarded,
-    left,
-    silent,
-    unfinished,
-)
+from tests.faults.abuse import FLOODS, Abused, ended, flooded, hoarded, left, silent, unfinished
 from tests.faults.watch import ENDS_WITHIN
 from tests.support.authority import Authority
 

@@ -16,14 +16,7 @@ import libvirt
 import pytest
 
 from tests.lab.daemon import PrivateLibvirtd
-from tests.lab.domains import (
-    HOSTILE_NAMES,
-    crowd,
-    paused_domain,
-    shutoff_domain,
-    state,
-    statistics,
-)
+from tests.lab.domains import HOSTILE_NAMES, crowd, paused_domain, shutoff_domain, state, statistics
 from tests.support.waiting import wait_until
 
 Guests = dict[str, libvirt.virDomain]

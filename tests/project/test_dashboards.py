@@ -29,15 +29,7 @@ from tests.grafana import (
     panels,
     variable_expression,
 )
-from tests.promql import (
-    IDENTITY,
-    RULES,
-    SCRAPED,
-    SERIES,
-    result_labels,
-    selected_labels,
-    selectors,
-)
+from tests.promql import IDENTITY, RULES, SCRAPED, SERIES, result_labels, selected_labels, selectors
 
 DIRECTIONS = re.compile(r"(?:\b|_)(receive|transmit|read|writ|flush|swap.in|swap.out)", re.I)
 

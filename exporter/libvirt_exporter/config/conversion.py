@@ -19,15 +19,7 @@ from libvirt_exporter.config.meant import (
     meant_section,
     meant_truth,
 )
-from libvirt_exporter.config.problem import (
-    Hint,
-    Path,
-    Problem,
-    Report,
-    dotted,
-    quoted,
-    suggestion,
-)
+from libvirt_exporter.config.problem import Hint, Path, Problem, Report, dotted, quoted, suggestion
 from libvirt_exporter.config.schema import Config
 from libvirt_exporter.nearest import nearest
 

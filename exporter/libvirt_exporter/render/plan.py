@@ -21,12 +21,7 @@ from libvirt_exporter.model import DomainInfo, DomainSample, StatValue
 from libvirt_exporter.render import labels
 from libvirt_exporter.render.labels import Labels
 from libvirt_exporter.render.selection import Selection
-from libvirt_exporter.render.series import (
-    DomainSeries,
-    Identity,
-    as_domain,
-    domain_series,
-)
+from libvirt_exporter.render.series import DomainSeries, Identity, as_domain, domain_series
 
 Getter = Callable[[Sequence[Any]], tuple[Any, ...]]
 Values = tuple[StatValue, ...]

@@ -8,14 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from libvirt_exporter.catalogue.metric import (
-    Fact,
-    Histogram,
-    Metric,
-    Stat,
-    StatEnum,
-    StatInfo,
-)
+from libvirt_exporter.catalogue.metric import Fact, Histogram, Metric, Stat, StatEnum, StatInfo
 from libvirt_exporter.model import DomainSample, Stats, StatValue
 from libvirt_exporter.render import keys, labels
 from libvirt_exporter.render.labels import Labels

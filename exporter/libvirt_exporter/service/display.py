@@ -18,12 +18,7 @@ from libvirt_exporter.patterns.domains import DomainFilter
 from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.query.need import Need
 from libvirt_exporter.render.exposition import expose
-from libvirt_exporter.render.selection import (
-    Selection,
-    UnknownGroupError,
-    excluded,
-    groups_named,
-)
+from libvirt_exporter.render.selection import Selection, UnknownGroupError, excluded, groups_named
 from libvirt_exporter.render.series import Identity
 from libvirt_exporter.render.text import TextRenderer
 

@@ -10,11 +10,7 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from libvirt_exporter.contract import (
-    QueryAnswer,
-    QueryRequest,
-    UnavailableError,
-)
+from libvirt_exporter.contract import QueryAnswer, QueryRequest, UnavailableError
 from libvirt_exporter.model import Applications, HostSample
 from libvirt_exporter.query.answers import Clerk, Reply, Taken, Terms
 from libvirt_exporter.query.fields.field import VmField

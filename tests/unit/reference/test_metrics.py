@@ -8,13 +8,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_exporter.catalogue import (
-    GROUPS,
-    METRICS,
-    SAMPLE_METRICS,
-    WITHHELD,
-    WITHHELD_VALUES,
-)
+from libvirt_exporter.catalogue import GROUPS, METRICS, SAMPLE_METRICS, WITHHELD, WITHHELD_VALUES
 from libvirt_exporter.reference import metrics as metric_list
 
 

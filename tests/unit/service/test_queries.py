@@ -14,12 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from libvirt_exporter.config.schema import Api
-from libvirt_exporter.contract import (
-    NotFoundError,
-    QueryRequest,
-    RequestError,
-    UnavailableError,
-)
+from libvirt_exporter.contract import NotFoundError, QueryRequest, RequestError, UnavailableError
 from libvirt_exporter.model import Disk, DomainInfo, DomainSample, HostSample, Stats
 from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.query.fields.table import FIELDS

@@ -14,12 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from libvirt_exporter.contract import (
-    NotFoundError,
-    QueryRequest,
-    RequestError,
-    UnavailableError,
-)
+from libvirt_exporter.contract import NotFoundError, QueryRequest, RequestError, UnavailableError
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web.api import MAX_BODY
 from libvirt_exporter.web.app import create_app

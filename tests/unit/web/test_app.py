@@ -11,10 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_exporter.config import ConfigError, Problem
-from libvirt_exporter.contract import (
-    RequestError,
-    ScrapeRequest,
-)
+from libvirt_exporter.contract import RequestError, ScrapeRequest
 from libvirt_exporter.render.exposition import TEXT
 from libvirt_exporter.service.telemetry import Telemetry
 from libvirt_exporter.web.app import create_app

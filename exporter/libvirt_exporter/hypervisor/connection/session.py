@@ -13,11 +13,7 @@ from typing import Final, TypeVar, cast
 
 import libvirt
 
-from libvirt_exporter.hypervisor.connection.errors import (
-    ErrorClass,
-    SupportedCalls,
-    classify,
-)
+from libvirt_exporter.hypervisor.connection.errors import ErrorClass, SupportedCalls, classify
 from libvirt_exporter.hypervisor.connection.facts import DriverFacts
 from libvirt_exporter.hypervisor.invented import SCHEME
 

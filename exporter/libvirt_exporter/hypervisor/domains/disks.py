@@ -8,12 +8,7 @@ from xml.etree.ElementTree import Element
 
 from libvirt_exporter.hypervisor.domains.devices import Listed
 from libvirt_exporter.hypervisor.domains.disk_source import disk_source
-from libvirt_exporter.hypervisor.domains.elements import (
-    NOTHING,
-    by_tag,
-    first,
-    text_of,
-)
+from libvirt_exporter.hypervisor.domains.elements import NOTHING, by_tag, first, text_of
 from libvirt_exporter.hypervisor.domains.metadata.reading import fact
 from libvirt_exporter.hypervisor.domains.xml_values import integer
 from libvirt_exporter.model import Device, Disk, ThrottleGroup

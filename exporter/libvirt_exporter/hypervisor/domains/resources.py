@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from xml.etree.ElementTree import Element
 
-from libvirt_exporter.hypervisor.domains.elements import (
-    NOTHING,
-    by_tag,
-    first,
-    positive,
-    text_of,
-)
-from libvirt_exporter.hypervisor.domains.xml_values import (
-    bounded,
-    cpu_set,
-    integer,
-    scaled_bytes,
-)
+from libvirt_exporter.hypervisor.domains.elements import NOTHING, by_tag, first, positive, text_of
+from libvirt_exporter.hypervisor.domains.xml_values import bounded, cpu_set, integer, scaled_bytes
 from libvirt_exporter.model import CpuTune, Hugepages, NumaCell, Pin
 
 

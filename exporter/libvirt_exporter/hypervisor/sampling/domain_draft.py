@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from libvirt_exporter.model import (
-    Stats,
-)
+from libvirt_exporter.model import Stats
 
 NOTHING: Final[Stats] = {}
 

@@ -12,10 +12,7 @@ from typing import Final, Protocol
 
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
-from libvirt_exporter.model import (
-    Stats,
-    VanishedDomain,
-)
+from libvirt_exporter.model import Stats, VanishedDomain
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,7 @@ from typing import Final
 import libvirt
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.errors import (
-    CallError,
-    NoAnswerError,
-)
+from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerError
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings
 from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft

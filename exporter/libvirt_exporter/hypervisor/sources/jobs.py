@@ -21,11 +21,7 @@ from typing import Any, Final
 import libvirt
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.errors import (
-    CallError,
-    ErrorClass,
-    classify,
-)
+from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass, classify
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.events.names import BLOCK_JOB_TYPES, name_of

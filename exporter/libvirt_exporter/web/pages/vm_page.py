@@ -10,15 +10,7 @@ from typing import Final
 from libvirt_exporter.model import DomainInfo, DomainSample, Stats
 from libvirt_exporter.query.fields.field import number as figure
 from libvirt_exporter.query.overview import NAMES_INSTANCES, Overview, Row, devices, rate, row
-from libvirt_exporter.web.pages.frame import (
-    UNKNOWN,
-    Place,
-    number,
-    page,
-    percent,
-    problems,
-    size,
-)
+from libvirt_exporter.web.pages.frame import UNKNOWN, Place, number, page, percent, problems, size
 from libvirt_exporter.web.pages.vm_list import problem
 
 _EVENTS: Final = "libvirt_domain_last_event_timestamp_seconds"

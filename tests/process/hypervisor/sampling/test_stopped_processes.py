@@ -14,15 +14,7 @@ from libvirt_exporter.hypervisor.sampling import monitor
 from libvirt_exporter.hypervisor.sampling.request import SampleRequest
 from tests.support.fake_libvirt import FakeHost
 from tests.support.fake_qemu import WAITS, Machine
-from tests.support.hosts import (
-    DEFAULT,
-    TIMEOUT,
-    by_name,
-    failed_groups,
-    host_of,
-    incomplete,
-    take,
-)
+from tests.support.hosts import DEFAULT, TIMEOUT, by_name, failed_groups, host_of, incomplete, take
 from tests.support.waiting import wait_until
 
 

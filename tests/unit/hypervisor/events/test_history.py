@@ -20,15 +20,7 @@ from libvirt_exporter.hypervisor.events.domain_history import DomainHistory, Rec
 from libvirt_exporter.hypervisor.events.history import EventHistory, Memory
 from libvirt_exporter.hypervisor.events.kinds import KINDS
 from libvirt_exporter.hypervisor.events.names import LIFECYCLE, WATCHDOG_ACTIONS
-from libvirt_exporter.model import (
-    Device,
-    Disk,
-    DomainInfo,
-    Graphics,
-    Stats,
-    StatValue,
-    Watchdog,
-)
+from libvirt_exporter.model import Device, Disk, DomainInfo, Graphics, Stats, StatValue, Watchdog
 from libvirt_exporter.render import keys
 from tests.support.samples import DEFAULT, TYPICAL_INFO, TYPICAL_STATS, domain, series
 

@@ -6,18 +6,8 @@ from typing import Any
 
 import pytest
 
-from libvirt_exporter.model import (
-    CpuTune,
-    Device,
-    Disk,
-    Hugepages,
-    Interface,
-    OvirtInfo,
-)
-from tests.support.vm_views import (
-    described,
-    value_of,
-)
+from libvirt_exporter.model import CpuTune, Device, Disk, Hugepages, Interface, OvirtInfo
+from tests.support.vm_views import described, value_of
 
 
 @pytest.mark.parametrize(

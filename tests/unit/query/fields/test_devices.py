@@ -8,20 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libvirt_exporter.model import (
-    Disk,
-    DomainInfo,
-    Interface,
-    Stats,
-)
+from libvirt_exporter.model import Disk, DomainInfo, Interface, Stats
 from libvirt_exporter.query.fields.table import values
 from tests.support.samples import UUID
-from tests.support.vm_views import (
-    NOW,
-    later,
-    value_of,
-    view,
-)
+from tests.support.vm_views import NOW, later, value_of, view
 
 
 def block(index: int, name: str, reads: int, path: str = "") -> Stats:

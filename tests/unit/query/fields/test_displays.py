@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from libvirt_exporter.model import (
-    Graphics,
-    Stats,
-)
+from libvirt_exporter.model import Graphics, Stats
 from libvirt_exporter.query.fields.table import BY_NAME, values
-from tests.support.vm_views import (
-    described,
-    value_with,
-)
+from tests.support.vm_views import described, value_with
 
 
 def test_displays_are_named_as_vdsm_named_them() -> None:

@@ -7,22 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from libvirt_exporter.model import (
-    DomainInfo,
-    NumaCell,
-    OvirtInfo,
-    Stats,
-)
+from libvirt_exporter.model import DomainInfo, NumaCell, OvirtInfo, Stats
 from libvirt_exporter.query.fields.table import BY_NAME, values
 from tests.support.samples import TYPICAL_INFO, TYPICAL_STATS, UUID
-from tests.support.vm_views import (
-    SECOND,
-    described,
-    later,
-    running,
-    value_of,
-    view,
-)
+from tests.support.vm_views import SECOND, described, later, running, value_of, view
 
 KVM = DomainInfo(uuid=UUID, name="web", type="kvm")
 

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from libvirt_exporter.model import (
-    Disk,
-    DomainInfo,
-    OvirtInfo,
-    Stats,
-)
+from libvirt_exporter.model import Disk, DomainInfo, OvirtInfo, Stats
 from tests.support.samples import UUID
-from tests.support.vm_views import (
-    value_with,
-)
+from tests.support.vm_views import value_with
 
 SAVE, MIGRATION_IN, MIGRATION_OUT = 2, 4, 5
 

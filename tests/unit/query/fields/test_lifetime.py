@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from libvirt_exporter.model import (
-    DomainInfo,
-    OvirtInfo,
-    Stats,
-)
+from libvirt_exporter.model import DomainInfo, OvirtInfo, Stats
 from libvirt_exporter.query.fields.table import values
 from tests.support.samples import UUID
-from tests.support.vm_views import (
-    NOW,
-    SECOND,
-    value_with,
-    view,
-)
+from tests.support.vm_views import NOW, SECOND, value_with, view
 
 
 def ago(seconds: float) -> int:

@@ -6,17 +6,10 @@ from typing import Any
 
 import pytest
 
-from libvirt_exporter.model import (
-    Disk,
-    DomainInfo,
-)
+from libvirt_exporter.model import Disk, DomainInfo
 from libvirt_exporter.query.fields.table import BY_NAME, values
 from tests.support.samples import UUID
-from tests.support.vm_views import (
-    described,
-    value_of,
-    view,
-)
+from tests.support.vm_views import described, value_of, view
 
 
 @pytest.mark.parametrize(

@@ -10,26 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from libvirt_exporter.model import (
-    REASONS,
-    STATES,
-    DomainInfo,
-    Hugepages,
-    Stats,
-    VanishedDomain,
-)
+from libvirt_exporter.model import REASONS, STATES, DomainInfo, Hugepages, Stats, VanishedDomain
 from libvirt_exporter.query.fields.field import VmView
 from libvirt_exporter.query.fields.status import BOOT_TIME, LONGEST_BOOT_TIME, STATUSES
 from libvirt_exporter.query.fields.table import values
 from tests.support.samples import TYPICAL_INFO, UUID
-from tests.support.vm_views import (
-    NOW,
-    QEMU,
-    SECOND,
-    value_of,
-    value_with,
-    view,
-)
+from tests.support.vm_views import NOW, QEMU, SECOND, value_of, value_with, view
 
 NUMBERS = {name: number for number, name in enumerate(STATES)}
 

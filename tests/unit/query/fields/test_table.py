@@ -14,29 +14,14 @@ from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
 from libvirt_exporter.catalogue import GROUPS, METRICS
-from libvirt_exporter.model import (
-    DomainInfo,
-    NumaCell,
-    Stats,
-    VanishedDomain,
-)
+from libvirt_exporter.model import DomainInfo, NumaCell, Stats, VanishedDomain
 from libvirt_exporter.query.diagnostics import ASKS, LANES, diagnostics
 from libvirt_exporter.query.fields.field import VmField, VmView
 from libvirt_exporter.query.fields.table import BY_NAME, FIELDS, values
 from tests.contract.cases import cases
 from tests.contract.synthetic import GUEST
 from tests.support.samples import TYPICAL_INFO, TYPICAL_STATS, UUID, domain
-from tests.support.vm_views import (
-    NOW,
-    QEMU,
-    described,
-    explain,
-    infos,
-    running,
-    stats,
-    view,
-    views,
-)
+from tests.support.vm_views import NOW, QEMU, described, explain, infos, running, stats, view, views
 
 
 def words(text: str) -> list[str]:

@@ -11,11 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from libvirt_exporter.hypervisor.sources.applications import answers
-from libvirt_exporter.hypervisor.sources.applications.answers import (
-    Facts,
-    GuestError,
-    Listing,
-)
+from libvirt_exporter.hypervisor.sources.applications.answers import Facts, GuestError, Listing
 from libvirt_exporter.hypervisor.sources.applications.recipes import (
     UNIX_PROBE,
     WINDOWS,
