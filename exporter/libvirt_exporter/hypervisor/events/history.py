@@ -33,6 +33,7 @@ from libvirt_exporter.hypervisor.events.kinds import (
     take_event,
     tells_of_io_errors,
 )
+from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING
 from libvirt_exporter.model import DomainInfo, Stats, StatValue, VanishedDomain
 
 VANISHED_FOR: Final = 900 * 10**9
@@ -41,7 +42,6 @@ VANISHED_LIMIT: Final = 1000
 """… and how many of them at most, the latest."""
 UNLISTED_LIMIT: Final = 1000
 """Domains known only by their events, while nobody takes a sample."""
-_NOTHING: Final[Stats] = {}
 
 
 class ListedDomain(Protocol):
@@ -235,7 +235,7 @@ class EventHistory:
             stats = _exit(history, *seen) if seen and was_seen else stop.exit.stats(stop.time)
         elif seen is not None and seen[0] == libvirt.VIR_DOMAIN_SHUTOFF:
             end = exits.of_state(*seen)
-            stats = _NOTHING if end is None else end.stats(None)
+            stats = NOTHING if end is None else end.stats(None)
         elif uuid in self._vanished:
             return  # Its last event came after the listing that told its end.
         else:
@@ -308,7 +308,7 @@ def _exit(history: DomainHistory, state: int, reason: int) -> Stats:
     stop, end = history.stop, exits.of_state(state, reason)
     if stop is not None and _tells_of(stop, state, reason):
         return (end or exits.as_a_state_tells(stop.exit)).stats(stop.time)
-    return _NOTHING if end is None else end.stats(None)
+    return NOTHING if end is None else end.stats(None)
 
 
 def _tells_of(stop: Stop, state: int, reason: int) -> bool:

@@ -27,7 +27,7 @@ from libvirt_exporter.hypervisor.events.domain_history import Record
 from libvirt_exporter.hypervisor.events.history import EventHistory
 from libvirt_exporter.hypervisor.events.keeper import HistoryKeeper
 from libvirt_exporter.hypervisor.events.kinds import KINDS, changes_xml
-from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING, DomainDraft
 from libvirt_exporter.model import Stats, VanishedDomain
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,6 @@ QUEUE_LIMIT: Final = 10_000
 """Records that wait for the host's loop; more are dropped and counted."""
 HEARTBEAT: Final = 15.0
 """Seconds between two proofs of life."""
-
-_NOTHING: Final[Stats] = {}
 
 
 class EventQueue:
@@ -254,7 +252,7 @@ class EventStream:
     def domain_stats(self, domain: DomainDraft) -> Stats:
         """What is known of a domain by its events."""
         if not self._keeper.loaded:
-            return _NOTHING
+            return NOTHING
         return self._history.stats(domain, self._inventory.get(domain.uuid))
 
     @property

@@ -16,7 +16,7 @@ from typing import Final
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerError
 from libvirt_exporter.hypervisor.connection.pool import Connections
-from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING, DomainDraft
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
 from libvirt_exporter.hypervisor.sampling.sources import SourceFailures
 from libvirt_exporter.model import Stats
@@ -28,7 +28,6 @@ PATIENCE: Final = 0.5
 """Share of the sample's remaining time that it waits for a lane …"""
 LONGEST_WAIT: Final = 1.0
 """… and seconds at most."""
-_NOTHING: Final[Stats] = {}
 
 
 class Lane(ABC):
@@ -70,11 +69,11 @@ class Lane(ABC):
 
     def domain_stats(self, domain: DomainDraft) -> Stats:
         """What is known of a domain, under keys in the style of libvirt's."""
-        return _NOTHING
+        return NOTHING
 
     def host_stats(self) -> Stats:
         """What is known of the host, likewise."""
-        return _NOTHING
+        return NOTHING
 
     async def refresh(self, draft: HostDraft) -> None:
         """Have a reading made, and wait for it for a part of the sample's time."""

@@ -22,7 +22,7 @@ from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerError
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.connection.settings import GuestAgentSettings
-from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING, DomainDraft
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
 from libvirt_exporter.hypervisor.sampling.lane import Lane
 from libvirt_exporter.hypervisor.sources.agents import (
@@ -44,8 +44,6 @@ ERRORS: Final = ("timeout", "refused", "denied", "other")
 question, libvirt does not allow it, anything else."""
 STALE: Final = 3
 """An answer is shown for as many of its intervals."""
-
-_NOTHING: Final[Stats] = {}
 
 
 @dataclass(frozen=True)
@@ -222,7 +220,7 @@ class GuestAgentLane(Lane):
         """What the guest said, as far as it is not too old."""
         guest = self._guests.get(domain.uuid) if domain.active else None
         if guest is None:
-            return _NOTHING
+            return NOTHING
         # A reading may take long, and the agent have gone since it began.
         guest.follow(self._agents.run_of(domain))
         return guest.stats(monotonic())

@@ -25,7 +25,7 @@ from libvirt_exporter.hypervisor.connection.errors import CallError, ErrorClass,
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.events.names import BLOCK_JOB_TYPES, name_of
-from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING, DomainDraft
 from libvirt_exporter.hypervisor.sources.walking_lane import WalkingLane
 from libvirt_exporter.model import DomainInfo, Stats, StatValue
 
@@ -66,7 +66,6 @@ _JOB_REASONS: Final[Mapping[StatValue | None, frozenset[int]]] = {
 
 
 _OVER: Final = frozenset({ErrorClass.GONE, ErrorClass.NOT_RUNNING})
-_UNKNOWN: Final[Stats] = {}
 
 Signs = frozenset[str]
 """Why a domain may have a job."""
@@ -153,9 +152,9 @@ class JobsLane(WalkingLane):
         """The figures of the jobs that are going on; none where they are too old."""
         reading = self._readings.get(domain.uuid)
         if reading is None or not domain.active:
-            return _UNKNOWN
+            return NOTHING
         if reading.has_job and monotonic() - reading.at > STALE:
-            return _UNKNOWN
+            return NOTHING
         return reading.stats
 
     def _choose(self, domains: Mapping[str, DomainDraft]) -> dict[str, Signs]:

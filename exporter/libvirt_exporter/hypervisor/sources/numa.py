@@ -13,7 +13,7 @@ from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.domains.xml_values import integer
-from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING, DomainDraft
 from libvirt_exporter.hypervisor.sources.object_lane import xml_root
 from libvirt_exporter.hypervisor.sources.walking_lane import WalkingLane
 from libvirt_exporter.model import DomainInfo, NumaCell, Stats
@@ -22,8 +22,6 @@ LOOK_AGAIN: Final = 60.0
 """Seconds for which a reading stands: threads move about, but seldom to another node."""
 STALE: Final = 2 * LOOK_AGAIN
 """Seconds after which a reading is not shown any more."""
-
-_UNKNOWN: Final[Stats] = {}
 
 
 @dataclass(frozen=True)
@@ -79,13 +77,13 @@ class NumaLane(WalkingLane):
 
         result = await self.visit("vcpus", due, visit, deadline)
         for uuid in result.answers.keys() | result.failures:
-            self._readings[uuid] = _Reading(now, result.answers.get(uuid, _UNKNOWN))
+            self._readings[uuid] = _Reading(now, result.answers.get(uuid, NOTHING))
 
     def domain_stats(self, domain: DomainDraft) -> Stats:
         """Where the domain ran when it was last looked at; nothing where that was too long ago."""
         reading = self._readings.get(domain.uuid) if domain.active else None
         if reading is None or monotonic() - reading.at > STALE:
-            return _UNKNOWN
+            return NOTHING
         return reading.stats
 
 

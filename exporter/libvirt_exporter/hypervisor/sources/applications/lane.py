@@ -18,7 +18,7 @@ from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerError
 from libvirt_exporter.hypervisor.connection.settings import ApplicationsSettings
 from libvirt_exporter.hypervisor.connection.threads import CallThread
-from libvirt_exporter.hypervisor.sampling.domain_draft import DomainDraft
+from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING, DomainDraft
 from libvirt_exporter.hypervisor.sampling.draft import HostDraft
 from libvirt_exporter.hypervisor.sampling.lane import Lane
 from libvirt_exporter.hypervisor.sources.agents import (
@@ -45,8 +45,6 @@ LOADING_TIME: Final = 5.0
 
 VISIT_TIME: Final = 180.0
 """Seconds in which the last command of a visit must be begun."""
-
-_NOTHING: Final[Stats] = {}
 
 
 @dataclass(slots=True)
@@ -152,7 +150,7 @@ class ApplicationsLane(Lane):
     def domain_stats(self, domain: DomainDraft) -> Stats:
         """What is known of the guest's applications, but for their names."""
         guest = self._guests.get(domain.uuid) if domain.active else None
-        return _NOTHING if guest is None else guest.shown()
+        return NOTHING if guest is None else guest.shown()
 
     async def read(self, domains: Iterable[DomainDraft], deadline: Deadline) -> None:
         """Look at the guests that are due, those first that have waited longest."""
