@@ -8,14 +8,16 @@ from functools import partial
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from msgspec import NODEFAULT, Struct, ValidationError, convert, inspect, structs
+from msgspec import NODEFAULT, Meta, Struct, ValidationError, convert, inspect, structs
 
 from libvirt_exporter.config.document import Value
 from libvirt_exporter.config.durations import format_duration, meant_duration, parse_duration
 from libvirt_exporter.config.meant import (
     MEANT_KEYS,
+    meant_item,
     meant_items,
     meant_number,
+    meant_pattern,
     meant_section,
     meant_truth,
 )
@@ -63,6 +65,8 @@ class Converter:
         content: object = value.content
         if get_origin(bare) is tuple and isinstance(value.content, tuple):
             item = get_args(bare)[0]
+            if of_list := _extra(kind, "item"):
+                item = Annotated[item, Meta(extra={"item": of_list})]
             content = tuple(
                 self.convert(child, item, _blank(item), (*path, position))
                 for position, child in enumerate(value.content)
@@ -137,6 +141,8 @@ def _options(schema: type[Struct], name: str) -> tuple[str, ...]:
 
 def describe(kind: Any) -> str:
     """Return in words what an annotation of the schema allows: `a whole number from 1 to 16`."""
+    if words := _extra(kind, "words"):
+        return str(words)
     info = inspect.type_info(kind)
     if isinstance(info, inspect.Metadata):
         info = info.type
@@ -215,13 +221,17 @@ def _hint(value: Value, kind: Any, path: Path) -> Hint:
         return f"write [{', '.join(on)}]"
     if isinstance(bare, type) and issubclass(bare, Struct):
         return meant_section(path, bare, value)
+    if bare is str and (item := _extra(kind, "item")) and value.source:
+        return f"write {quoted(meant_item(value.source, item))}"
     if bare is str and isinstance(value.content, Mapping):
+        if item == "pattern" and (meant := meant_pattern(value)):
+            return f"write {quoted(meant)}"
         return "put it in quotes, or leave out the space after the colon"
     if bare is str and isinstance(value.content, tuple):
         texts = [item.source for item in value.content if item.source]
         only = f"write {texts[0]}" if len(texts) == 1 else "write one text"
         return _extra(kind, "several") or only
-    if bare is str and value.source:
+    if bare is str and value.source and not isinstance(value.content, str):
         return "put it in quotes"
     return f"for example {_flow(examples[0])}" if (examples := _examples(kind)) else ""
 

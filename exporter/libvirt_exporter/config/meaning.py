@@ -101,7 +101,8 @@ def _groups(config: Config) -> Iterator[Finding]:
     for path, name in _entries(config, "groups.include", "groups.exclude"):
         if name not in known:
             meant = MEANT_GROUPS.get(name.lower())
-            hint = f"did you mean {meant}?" if meant else partial(suggestion, name.lower(), known)
+            found = f"did you mean {meant}?" if meant else nearest(name.lower(), known)
+            hint = found or "`libvirt-exporter metrics` lists the groups"
             yield path, f"unknown group {quoted(name)}", hint
     excluded = canonical(config.groups.exclude)
     left_out = _expanded(excluded).union(*map(riders, excluded))
@@ -114,6 +115,10 @@ def notes(config: Config) -> Iterator[tuple[str, str, str]]:
     yield from _narrowing(config)
     yield from _another_meaning(config)
     yield from _cancelled(config)
+    for pattern in config.domains.include:
+        if pattern in config.domains.exclude:
+            message = f"domains.exclude hides what domains.include shows by {quoted(pattern)}"
+            yield "domains.exclude", message, "remove it from one of them"
     yield from _shell_patterns(config)
     yield from _read_write(config)
 

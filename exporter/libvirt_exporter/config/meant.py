@@ -55,6 +55,14 @@ def meant_items(text: str, kind: str | None) -> list[str]:
     return [meant_item(part, kind) for part in parts if part]
 
 
+def meant_pattern(value: Value) -> str:
+    """Return the pattern on domains that `{name: web-1}` was meant for; '' for anything else."""
+    if not isinstance(value.content, Mapping) or len(value.content) != 1:
+        return ""
+    [(kind, text)] = value.content.items()
+    return text.source if kind == "name" or not text.source else f"{kind}:{text.source}"
+
+
 def meant_number(text: str) -> str:
     """Return `write 50000` for `50k` and the like; '' for anything else."""
     found = re.fullmatch(r"([0-9]+) ?([kmKM])(i?)B?", text)

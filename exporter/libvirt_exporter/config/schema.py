@@ -498,8 +498,9 @@ class Web(Section, frozen=True, kw_only=True):
         str,
         Meta(
             pattern="^0?[0-7]{3}$",
-            description="Permissions of Unix sockets, in octal digits. Users with write "
-            "permission may connect. A change requires a restart.",
+            description="Permissions of Unix sockets. Users with write permission may connect. A "
+            "change requires a restart.",
+            extra={"words": "text of octal digits such as '0660'"},
         ),
     ] = "0660"
     systemd_socket: Annotated[

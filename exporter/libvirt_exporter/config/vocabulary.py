@@ -20,6 +20,7 @@ MEANT_GROUPS: Final[Mapping[str, str]] = {
     "nic": "interface",
     "nics": "interface",
     "ram": "balloon",
+    "snapshots": "info",
 }
 """Words for groups that are not accepted → the group that is suggested."""
 

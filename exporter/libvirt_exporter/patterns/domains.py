@@ -100,6 +100,8 @@ class _Patterns:
                 raise ValueError(
                     f"{rest!r} is not a UUID; write it as `virsh domuuid NAME` prints it"
                 ) from None
+        elif kind == "name":
+            raise ValueError(f"a pattern of names has no prefix: write {rest.strip()!r}")
         elif kind == "state":
             self._states.add(_one_of(rest, STATES, "state"))
         elif kind in ("metadata", "label"):

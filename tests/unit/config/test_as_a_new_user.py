@@ -180,7 +180,7 @@ WRONG = {
     "octal digits without quotes": Attempt(
         "web: {socket_mode: 660}\n",
         1,
-        "web.socket_mode must be text, not '660'",
+        "web.socket_mode must be text of octal digits such as '0660', not '660'",
         "put it in quotes",
         "web: {socket_mode: '660'}\n",
     ),
@@ -380,6 +380,48 @@ WRONG = {
         "docs/api.md marks sensitive fields: name each",
         "api:\n  sensitive_fields: [guestIPs]\n",
     ),
+    "a port in a list": Attempt(
+        "web:\n  listen: [9177]\n",
+        2,
+        "web.listen[0] must be text, not '9177'",
+        "write ':9177'",
+        "web:\n  listen: [':9177']\n",
+    ),
+    "a pattern as a mapping": Attempt(
+        "domains:\n  include:\n    - name: web-1\n",
+        3,
+        "domains.include[0] must be text, not a mapping",
+        "write 'web-1'",
+        "domains:\n  include: ['web-1']\n",
+    ),
+    "a space within a pattern": Attempt(
+        "domains:\n  exclude:\n    - state: shutoff\n",
+        3,
+        "domains.exclude[0] must be text, not a mapping",
+        "write 'state:shutoff'",
+        "domains:\n  exclude: ['state:shutoff']\n",
+    ),
+    "a prefix for names": Attempt(
+        "domains: {include: ['name:web-1']}\n",
+        1,
+        "a pattern of names has no prefix",
+        "write 'web-1'",
+        "domains: {include: ['web-1']}\n",
+    ),
+    "permissions as letters": Attempt(
+        "web: {socket_mode: rw-rw----}\n",
+        1,
+        "web.socket_mode must be text of octal digits",
+        "such as '0660', not 'rw-rw----'",
+        "web: {socket_mode: '0660'}\n",
+    ),
+    "a group that is a metric": Attempt(
+        "groups: {include: [default, uptime]}\n",
+        1,
+        "unknown group 'uptime'",
+        "`libvirt-exporter metrics` lists the groups",
+        "groups: {include: [default]}\n",
+    ),
     "a URL as a host": Attempt(
         "web:\n  allowed_hosts: ['http://kvm1:9177/metrics']\n",
         2,
@@ -399,6 +441,10 @@ UNUSUAL = {
         ["write 'web-.*'"],
     ),
     "guest agents": ("guest_agent: {enabled: true}\n", ["docs/guest-agent.md lists the calls"]),
+    "a pattern in both lists": (
+        "domains: {include: ['web-.*'], exclude: ['web-.*']}\n",
+        ["domains.exclude hides what domains.include shows by 'web-.*'"],
+    ),
     "an excluded group that is included": (
         "groups: {include: [default, kvm], exclude: [vcpu]}\n",
         ["remove vcpu from groups.exclude, or kvm from groups.include"],

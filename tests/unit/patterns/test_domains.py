@@ -119,7 +119,8 @@ def test_a_colon_in_a_name_is_written_with_a_backslash() -> None:
         ("metadata:openstack.flavor", "has no ="),
         ("metadata:openstack.flavor=[", "is not a regular expression"),
         ("label:owner=x", "unknown custom label 'owner'; known: tenant, rack"),
-        ("name:web", "unknown kind of pattern 'name:'"),
+        ("name:web", "a pattern of names has no prefix: write 'web'"),
+        ("pool:web", "unknown kind of pattern 'pool:'"),
     ],
 )
 def test_what_is_no_pattern_is_refused(pattern: str, message: str) -> None:
