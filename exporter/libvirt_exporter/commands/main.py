@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(name: str) -> Callable[[Namespace], int]:
     """What the subcommand does; loads only what it needs."""
     match name:
+        case "serve":
+            from libvirt_exporter.commands.serve import serve as command
         case "scrape":
             from libvirt_exporter.commands.scrape import scrape as command
         case "metrics":
@@ -48,5 +50,5 @@ def _command(name: str) -> Callable[[Namespace], int]:
         case "demo":
             from libvirt_exporter.commands.demo import demo as command
         case _:
-            from libvirt_exporter.commands.serve import serve as command
+            raise LookupError(name)
     return command

@@ -25,14 +25,15 @@ def guest_findings(sample: HostSample, uri: str) -> Iterator[Finding]:
             if domain.active and domain.info and wanted(domain, domain.info)
         ]
 
-    balloon = any(outcome.group == "balloon" for outcome in sample.groups)
-    if balloon and (found := having(lambda _, info: info.balloon_model in ("", "none"))):
+    if not any(outcome.group == "balloon" for outcome in sample.groups):
+        return
+    if found := having(lambda _, info: info.balloon_model in ("", "none")):
         yield hint(
             f"{named(found)} without a memory balloon: the guest's memory figures are missing",
             f"`{changing(uri)} edit {quoted_name(found[0])}`: add <memballoon model='virtio'>"
             "<stats period='10'/></memballoon> to the devices, then restart the VM",
         )
-    if balloon and (found := having(_has_no_period)):
+    if found := having(_has_no_period):
         info = found[0].info
         config = "" if info and info.persistent is False else " --config"
         yield hint(
@@ -40,13 +41,13 @@ def guest_findings(sample: HostSample, uri: str) -> Iterator[Finding]:
             "its memory figures",
             f"`{changing(uri)} dommemstat {quoted_name(found[0])} --period 10 --live{config}`",
         )
-    if balloon and (found := having(_is_not_reported)):
+    if found := having(_is_not_reported):
         yield hint(
             f"{named(found)} without memory figures: the guest does not report them",
             "load its balloon driver: `modprobe virtio_balloon` in a Linux guest, virtio-win's "
             "balloon driver in a Windows guest; while a guest boots, wait a moment",
         )
-    if balloon and (found := having(_reports_no_more)):
+    if found := having(_reports_no_more):
         oldest = max(map(_report_age, found))
         yield hint(
             f"{named(found)} without a memory report for up to {oldest:.0f} s: the last figures "
