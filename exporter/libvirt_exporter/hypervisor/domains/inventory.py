@@ -50,6 +50,8 @@ SPREAD: Final = (0.75, 1.0)
 although all are read at the start."""
 SHORTEST_PAUSE: Final = 1.0
 """Seconds between two rounds that only the timer asked for."""
+GATHERED: Final = 0.1
+"""Share of the refresh time by which a reading may come early, to be in one round with others."""
 BREATH: Final = 0.05
 """Seconds between any two rounds: a guest may open and close its CD drive without end."""
 
@@ -160,9 +162,11 @@ class Inventory:
         while True:
             self._changed.clear()
             now = loop.time()
-            self._put_off_blocked(now)
-            self._put_off_stuck(now)
-            due = [uuid for uuid, moment in self._due.items() if moment <= now]
+            is_time = any(MARKED < moment <= now for moment in self._due.values())
+            until = now + (GATHERED * self._settings.info_refresh if is_time else 0.0)
+            self._put_off_blocked(until)
+            self._put_off_stuck(until)
+            due = [uuid for uuid, moment in self._due.items() if moment <= until]
             if due:
                 await self._read(due)
             self._round_over.set()

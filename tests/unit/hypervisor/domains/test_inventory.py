@@ -15,7 +15,7 @@ import pytest
 
 from libvirt_exporter.hypervisor.connection.budget import StuckBudget
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
-from libvirt_exporter.hypervisor.connection.errors import NoAnswerError
+from libvirt_exporter.hypervisor.connection.errors import ErrorClass, NoAnswerError
 from libvirt_exporter.hypervisor.connection.observer import Observer
 from libvirt_exporter.hypervisor.connection.pool import Connections
 from libvirt_exporter.hypervisor.connection.settings import HostSettings
@@ -38,10 +38,13 @@ SETTINGS = HostSettings(uri="qemu:///system")
 
 @asynccontextmanager
 async def inventory_of(
-    fake: FakeHost, refresh: float = 300.0, stuck: Callable[[], Container[str]] = tuple
+    fake: FakeHost,
+    refresh: float = 300.0,
+    stuck: Callable[[], Container[str]] = tuple,
+    observer: Observer | None = None,
 ) -> AsyncIterator[Inventory]:
     """An inventory that reads a fake host, and has heard of all its domains."""
-    connections = Connections("qemu:///system", Observer(), fake.connect)
+    connections = Connections("qemu:///system", observer or Observer(), fake.connect)
     inventory = Inventory(connections, replace(SETTINGS, info_refresh=refresh), stuck=stuck)
     task = asyncio.create_task(inventory.run())
     inventory.reconcile(names(fake))
@@ -415,6 +418,24 @@ async def test_everything_is_read_again_within_the_refresh_time(
         assert len(given) == 3
     ((low, high),) = set(given)
     assert low < high <= 1
+
+
+async def test_readings_of_the_timer_share_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are due nearly together cost one call, not one each."""
+    shares = iter([0.91, 0.95, 1.0])
+    monkeypatch.setattr("random.uniform", lambda _low, _high: next(shares, 100.0))
+    monkeypatch.setattr(inventory_module, "SHORTEST_PAUSE", 0.01)
+    calls: list[str] = []
+
+    class Counting(Observer):
+        def call_finished(self, call: str, seconds: float, error: ErrorClass | None) -> None:
+            calls.append(call)
+
+    fake = FakeHost(3)
+    async with inventory_of(fake, refresh=0.5, observer=Counting()):
+        assert calls.count("XMLDesc") == 1
+        await eventually(lambda: all(d.xml_reads > 1 for d in fake.domains.values()), "read again")
+        assert calls.count("XMLDesc") == 2
 
 
 async def test_the_slow_timer_leaves_a_stuck_domain_alone() -> None:
