@@ -122,6 +122,7 @@ def test_libvirt_of_this_host_is_shown_where_it_answers(checkout: Checkout) -> N
         ["--libvirt.uri", "xen:///system", "--config.file=my exporter.yml"],
         ["check-config", "exporter.yml"],
         ["metrics", "--format", "json"],
+        ["help", "vms"],
         ["config"],
         ["files", "rules"],
         ["--version"],
