@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from libvirt_exporter import __version__
+from tests.deploy.system import archive_to
 from tests.lab.daemon import PrivateLibvirtd
 
 ROOT: Final = Path(__file__).parents[2]
@@ -76,9 +77,10 @@ class Podman:
         assert not check or done.returncode == 0, done.stdout
         return done
 
-    def build(self, base: Path) -> None:
-        """Build the image on a root file system, a tar in place of a registry's image."""
-        self.run("podman", "import", str(base), "localhost/debian:13")
+    def build(self, suite: str, changes: Path) -> None:
+        """Build the image on a system of tests/deploy/system.sh, in place of a registry's image."""
+        imported = archive_to(suite, changes, "podman", "import", "-", "localhost/debian:13")
+        self.run(*map(str, imported))
         self.run(
             str(ROOT / "deploy" / "container" / "build.sh"),
             "--build-arg=BASE=localhost/debian:13",

@@ -13,7 +13,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.deploy.containers import CONFINED, IMAGE, ROOT, Podman, run_libvirt
-from tests.deploy.system import archive
 from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import crowd
 from tests.lab.exporter import SOURCE
@@ -26,7 +25,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     """podman that has the image, on a base made by mmdebstrap."""
     podman = Podman(tmp_path_factory.mktemp("containers"))
     try:
-        podman.build(archive("trixie", tmp_path_factory.mktemp("bare")))
+        podman.build("trixie", tmp_path_factory.mktemp("bare"))
         yield podman
     finally:
         podman.remove()

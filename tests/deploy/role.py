@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from tests.deploy.containers import AUTHORITIES
-from tests.deploy.system import archive, booted, run, with_libvirt
+from tests.deploy.system import archive_to, booted, run, with_libvirt
 from tests.lab.daemon import PrivateLibvirtd
 
 ROOT: Final = Path(__file__).parents[2]
@@ -63,8 +63,8 @@ class Target:
 
     def __init__(self, directory: Path) -> None:
         self.root = directory / "root"
-        bare = archive("trixie", directory / "bare")
-        run("tar", "-xf", bare, "-C", self.root, "--exclude=./proc")
+        unpack = ("tar", "-x", "-C", self.root, "--exclude=./proc")
+        run(*archive_to("trixie", directory / "bare", *unpack))
         for file in ("/etc/resolv.conf", "/etc/hosts"):
             shutil.copy(file, f"{self.root}{file}")
         shutil.copy(AUTHORITIES, self.root / "etc" / "authorities.crt")

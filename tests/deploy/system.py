@@ -35,12 +35,10 @@ def install(suite: str, changes: Path, *packages: Path) -> None:
     run("unshare", "--mount", "--pid", "--fork", SCRIPT, "install", suite, changes, *packages)
 
 
-def archive(suite: str, changes: Path) -> Path:
-    """A tar of the system, bare where nothing has changed it: it stands in for an image."""
-    file = changes.with_suffix(".tar")
-    command = 'unshare --mount "$0" archive "$1" "$2" >"$3"'
-    run("sh", "-c", command, SCRIPT, suite, changes, file)
-    return file
+def archive_to(suite: str, changes: Path, *command: str | Path) -> list[str | Path]:
+    """A command that reads a tar of the system, bare where nothing has changed it."""
+    pipe = 'unshare --mount "$0" archive "$1" "$2" | { shift 2 && "$@"; }'
+    return ["sh", "-c", pipe, SCRIPT, suite, changes, *command]
 
 
 class System:

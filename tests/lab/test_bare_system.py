@@ -5,6 +5,7 @@ What takes longer, packages and other releases, is in tests/deploy.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from typing import Final
 import pytest
 
 from tests.deploy.containers import IMAGE, Podman, run_libvirt
-from tests.deploy.system import SCRIPT, archive, run
+from tests.deploy.system import SCRIPT, run
 from tests.lab.daemon import PrivateLibvirtd, can_run_privileged
 from tests.lab.domains import paused_domain
 
@@ -33,13 +34,14 @@ def libvirtd() -> Iterator[PrivateLibvirtd]:
 
 
 @pytest.fixture(scope="module")
-def changes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def changes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What `./run` has made of the bare system: its changes, for tests/deploy/system.sh."""
     changes = tmp_path_factory.mktemp("bare")
     apart = ("unshare", "--mount", "--pid", "--fork")
     said = run(*apart, SCRIPT, "clone", SUITE, changes, "--version")
     assert "== System packages" in said
-    return changes
+    yield changes
+    shutil.rmtree(changes)
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_first_line_of_the_readme_installs_what_shows_the_host(
 
 def test_image_shows_the_host(changes: Path, libvirtd: PrivateLibvirtd, podman: Podman) -> None:
     """Built on the system above, which has most of what it installs, and run as documented."""
-    podman.build(archive(SUITE, changes))
+    podman.build(SUITE, changes)
 
     shown = podman.start("--pid=host", *run_libvirt(libvirtd), IMAGE, "scrape", "--log.level=warn")
 
