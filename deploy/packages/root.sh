@@ -31,9 +31,18 @@ make_root() { # SUITE
     say "== Making $root from $(mirror)"
     rm -rf "$root.part"
     mkdir -p "${root%/*}"
-    mmdebstrap --quiet --variant=minbase "$1" "$root.part" "$(mirror)" >&2 ||
+    apt_settings >"$root.conf"
+    mmdebstrap --quiet --variant=minbase --aptopt="$root.conf" "$1" "$root.part" "$(mirror)" >&2 ||
         fail "mmdebstrap failed."
     mv "$root.part" "$root"
+    rm "$root.conf"
+}
+
+# The settings by which apt of this machine reaches its sources.
+apt_settings() {
+    apt-config dump | sed -nE '/^Acquire::[^ ]*(Proxy|Verify|CaInfo|Valid)/Ip'
+    # With the lists of another day packages do not fit to each other.
+    echo 'Acquire::Retries "3"; APT::Update::Error-Mode "any";'
 }
 
 # Runs COMMAND in $root.
@@ -89,11 +98,7 @@ copy_checkout() { # DIRECTORY
 # What apt and pip of this machine need to reach their sources.
 share_settings() {
     cp /etc/resolv.conf "$root/etc/resolv.conf"
-    apt-config dump | grep -iE '^Acquire::[^ ]*(Proxy|Verify|CaInfo|Valid)' \
-        >"$root/etc/apt/apt.conf.d/90-of-this-machine" || true
-    # With the lists of another day packages do not fit to each other.
-    echo 'Acquire::Retries "3"; APT::Update::Error-Mode "any";' \
-        >>"$root/etc/apt/apt.conf.d/90-of-this-machine"
+    apt_settings >"$root/etc/apt/apt.conf.d/90-of-this-machine"
     for file in /etc/pip.conf /etc/xdg/pip/pip.conf; do
         [ ! -f "$file" ] || install -D -m 644 "$file" "$root$file"
     done
