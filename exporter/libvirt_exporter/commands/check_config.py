@@ -83,10 +83,12 @@ def judge(file: Path) -> Verdict:
     return Verdict(source.name, (), tuple(_notes(config, source)))
 
 
-def secured(config_file: str, place: Place, option: str = "") -> Security:
+def secured(
+    config_file: str, place: Place, option: str = "", *, log_notes: bool = True
+) -> Security:
     """Return the web configuration. Raises ConfigError with its problems at `place`."""
     try:
-        return Security(config_file)
+        return Security(config_file, log_notes=log_notes)
     except ConfigError as error:
         named = f"{option}: " if option else ""
         raise ConfigError(Problem(*place, f"{named}{each}") for each in error.problems) from None
@@ -137,18 +139,23 @@ def _of_named_files(source: Source) -> Iterator[Problem]:
     for option in ("events.state_directory", "applications.state_directory"):
         if (directory := _text(option, source)) and is_no_directory(directory):
             yield Problem(*place_of(option, source), f"{directory} is not a directory")
-    option = "web.config_file"
-    if name := _text(option, source):
-        try:
-            secured(str((source.directory or Path()) / name), place_of(option, source), option)
-        except ConfigError as error:
-            yield from error.problems
+    try:
+        _web_config(source)
+    except ConfigError as error:
+        yield from error.problems
     targets = written("targets", source)
     for alias in targets.content if targets and isinstance(targets.content, Mapping) else ():
         for named in TARGET_FILES:
             keys = ("targets", alias, named)
             if (path := _text(keys, source)) and PurePath(path).is_absolute() and is_missing(path):
                 yield Problem(*place_of(keys, source), f"{path} does not exist")
+
+
+def _web_config(source: Source) -> Security:
+    option = "web.config_file"
+    name = _text(option, source)
+    file = str((source.directory or Path()) / name) if name else ""
+    return secured(file, place_of(option, source), option, log_notes=False)
 
 
 def _text(option: str | Sequence[str], source: Source) -> str:
@@ -161,5 +168,6 @@ def _notes(config: Config, source: Source) -> Iterator[Problem]:
         yield Problem(*place_of(option, source), what, remedy)
     for option, what, names in blind.notes(config):
         yield Problem(*place_of(option, source), what, details=tuple(names))
+    yield from _web_config(source).notes
     for option, meaning in chosen_by_vm_fields(config):
         yield Problem(*place_of(option, source), meaning)

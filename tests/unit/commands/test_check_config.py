@@ -84,6 +84,17 @@ def test_notes_are_for_files_without_mistakes(tmp_path: Path) -> None:
     assert not [*as_text([judge(write(tmp_path, "groups: {include: [job]}\nlog: 7\n"))])]
 
 
+def test_notes_on_the_web_configuration_are_those_of_the_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the place in that file, and not in the log as well."""
+    web = write(tmp_path, "", "web.yml")
+    verdict = judge(write(tmp_path, "web: {config_file: web.yml}\n"))
+    (note, _) = as_text([verdict])
+    assert note == f"{web}:1: note: the file is empty: TLS is off and no password is required"
+    assert not caplog.text
+
+
 def test_json_has_all_that_the_text_has(tmp_path: Path) -> None:
     """An object a file, in the order of the command line."""
     good = write(tmp_path, "groups:\n  include: [job]\n", "good.yml")

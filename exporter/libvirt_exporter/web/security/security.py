@@ -12,7 +12,7 @@ import math
 import secrets
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
@@ -62,8 +62,9 @@ class Security:
     The files are looked at on a thread, as they may be on a file system that does not answer.
     """
 
-    def __init__(self, file: str = "") -> None:
+    def __init__(self, file: str = "", *, log_notes: bool = True) -> None:
         """Load `file`, '' for none; `ConfigError` when it cannot be used."""
+        self._log_notes = log_notes
         self.file = file
         self.last_loaded = 0.0
         """Unix time of the last successful loading."""
@@ -92,6 +93,11 @@ class Security:
     def config(self) -> WebConfig:
         """The configuration in force."""
         return self._in_force.config
+
+    @property
+    def notes(self) -> Sequence[Problem]:
+        """What is no mistake in the configuration in force and may still not be intended."""
+        return self._in_force.notes
 
     @property
     def last_reload_successful(self) -> bool:
@@ -168,7 +174,7 @@ class Security:
         first = not self.last_loaded
         if not first and (problems := list(loaded.opening(self._in_force))):
             raise ConfigError(problems)
-        for note in loaded.notes:
+        for note in loaded.notes if self._log_notes else ():
             _log.warning("%s", note)
         before, self._in_force = self.config, loaded
         if before.basic_auth_users and not self.config.basic_auth_users:

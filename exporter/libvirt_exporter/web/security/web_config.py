@@ -238,7 +238,11 @@ def _tls_mistakes(
         yield "client_auth_type", f"unknown policy {auth!r}", hint
     elif config.vouching and auth == "NoClientCert":
         key = "client_ca_file" if config.client_ca_file else "client_ca"
-        yield key, "unused", "set client_auth_type: RequireAndVerifyClientCert"
+        yield (
+            key,
+            "unused: no client certificate is requested",
+            "set client_auth_type: RequireAndVerifyClientCert",
+        )
     if "tls_server_config.client_allowed_sans" in given:
         if auth in tls.CLIENT_AUTH and not config.requires_certificates:
             hint = "set client_auth_type: RequireAndVerifyClientCert"
@@ -280,8 +284,8 @@ def _notes(config: WebConfig) -> Iterator[Finding]:
         if (cost := passwords.cost(stored)) > passwords.HIGH_COST:
             seconds = passwords.seconds(cost)
             message = (
-                f"basic_auth_users.{user}: bcrypt cost {cost} takes about {seconds:.0f} s of a CPU "
-                f"for each wrong password; other new logins wait for it"
+                f"basic_auth_users.{user}: bcrypt cost {cost} takes about {seconds:.0f} s of CPU "
+                f"time for each wrong password; other new logins wait for it"
             )
             yield ("basic_auth_users", user), message, "use a cost of 10 to 12"
     section = config.tls_server_config
