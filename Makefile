@@ -95,6 +95,7 @@ rpm: ## build the RPM package of the commit that is checked out, in dist/; PYTHO
 
 packages-test: ## as root: install, run, upgrade and purge the packages in bare roots, for SUITES
 	$(bin)/pytest tests/deploy/bare_roots.py tests/deploy/rpm.py tests/deploy/older_libraries.py
+	for suite in bookworm sid; do SUITE=$$suite $(bin)/pytest tests/lab/test_bare_system.py -k readme || exit; done
 
 image: ## build the container image of the commit that is checked out
 	deploy/container/build.sh

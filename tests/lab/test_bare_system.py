@@ -1,10 +1,11 @@
-"""A Debian 13 with nothing in it: the README's first line there, and the container image over it.
+"""A Debian with nothing in it: the README's first line there, and the container image over it.
 
-What takes longer, packages and other releases, is in tests/deploy.
+What takes longer, packages and other releases, is in tests/deploy and `make packages-test`.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.lab.domains import paused_domain
 
 pytestmark = pytest.mark.skipif(not can_run_privileged(), reason="only root enters another root")
 
-SUITE: Final = "trixie"
+SUITE: Final = os.environ.get("SUITE", "trixie")
 GUEST: Final = "guest-of-the-host"
 INSTALLED: Final = "/srv/libvirt-exporter/.venv/bin/libvirt-exporter"
 COMPILERS: Final = "for tool in cc gcc c++ ld make; do command -v $tool; done; id -un"
