@@ -115,6 +115,7 @@ class FakeDomain:
         self.disk_errors: dict[str, int] = {}
         self.refusals: dict[str, libvirt.libvirtError] = {}
         """Errors of its own calls, by name."""
+        self.messages_reads = 0
         self.own_calls: list[str] = []
         """Names of the calls that were made for it alone."""
 
@@ -438,6 +439,7 @@ class FakeHandle:
 
     def messages(self, _flags: int = 0) -> list[str]:
         self.connection.check()
+        self.domain.messages_reads += 1
         if (refusal := self.domain.refusals.get("messages")) is not None:
             raise refusal
         return [f"deprecated configuration: {what}" for what in self.domain.deprecated]

@@ -280,7 +280,7 @@ def _read_info(
     known: Mapping[str, DomainInfo | None],
     parsed: Mapping[str, _Parsed],
 ) -> _Reading:
-    domain = session.domain(uuid)
+    domain, before = session.domain(uuid), known.get(uuid)
     read = _parse(domain.XMLDesc(0), settings.labels, parsed.get(uuid))
     info = replace(
         read.info, autostart=_flag(domain.autostart), persistent=_flag(domain.isPersistent)
@@ -290,9 +290,9 @@ def _read_info(
     }
     readings: Mapping[str, Callable[[], Mapping[str, Any]]] = {
         "CPU shares": lambda: {"cpu_tune": cpu_tune(session, domain, info)},
-        "CPU mode": lambda: {"cpu_mode": cpu_mode(domain, info, known.get(uuid))},
+        "CPU mode": lambda: {"cpu_mode": cpu_mode(domain, info, before)},
         "snapshots": lambda: snapshot_facts(session, domain),
-        "deprecations": lambda: {"deprecated": deprecations(session, domain, info)},
+        "deprecations": lambda: {"deprecated": deprecations(session, domain, info, before)},
     }
     for what, ask in readings.items():
         try:

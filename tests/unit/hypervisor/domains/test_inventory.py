@@ -287,6 +287,17 @@ async def test_what_is_deprecated_is_known_of_a_domain_that_runs() -> None:
     ]
 
 
+async def test_what_is_deprecated_is_asked_once_in_a_run() -> None:
+    """libvirt noted it when the domain was started."""
+    fake = FakeHost(1)
+    async with inventory_of(fake) as inventory:
+        for run, asked in ((fake[0].run, 1), (fake[0].run + 1, 2)):
+            fake[0].run = run
+            inventory.mark(fake[0].uuid)
+            await settle(inventory, fake)
+            assert fake[0].messages_reads == asked
+
+
 async def test_a_libvirt_without_messages_knows_nothing_deprecated() -> None:
     """Before 7.1; everything else is read."""
     fake = FakeHost(1)
