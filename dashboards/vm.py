@@ -9,6 +9,7 @@ from dashboards import bounds, parts, shared_panels
 from dashboards.grafana import (
     Bands,
     Json,
+    column,
     dashboard,
     graph,
     instant,
@@ -459,7 +460,35 @@ def guest_panels() -> list[Json]:
             width=8,
             height=8,
         ),
+        applications(),
     ]
+
+
+def applications() -> Json:
+    """What is installed in the guest, as far as metrics say it."""
+    chosen = top_now(
+        f"max by (instance, source) ({of_vm('libvirt_domain_guest_applications_info')})"
+    )
+
+    def figure(metric: str) -> str:
+        return f"max by (instance) ({of_vm(f'libvirt_domain_guest_applications{metric}')})"
+
+    failed = of_vm("libvirt_domain_guest_applications_errors_total")
+    return table(
+        "Guest applications",
+        instant(chosen, ref="source"),
+        [
+            column("Installed", "none", figure("")),
+            column("Changed", "dateTimeAsIso", f"{figure('_changed_timestamp_seconds')} * 1000"),
+            column("Checked", "dateTimeAsIso", f"{figure('_checked_timestamp_seconds')} * 1000"),
+            column("Failures", "none", f"max by (instance) (increase({failed}[$__range]))"),
+        ],
+        labels={"source": "Listed by", "instance": "Instance"},
+        hidden=[],
+        sort_by="Changed",
+        description="Requires `applications.enabled`. The API returns the names.",
+        height=6,
+    )
 
 
 def device_graph(

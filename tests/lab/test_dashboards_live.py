@@ -134,7 +134,10 @@ def grafana(
     crashing = paused_domain(libvirtd, "crashing", disks=1, persistent=True)
     quick = paused_domain(libvirtd, "quickly-backed-up", disks=1)
     directory = tmp_path_factory.mktemp("prometheus")
-    configuration = {"guest_agent": {"enabled": True, "interval": "5s", "slow_interval": "5s"}}
+    configuration = {
+        "guest_agent": {"enabled": True, "interval": "5s", "slow_interval": "5s"},
+        "applications": {"enabled": True, "state_directory": str(directory)},
+    }
     try:
         with (
             busy_guest(libvirtd, BUSY),
