@@ -12,7 +12,7 @@ from pathlib import PurePath
 from libvirt_exporter.catalogue import ALIASES, canonical, riders
 from libvirt_exporter.config.meant import meant_item
 from libvirt_exporter.config.problem import Finding, Path, quoted, suggestion
-from libvirt_exporter.config.schema import Config, CustomLabel, Labels
+from libvirt_exporter.config.schema import Config, CustomLabel, GuestAgent, Labels
 from libvirt_exporter.config.targets import target_mistakes
 from libvirt_exporter.config.uris import uri_mistake
 from libvirt_exporter.config.vocabulary import (
@@ -88,6 +88,8 @@ def _applications(config: Config) -> Iterator[Finding]:
 
 
 def _guest_agent(config: Config) -> Iterator[Finding]:
+    if config.guest_agent == GuestAgent():
+        return  # The defaults are correct, and nobody else needs RE2, which takes 3 MiB.
     options = ("guest_agent.exclude_filesystems", "guest_agent.exclude_mountpoints")
     for path, pattern in _entries(config, *options):
         try:
