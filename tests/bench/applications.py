@@ -39,15 +39,13 @@ from libvirt_exporter.model import DomainInfo, DomainSample
 from libvirt_exporter.render.selection import Selection, groups_named
 from libvirt_exporter.render.text import TextRenderer
 from tests.bench.figures import Column, Figure, Table
-from tests.bench.processes import ROOT, memory
+from tests.bench.processes import AS_A_SERVICE, ROOT, memory
 
 WAYS: Final = {
     "none": "no lists",
     "disk": "lists as they are kept",
     "memory": "lists in memory too",
 }
-AS_A_SERVICE: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}
-"""What the service's unit sets."""
 COLUMNS: Final = (
     Column("lists", "lists"),
     Column("known_bytes", "known MiB", 1 / 2**20),

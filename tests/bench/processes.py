@@ -19,6 +19,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 
+AS_A_SERVICE = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""What the service's unit sets."""
+
 STARTS_WITHIN = 120.0
 """Seconds until a server must answer; ten thousand domains of the test driver take some."""
 
@@ -107,7 +110,9 @@ class Server:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
             [*command, f"{address_flag}=127.0.0.1:{port}"],
-            env=os.environ | {"PYTHONPATH": f"{checkout / 'exporter'}{os.pathsep}{ROOT}"},
+            env=os.environ
+            | AS_A_SERVICE
+            | {"PYTHONPATH": f"{checkout / 'exporter'}{os.pathsep}{ROOT}"},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,

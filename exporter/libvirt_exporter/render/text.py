@@ -62,6 +62,7 @@ class _Family:
         self.series = len(tails)
         self._pieces = [self._head, "", "", ""] * self.series
         self._pieces[1::4], self._pieces[2::4] = identities, tails
+        self._blank = [""] * self.series
         self._get, self._shown = getter(tuple(places)), None if places else ()
         self.text = "" if places else "".join(self._pieces)
 
@@ -70,6 +71,7 @@ class _Family:
         if told != self._shown:
             self._pieces[3::4] = map(repr, self._in_base_units(told))
             self.text = "".join(self._pieces)
+            self._pieces[3::4] = self._blank
             self._shown = told
 
     def _in_base_units(self, told: tuple[Any, ...]) -> Iterable[float]:

@@ -9,6 +9,7 @@ Source of the meanings: libvirt's docs/formatdomain.rst.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
@@ -225,6 +226,10 @@ def _parse(xml: str) -> Element:
         raise DomainXmlError(f"the domain XML is not well-formed: {error}") from None
     if domain.tag != "domain":
         raise DomainXmlError("the XML is not that of a domain: its root is not <domain>")
+    for element in domain.iter():
+        for name, value in element.items():
+            # Most domains say the same: `virtio`, `qcow2`; kept once, it is half a MiB less of 200.
+            element.set(name, sys.intern(value))
     return domain
 
 
