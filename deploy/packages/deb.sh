@@ -40,5 +40,9 @@ else
     ' sh "$packages/root.sh"
 fi
 mkdir -p "$checkout/dist"
-mv "$build"/*.deb "$build"/*.changes "$build"/*.buildinfo "$checkout/dist"
-echo "$checkout/dist/libvirt-exporter_$version-1"*.deb | tr ' ' '\n'
+mv "$build"/*.changes "$build"/*.buildinfo "$checkout/dist"
+# dist/ may have those of other releases.
+for package in "$build"/*.deb; do
+    mv "$package" "$checkout/dist"
+    echo "$checkout/dist/${package##*/}"
+done

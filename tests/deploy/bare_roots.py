@@ -50,8 +50,9 @@ def built(suite: str, commit: str) -> Path:
     there = list((ROOT / "dist").glob(f"*git{time.strip()}-1{SUFFIX[suite]}_*.deb"))
     if REUSE and there:
         return there[0]
-    last = run(ROOT / "deploy/packages/deb.sh", suite, commit).splitlines()[-1]
-    return Path(last)
+    package = Path(run(ROOT / "deploy/packages/deb.sh", suite, commit).splitlines()[-1])
+    assert package.name.partition("_")[2].partition("_")[0].endswith(f"-1{SUFFIX[suite]}")
+    return package
 
 
 def commit(name: str) -> str:
@@ -74,7 +75,7 @@ class Trial:
         dpkg's question about a configuration that both sides have changed gets the default answer.
         """
         answer = ("-o", "DPkg::Options::=--force-confdef", "-o", "DPkg::Options::=--force-confold")
-        self.system.run("apt-get", "-qq", "--yes", "--no-install-recommends", *answer, *arguments)
+        self.system.run("apt-get", "-q", "--yes", "--no-install-recommends", *answer, *arguments)
 
     def revision(self) -> str:
         """The commit of the exporter that answers."""

@@ -33,7 +33,7 @@ install)
     for package; do
         install -D -m 644 "$package" "$root/packages/${package##*/}"
     done
-    inside sh -c 'apt-get install -qq --yes --no-install-recommends /packages/*.deb'
+    inside sh -c 'apt-get install -q --yes --no-install-recommends /packages/*.deb'
     # An init system, which a bare root has none of.
     inside apt-get install -qq --yes --no-install-recommends systemd-sysv
     rm -r "$root/packages"
