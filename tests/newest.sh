@@ -63,5 +63,7 @@ if [ "${NEWEST_INSIDE:-}" ]; then
     exit
 fi
 make_root sid
-[ $# -gt 0 ] || set -- tests/lab tests/faults -q -rfE --tb=short
+# What makes packages and images needs a checkout, and the copy there is none.
+[ $# -gt 0 ] ||
+    set -- tests/lab tests/faults --ignore=tests/lab/test_bare_system.py -q -rfE --tb=short
 NEWEST_INSIDE=yes exec unshare --mount --pid --fork --kill-child --mount-proc "$0" "$@"
