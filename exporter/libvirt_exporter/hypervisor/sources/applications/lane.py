@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from time import monotonic, time
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import CallError, NoAnswerError
@@ -47,8 +48,7 @@ VISIT_TIME: Final = 180.0
 """Seconds in which the last command of a visit must be begun."""
 
 
-@dataclass(slots=True)
-class _Guest:
+class _Guest(Struct, gc=False):
     """What is known of one guest, but for its list; times are of time.monotonic."""
 
     watch: Watch

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
 from typing import Final
+
+from msgspec import Struct
 
 LONGEST_HOLD: Final = 3600.0
 """Seconds without another reading, at most, after some that brought nothing new."""
 _DOUBLINGS: Final = 10
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(Struct, gc=False):
     """What was seen of one guest; times are of time.monotonic."""
 
     quiet: float
