@@ -11,6 +11,8 @@ from typing import Any
 import libvirt
 import pytest
 
+from libvirt_exporter.hypervisor.connection import closing_peers
+
 NO_DAEMON = re.compile(r"test:|::bad|.*\?socket=/nonexistent|[a-z+]+://127\.0\.0\.1:1/")
 """URIs that reach no libvirt beside the test driver: nothing listens on the port tcpmux."""
 
@@ -43,6 +45,7 @@ def alone(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     for name in ("open", "openReadOnly", "openAuth"):
         guard(name)
+    monkeypatch.setattr(closing_peers, "SYSTEM", str(nowhere))
     monkeypatch.setattr(
         subprocess, "Popen", lambda *_, **__: refuse("a process in a unit test: see tests/process")
     )

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import libvirt
 
 from libvirt_exporter.hypervisor.connection.budget import StuckBudget
+from libvirt_exporter.hypervisor.connection.closing_peers import closes_at_once
 from libvirt_exporter.hypervisor.connection.dead_peers import tcp_port, watch_peers
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.errors import (
@@ -276,6 +277,8 @@ class Connections:
             raise OpenError(failure.words, failure.error_class, failure.code)
         if reason := missing_file(self.uri):
             raise OpenError(reason, ErrorClass.DISCONNECTED)
+        if failure is not None and closes_at_once(self.uri):
+            raise OpenError(failure.words, failure.error_class, failure.code)
         started = time.monotonic()
         error_class: ErrorClass | None = None
         try:
