@@ -70,20 +70,33 @@ def _listen(address: str, mode: int) -> socket.socket:
         raise ListenError(address, f"an IPv6 address requires brackets: [{host}]:{port}")
     try:
         if not host and socket.has_dualstack_ipv6():
-            return socket.create_server(
-                ("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
+            return _prompt(
+                socket.create_server(
+                    ("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
+                )
             )
         found = socket.getaddrinfo(
             host.strip("[]") or "0.0.0.0", int(port), type=socket.SOCK_STREAM
         )
         # A name often means 127.0.0.1 and ::1; one socket is wanted, and IPv4 is what is expected.
         family, *_, name = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-        return socket.create_server(name[:2], family=family, backlog=BACKLOG)
+        return _prompt(socket.create_server(name[:2], family=family, backlog=BACKLOG))
     except (socket.gaierror, UnicodeError) as error:
         raise ListenError(address, f"the host name cannot be resolved ({error})") from None
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
         raise ListenError(address, reason) from None
+
+
+def _prompt(listening: socket.socket) -> socket.socket:
+    """Have the connections of a socket send what is written at once.
+
+    asyncio does so for sockets that name their protocol, which those of `create_server` do not.
+    Otherwise the kernel keeps the body of an answer for the client's acknowledgement of its head:
+    40 ms for each request but the first of a connection.
+    """
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _listen_unix(address: str, mode: int) -> socket.socket:
