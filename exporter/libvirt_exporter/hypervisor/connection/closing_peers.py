@@ -17,7 +17,7 @@ PATIENCE: Final = 0.05
 """Seconds in which a connection must stay open; libvirtd itself says nothing before it is asked."""
 SYSTEM: Final = "/run"
 """Directory in which system daemons have their sockets."""
-_LOCAL: Final = re.compile(r"\w+(\+unix)?:///.*", re.DOTALL)
+_LOCAL: Final = re.compile(r"\w+(\+unix)?:///(system|session)(\?.*)?", re.DOTALL)
 
 
 def closes_at_once(uri: str) -> bool:
@@ -27,13 +27,15 @@ def closes_at_once(uri: str) -> bool:
 
 
 def _sockets(uri: str) -> list[Path]:
-    """Those that libvirt may take; none of a remote host."""
+    """Those that libvirt may take; none of a remote host, or of a driver without a daemon."""
     if not _LOCAL.fullmatch(uri):
         return []
     parts = urlsplit(uri)
     if named := parse_qs(parts.query).get("socket"):
         return [Path(named[0])]
-    run = SYSTEM if parts.path == "/system" else os.environ.get("XDG_RUNTIME_DIR", SYSTEM)
+    run = SYSTEM if parts.path == "/system" else os.environ.get("XDG_RUNTIME_DIR")
+    if not run:
+        return []
     driver = parts.scheme.partition("+")[0]
     names = ("libvirt-sock-ro", "libvirt-sock", f"virt{driver}d-sock-ro", f"virt{driver}d-sock")
     return [Path(run, "libvirt", name) for name in names]

@@ -45,11 +45,24 @@ def test_one_socket_that_stays_open_is_enough(
 
 
 @pytest.mark.parametrize(
-    "uri", ["qemu+tls://kvm1/system", "qemu+ssh://kvm1/system?socket=/x", "test:///default", "x"]
+    "uri",
+    [
+        "qemu+tls://kvm1/system",
+        "qemu+ssh://kvm1/system?socket=/x",
+        "test:///default",
+        "qemu:///session",
+        "x",
+    ],
 )
-def test_what_has_no_local_socket_is_left_to_libvirt(uri: str) -> None:
-    """Nobody is asked."""
-    assert not closes_at_once(uri)
+def test_what_has_no_local_socket_is_left_to_libvirt(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is asked: not the system's daemon either, which would close the connection."""
+    monkeypatch.setattr(closing_peers, "SYSTEM", str(tmp_path))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    (tmp_path / "libvirt").mkdir()
+    with WAYS["closed"](tmp_path / "libvirt" / "libvirt-sock"):
+        assert not closes_at_once(uri)
 
 
 def test_libvirt_is_asked_once_while_connections_are_closed_at_once(
