@@ -19,8 +19,15 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 
-AS_A_SERVICE = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}
-"""What the service's unit sets."""
+UNIT = ROOT / "deploy/systemd/libvirt-exporter.service"
+
+AS_A_SERVICE = dict(
+    variable.split("=", 1)
+    for line in UNIT.read_text().splitlines()
+    if line.startswith("Environment=")
+    for variable in line.removeprefix("Environment=").split()
+)
+"""Environment variables that the service's unit sets."""
 
 STARTS_WITHIN = 120.0
 """Seconds until a server must answer; ten thousand domains of the test driver take some."""

@@ -71,6 +71,8 @@ def first_perf_event(domain: libvirt.virDomain) -> None:
     try:
         domain.setPerfEvents({"page_faults": True}, LIVE)
     except libvirt.libvirtError as error:
+        if "unable to open host cpu perf event" not in str(error):
+            raise
         pytest.skip(f"no perf here: {error}")
 
 
