@@ -6,7 +6,7 @@ It is compiled from the same series that `series.domain_series` lists.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from math import isfinite
@@ -217,6 +217,12 @@ class DomainPlan:
         """The identity with the brace before it, as it is in the lines."""
         self.parts: Mapping[str | None, Part] = {}
         """By first word; None: what the XML says."""
+        self.series = 0
+        """How many series there are."""
+        self.duplicates = 0
+        """Series left out because their name and labels were taken."""
+        self.unmapped: Sequence[str] = ()
+        """Keys that no series is made of and that are not withheld."""
         self.start = 0
         """Of the domain's values in the slots."""
         self._size = 0
@@ -275,18 +281,7 @@ class DomainPlan:
             if renamed or pair[0] != pair[1]:
                 stale.update(*(part.shape.spans for part in pair if part is not None))
         self.parts = parts
-
-    @property
-    def series(self) -> int:
-        """How many series there are."""
-        return sum(len(part.shape.tails) for part in self.parts.values())
-
-    @property
-    def unmapped(self) -> Iterable[str]:
-        """Keys that no series is made of and that are not withheld."""
-        return (key for part in self.parts.values() for key in part.shape.unmapped)
-
-    @property
-    def duplicates(self) -> int:
-        """Series left out because their name and labels were taken."""
-        return sum(part.shape.duplicates for part in self.parts.values())
+        shapes = [part.shape for part in parts.values()]
+        self.series = sum(len(shape.tails) for shape in shapes)
+        self.duplicates = sum(shape.duplicates for shape in shapes)
+        self.unmapped = [key for shape in shapes for key in shape.unmapped]

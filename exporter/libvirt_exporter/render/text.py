@@ -166,9 +166,9 @@ class TextRenderer:
         lines: dict[int, list[_Lines]] = {family: [] for family in self._stale}
         for plan in shown:
             for part in plan.parts.values():
-                for family, span in part.shape.spans.items():
-                    if family in lines:
-                        lines[family].append((plan.text, part, span))
+                spans = part.shape.spans
+                for family in lines.keys() & spans.keys():
+                    lines[family].append((plan.text, part, spans[family]))
         for family, found in lines.items():
             self._families[family].lay_out(found)
             pause()

@@ -131,17 +131,20 @@ class HostDraft:
         for domain in self.domains.values():
             if domain.missing and not domain.excused:
                 failed |= domain.missing
-            stats = self._observed(domain, stuck.get(domain.uuid))
+            info = inventory.get(domain.uuid)
+            # What comes and goes comes last: the places of the others then stay as they are, which
+            # spares the renderer work.
+            stats = {**domain.state}
+            for answer in (domain.no_monitor, domain.monitor, domain.fallback):
+                stats.update(without_job_targets(answer, info) if self.backing else answer)
+            drop_old_report(stats, info, domain.timestamp)
+            stats.update(self._observed(domain, stuck.get(domain.uuid)))
             for source in sources:
                 try:
                     stats.update(source.domain_stats(domain))
                 except Exception as failure:  # noqa: BLE001 - one domain must cost only itself
                     words = f"domain {domain.name} ({domain.uuid})"
                     failures.failed(source, domain.uuid, words, failure)
-            info = inventory.get(domain.uuid)
-            for answer in (domain.no_monitor, domain.monitor, domain.fallback):
-                stats.update(without_job_targets(answer, info) if self.backing else answer)
-            drop_old_report(stats, info, domain.timestamp)
             domains.append(
                 DomainSample(
                     uuid=domain.uuid,
@@ -180,8 +183,8 @@ class HostDraft:
         )
 
     def _observed(self, domain: DomainDraft, stuck: float | None) -> dict[str, StatValue]:
-        """The domain's state, and what was observed of it in the making of this sample."""
-        stats = {**domain.state}
+        """What was observed of the domain in the making of this sample."""
+        stats: dict[str, StatValue] = {}
         if domain.active:
             for group in sorted(domain.missing):
                 stats[f"sample.missing.{group}"] = True

@@ -128,6 +128,20 @@ def test_keys_come_in_the_same_order_in_every_sample() -> None:
     assert len({tuple(key for key in order if "iothread" not in key) for order in orders}) == 1
 
 
+def test_what_a_lane_finds_comes_after_what_libvirt_said() -> None:
+    """A key in front of the others would move all values of a rendering plan."""
+    request = SampleRequest(DEFAULT, lanes=frozenset({"jobs"}))
+    with host_of(FakeHost(1)) as host:
+
+        def keys() -> list[str]:
+            return [*host.sample(request, TIMEOUT).result(TIMEOUT + 1).domains[0].stats]
+
+        take(host)  # that of the iothread group
+        before = [*take(host).domains[0].stats]
+        wait_until(lambda: "blockjob.count" in keys(), "the first look at the domain")
+        assert keys()[: len(before)] == before
+
+
 def test_an_inactive_domain_has_its_state_only() -> None:
     """libvirt's cpu figures for it would be the daemon's own."""
     fake = FakeHost(1)
