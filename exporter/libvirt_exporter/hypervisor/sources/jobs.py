@@ -5,7 +5,8 @@ for its monitor. So it is asked of the domains that seem to have a job, not of a
 never waits tells who has one: `controlInfo` (9.0) shows a migration, a backup or a dump as idle,
 and the start of a backup or block job has no event. Therefore every domain gets a look from time
 to time: a job without any sign is seen within five minutes, or, at a scrape
-every 15 seconds, 1.5 seconds for each domain of the host if that is more.
+every 15 seconds, 1.5 seconds for each domain of the host if that is more. The copy of a disk, which
+the XML shows, is seen once that is read.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from libvirt_exporter.hypervisor.connection.session import Session
 from libvirt_exporter.hypervisor.events.names import BLOCK_JOB_TYPES, name_of
 from libvirt_exporter.hypervisor.sampling.domain_draft import NOTHING, DomainDraft
 from libvirt_exporter.hypervisor.sources.walking_lane import WalkingLane
-from libvirt_exporter.model import DomainInfo, Stats, StatValue
+from libvirt_exporter.model import Disk, DomainInfo, Stats, StatValue
 
 log = logging.getLogger(__name__)
 
@@ -133,12 +134,13 @@ class JobsLane(WalkingLane):
         if not chosen:
             return
         disks = {uuid: _disks(self._info(uuid)) for uuid in chosen}
-        result = await self.visit(
-            "jobStats",
-            chosen,
-            lambda session, uuid: read_jobs(session, session.domain(uuid), disks[uuid]),
-            deadline,
-        )
+        suspects = {uuid for uuid, signs in chosen.items() if signs or self._has_job(uuid)}
+
+        def visit(session: Session, uuid: str) -> tuple[Stats, bool]:
+            suspected = uuid in suspects
+            return read_jobs(session, session.domain(uuid), disks[uuid], suspected=suspected)
+
+        result = await self.visit("jobStats", chosen, visit, deadline)
         now = monotonic()
         for uuid, (stats, has_job) in result.answers.items():
             self._readings[uuid] = _Reading(now, stats, has_job, chosen[uuid])
@@ -170,7 +172,7 @@ class JobsLane(WalkingLane):
                 continue
             signs = self._signs(domain, before)
             reading = self._readings.get(uuid)
-            if reading is not None and reading.has_job:
+            if self._has_job(uuid):
                 chosen[uuid] = signs
             elif signs:
                 if reading is None or reading.signs != signs or now - reading.at > DOUBT:
@@ -183,6 +185,11 @@ class JobsLane(WalkingLane):
         self._looks -= len(looks)
         chosen.update((uuid, frozenset()) for _, uuid in looks)
         return chosen
+
+    def _has_job(self, uuid: str) -> bool:
+        """Whether a domain had a job when it was last asked."""
+        reading = self._readings.get(uuid)
+        return reading is not None and reading.has_job
 
     def _signs(self, domain: DomainDraft, before: DomainDraft | None) -> Signs:
         """`before`: the domain's share of the last sample, which has ended by now."""
@@ -200,10 +207,12 @@ class JobsLane(WalkingLane):
 
 
 def read_jobs(
-    session: Session, domain: libvirt.virDomain, disks: Iterable[str]
+    session: Session, domain: libvirt.virDomain, disks: Iterable[Disk], *, suspected: bool
 ) -> tuple[Stats, bool]:
     """What is known of a domain's jobs, `job.*` and `blockjob.*`, and whether it has one.
 
+    `suspected`: whether there is a sign of one. Else a disk without an image below its own is not
+    asked about: it has nothing to pull or commit, and a copy would be such a sign.
     Runs on the connection's thread. Raises libvirt.libvirtError.
     """
     stats: dict[str, StatValue] = {}
@@ -214,8 +223,10 @@ def read_jobs(
     if has_job:
         stats.update((f"job.{key}", value) for key, value in job.items())
     number, all_told = 0, True
-    for device in disks:
-        block_job = _block_job(domain, device)
+    for disk in disks:
+        if disk.chain_depth == 1 and not (suspected or has_job):
+            continue
+        block_job = _block_job(domain, disk.device)
         if not block_job:
             continue
         has_job = True
@@ -223,7 +234,7 @@ def read_jobs(
             all_told = False
             continue
         prefix = f"blockjob.{number}"
-        stats[f"{prefix}.name"] = device
+        stats[f"{prefix}.name"] = disk.device
         stats[f"{prefix}.type.name"] = name_of(BLOCK_JOB_TYPES, block_job["type"])
         stats.update((f"{prefix}.{key}", value) for key, value in block_job.items())
         number += 1
@@ -245,6 +256,6 @@ def _block_job(domain: libvirt.virDomain, device: str) -> dict[str, int] | None:
     return answer or None
 
 
-def _disks(info: DomainInfo | None) -> list[str]:
+def _disks(info: DomainInfo | None) -> list[Disk]:
     """The disks that may have a block job: those with an image."""
-    return [disk.device for disk in info.disks if disk.source] if info is not None else []
+    return [disk for disk in info.disks if disk.source] if info is not None else []

@@ -289,6 +289,66 @@ async def test_block_jobs_are_numbered_and_named(clock: Clock) -> None:
         assert "blockJobInfo sda" not in domain.own_calls
 
 
+def of_disks(domain: FakeDomain, mirrored: str = "") -> DomainInfo:
+    """The XML of a domain with disks without, with, and with unknown lower images."""
+    disks = tuple(
+        Disk(
+            device=device,
+            source="/a",
+            chain_depth=depth,
+            mirror_job="copy" if device == mirrored else "",
+        )
+        for device, depth in (("vda", 1), ("vdb", 2), ("vdc", None))
+    )
+    return DomainInfo(uuid=domain.uuid, name=domain.name, disks=disks)
+
+
+async def test_a_look_leaves_out_disks_that_can_have_no_job_without_a_sign(clock: Clock) -> None:
+    """A pull or commit requires a lower image, and the XML shows a copy."""
+    with case(clock, 1) as found:
+        domain = found.fake[0]
+        found.infos[domain.uuid] = of_disks(domain)
+        await found.sample()
+        await found.sample()
+
+        assert domain.own_calls == ["jobStats", "blockJobInfo vdb", "blockJobInfo vdc"]
+        assert found.stats(domain) == NO_JOB
+
+
+async def test_no_disk_is_left_out_where_there_is_a_job_or_a_sign_of_one(clock: Clock) -> None:
+    """A backup is the domain's job, and one of each of its disks."""
+    with case(clock, 2) as found:
+        backed_up, copied = found.fake[0], found.fake[1]
+        backed_up.job = {"type": 2, "operation": 9}
+        found.infos |= {
+            backed_up.uuid: of_disks(backed_up),
+            copied.uuid: of_disks(copied, mirrored="vda"),
+        }
+        for domain in (backed_up, copied):
+            domain.block_jobs = {"vda": COPY}
+
+        await found.sample()
+        await found.sample()
+
+        for domain in (backed_up, copied):
+            assert found.stats(domain)["blockjob.count"] == 1
+            assert found.stats(domain)["blockjob.0.name"] == "vda"
+
+
+async def test_a_disk_is_followed_although_the_sign_of_its_job_is_gone(clock: Clock) -> None:
+    """The XML may be read just before the job is over."""
+    with case(clock, 1) as found:
+        domain = found.fake[0]
+        domain.block_jobs = {"vda": COPY}
+        found.infos[domain.uuid] = of_disks(domain, mirrored="vda")
+        await found.sample()
+        found.infos[domain.uuid] = of_disks(domain)
+
+        await found.sample()
+
+        assert found.stats(domain)["blockjob.count"] == 1
+
+
 async def test_a_block_job_of_unknown_length_is_followed_without_figures(clock: Clock) -> None:
     """libvirt says that it ends at 1 until QEMU can tell."""
     with case(clock, 1) as found:
