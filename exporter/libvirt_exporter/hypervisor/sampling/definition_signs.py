@@ -7,7 +7,7 @@ where the XML has some; nor does a first perf event where the interfaces or perf
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
@@ -20,6 +20,7 @@ _LISTED: Final[Mapping[str, tuple[str, ...]]] = {
     "block": ("name", "path", "backingIndex"),
 }
 """What is looked at of each entry, by the first word of the keys."""
+_COUNTS: Final = {word: f"{word}.count" for word in _LISTED}
 _NUMBERS: Final = ("vcpu.current", "vcpu.maximum", "iothread.count", "balloon.maximum")
 
 _Signs = dict[str, tuple[StatValue | None, ...]]
@@ -40,7 +41,10 @@ class DefinitionSigns:
         changed = []
         for domain in draft.active():
             before = self._seen.get(domain.uuid, {})
-            found = dict(_signs(domain, draft))
+            found = _signs(domain, backing=draft.backing)
+            if found.items() <= before.items():
+                seen[domain.uuid] = before
+                continue
             if any(before.get(sign, values) != values for sign, values in found.items()):
                 changed.append(domain.uuid)
             seen[domain.uuid] = before | found
@@ -49,21 +53,22 @@ class DefinitionSigns:
         return changed
 
 
-def _signs(
-    domain: DomainDraft, draft: HostDraft
-) -> Iterator[tuple[str, tuple[StatValue | None, ...]]]:
+def _signs(domain: DomainDraft, *, backing: bool) -> _Signs:
+    signs: _Signs = {}
     for answer in (domain.no_monitor, domain.monitor):
-        for word in _LISTED:
-            count = answer.get(_keys(word, 0)[0])
+        for word, count_key in _COUNTS.items():
+            count = answer.get(count_key)
             if isinstance(count, int):
                 # With the images below the top ones the numbers are others.
-                sign = f"{word} backing" if draft.backing else word
-                yield sign, tuple(map(answer.get, _keys(word, count)))
+                signs[f"{word} backing" if backing else word] = (
+                    *map(answer.get, _keys(word, count)),
+                )
         for key in _NUMBERS:
             if key in answer:
-                yield key, (answer[key],)
+                signs[key] = (answer[key],)
     if "perf" in domain.answered:
-        yield "perf", tuple(key for key in domain.no_monitor if key.startswith("perf."))
+        signs["perf"] = tuple(key for key in domain.no_monitor if key.startswith("perf."))
+    return signs
 
 
 @cache
