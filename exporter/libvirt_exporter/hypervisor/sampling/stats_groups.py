@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import cache, reduce
 from operator import or_
 from typing import Final
@@ -69,7 +69,8 @@ def _idle_groups(
     return frozenset(group for group, is_idle in idle.items() if is_idle)
 
 
-def job_marks(groups: Collection[str]) -> frozenset[str]:
+@cache
+def job_marks(groups: frozenset[str]) -> frozenset[str]:
     """Keys of which at least one is there when libvirt got the job of an active domain.
 
     Empty when the groups have no such key: then a reply without the job cannot be told.
