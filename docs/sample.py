@@ -43,7 +43,7 @@ def sample() -> str:
     exposition = ""
     for name in metrics:
         row, lines = families[name]
-        exposition += f"{header(row, openmetrics=False).rstrip()}{lines}\n…\n"
+        exposition += f"{header(row, openmetrics=False).rstrip()}{lines.decode()}\n…\n"
     table = f"$ ./run vms\n{text(before, now, Look())}"
     scrape = f"$ curl -sg 'localhost:9177/metrics?domain[]={vm}'\n…\n{exposition}"
     return f"```console\n{table}{scrape}```\n"

@@ -27,10 +27,16 @@ class ScrapeRequest(Struct, frozen=True, kw_only=True):
 class Exposition(Struct, frozen=True, kw_only=True):
     """One answer to a `ScrapeRequest`, ready to be sent."""
 
-    body: bytes
+    parts: tuple[bytes, ...]
+    """The body in parts of any size. Others share them, so that nobody copies a large body."""
     content_type: str
     content_encoding: str = ""
     """`gzip` when the body is compressed, else ''."""
+
+    @property
+    def body(self) -> bytes:
+        """The body as a whole, made anew."""
+        return b"".join(self.parts)
 
 
 class QueryRequest(Struct, frozen=True, kw_only=True):

@@ -111,7 +111,7 @@ def measure(size: int, rounds: int) -> dict[str, Any]:
         seconds, compressed = _timed(gzip.compress, body, 1)
         compressing.append(seconds)
     added = memory(os.getpid()).peak - before
-    series = sum(lines.count("\n") for _, lines in domains.families)
+    series = sum(lines.count(b"\n") for _, lines in domains.families)
     return {
         "domains": size,
         "series": series,

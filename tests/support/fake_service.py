@@ -88,7 +88,7 @@ class FakeService:
         """Nothing goes first here."""
 
     async def own(self, request: ScrapeRequest) -> Exposition:
-        return Exposition(body=b"own 1\n", content_type=TEXT)
+        return Exposition(parts=(b"own 1\n",), content_type=TEXT)
 
     async def scrape(self, request: ScrapeRequest) -> Exposition:
         self.requests.append(request)
@@ -96,7 +96,7 @@ class FakeService:
         if self.holds_scrapes or self.holds_everything:
             await self._wait()
         return Exposition(
-            body=compress(self.body) if request.gzip else self.body,
+            parts=(compress(self.body) if request.gzip else self.body,),
             content_type=OPENMETRICS if request.openmetrics else TEXT,
             content_encoding="gzip" if request.gzip else "",
         )

@@ -124,7 +124,7 @@ def series(
 ) -> dict[str, str]:
     """What the text shows: series as written, to values as written."""
     rendered = TextRenderer(selection, identity or Identity(labels=("domain",))).render(domains)
-    lines = [line for _, lines in rendered.families for line in lines.split("\n")[1:]]
+    lines = [line for _, lines in rendered.families for line in lines.decode().split("\n")[1:]]
     return dict(line.rsplit(" ", 1) for line in lines)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
@@ -18,9 +17,10 @@ from libvirt_exporter.render.text import DomainText
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-_END = "# EOF\n"
+_END = b"# EOF\n"
 # Level 1 takes a ninth of level 9's time for a body a seventh larger (measured on 14 MB).
 _GZIP_LEVEL = 1
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS
 
 
 def expose(
@@ -41,7 +41,7 @@ def expose(
     generate = openmetrics.generate_latest if as_openmetrics else generate_latest
     scrape = CollectorRegistry(auto_describe=False)
     scrape.register(Families(scrape_families(sample, domains.tally, series_limit, hidden)))
-    parts = [generate(registry).decode() for registry in (scrape, own) if registry is not None]
+    parts = [generate(registry) for registry in (scrape, own) if registry is not None]
     if as_openmetrics:
         parts = [part.removesuffix(_END) for part in parts]
     parts += domains.parts(openmetrics=as_openmetrics)
@@ -55,17 +55,20 @@ def expose_own(
 ) -> Exposition:
     """The complete body of an exporter that has no sample to show."""
     generate = openmetrics.generate_latest if as_openmetrics else generate_latest
-    text = generate(own).decode()
-    return _exposition([text], as_openmetrics=as_openmetrics, compress=compress)
+    return _exposition([generate(own)], as_openmetrics=as_openmetrics, compress=compress)
 
 
-def _exposition(parts: Iterable[str], *, as_openmetrics: bool, compress: bool) -> Exposition:
-    buffer = io.BytesIO()
-    # Piece by piece: a body may be large, and every whole copy more is memory and page faults.
-    buffer.writelines(part.encode() for part in parts)
-    body = buffer.getvalue()
+def _exposition(parts: Iterable[bytes], *, as_openmetrics: bool, compress: bool) -> Exposition:
     return Exposition(
-        body=gzip.compress(body, _GZIP_LEVEL, mtime=0) if compress else body,
+        parts=tuple(_compressed(parts) if compress else parts),
         content_type=OPENMETRICS if as_openmetrics else TEXT,
         content_encoding="gzip" if compress else "",
     )
+
+
+def _compressed(parts: Iterable[bytes]) -> Iterator[bytes]:
+    compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
+    for part in parts:
+        if ready := compressor.compress(part):
+            yield ready
+    yield compressor.flush()

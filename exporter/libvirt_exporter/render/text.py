@@ -18,16 +18,16 @@ from libvirt_exporter.render.tally import Tally
 class DomainText(NamedTuple):
     """The rendered domains of one sample, for either format: only headers differ."""
 
-    families: tuple[tuple[Metric, str], ...]
+    families: tuple[tuple[Metric, bytes], ...]
     """Rows with series, and their lines, each after its line break."""
     tally: Tally
 
-    def parts(self, *, openmetrics: bool) -> Iterator[str]:
+    def parts(self, *, openmetrics: bool) -> Iterator[bytes]:
         """The exposition of the domains piece by piece, without OpenMetrics' final `# EOF`."""
         for row, lines in self.families:
-            yield header(row, openmetrics=openmetrics)
+            yield header(row, openmetrics=openmetrics).encode()
             yield lines
-            yield "\n"
+            yield b"\n"
 
 
 _Lines = tuple[str, Part, Span]
@@ -39,8 +39,8 @@ class _Family:
 
     def __init__(self, row: Metric) -> None:
         self.row = row
-        self.text = ""
-        """The lines, each after its line break."""
+        self.text = b""
+        """The lines, each after its line break; bodies that are being sent share it."""
         self.series = 0
         self._numerator, self._denominator = (
             row.scale if isinstance(row, Stat) else Scale.ONE
@@ -64,13 +64,13 @@ class _Family:
         self._pieces[1::4], self._pieces[2::4] = identities, tails
         self._blank = [""] * self.series
         self._get, self._shown = getter(tuple(places)), None if places else ()
-        self.text = "" if places else "".join(self._pieces)
+        self.text = b"" if places else "".join(self._pieces).encode()
 
     def show(self, values: Sequence[StatValue]) -> None:
         told = self._get(values)
         if told != self._shown:
             self._pieces[3::4] = map(repr, self._in_base_units(told))
-            self.text = "".join(self._pieces)
+            self.text = "".join(self._pieces).encode()
             self._pieces[3::4] = self._blank
             self._shown = told
 

@@ -24,9 +24,35 @@ _KEPT_LARGE: Final = 4
 """Bodies that may be kept where a single one is large."""
 
 
+Body = bytes | tuple[bytes, ...]
+"""A whole, or in parts of any size."""
+
+
+def _pieces(body: Body) -> Iterator[bytes]:
+    """The body in pieces of PIECE bytes, the last one shorter."""
+    held: list[memoryview] = []
+    room = PIECE
+    for part in (body,) if isinstance(body, bytes) else body:
+        start = 0
+        while start < len(part):
+            held.append(memoryview(part)[start : start + room])
+            start += len(held[-1])
+            room -= len(held[-1])
+            if not room:
+                yield b"".join(held)
+                held, room = [], PIECE
+    if held:
+        yield b"".join(held)
+
+
+def _size(body: Body) -> int:
+    return len(body) if isinstance(body, bytes) else sum(map(len, body))
+
+
 class _Writer:
-    def __init__(self, body: bytes, limit: asyncio.Timeout) -> None:
+    def __init__(self, body: Body, limit: asyncio.Timeout) -> None:
         self.body = body
+        self.size = _size(body)
         self.limit = limit
         self.moved = asyncio.get_running_loop().time()
         """When the client last took a piece."""
@@ -44,7 +70,7 @@ class Bodies:
         self._writers: set[_Writer] = set()
 
     @contextlib.contextmanager
-    def writing(self, body: bytes, limit: asyncio.Timeout) -> Iterator[_Writer]:
+    def writing(self, body: Body, limit: asyncio.Timeout) -> Iterator[_Writer]:
         """Keep `body` for a client; `limit` is ended when it has to give way."""
         writer = _Writer(body, limit)
         self._writers.add(writer)
@@ -54,19 +80,19 @@ class Bodies:
         finally:
             self._writers.discard(writer)
 
-    async def turn(self, body: bytes) -> None:
-        """Let others go first: everyone once, and what `make_way` waits for."""
-        if len(body) > _LARGE:
+    async def turn(self, size: int) -> None:
+        """Let others go first: everyone once, and, for a large body, what `make_way` waits for."""
+        if size > _LARGE:
             await self._make_way()
         # A connection that is lost is noticed, too.
         await asyncio.sleep(0)
 
-    def _make_room(self, newest: bytes) -> None:
+    def _make_room(self, newest: Body) -> None:
         moved: dict[int, float] = {}
         sizes: dict[int, int] = {}
         for writer in self._writers:
             key = id(writer.body)
-            sizes[key] = len(writer.body)
+            sizes[key] = writer.size
             moved[key] = max(moved.get(key, 0.0), writer.moved)
         size, room = sum(sizes.values()), max(_KEPT, _KEPT_LARGE * max(sizes.values()))
         for key in sorted(moved, key=moved.__getitem__):
@@ -88,21 +114,23 @@ class PiecewiseResponse(Response):
 
     def __init__(
         self,
-        body: bytes,
+        body: Body,
         bodies: Bodies,
         *,
         headers: Mapping[str, str],
         held: contextlib.ExitStack,
     ) -> None:
         """`held` is closed when the body has been written, or the client is gone."""
-        super().__init__(body, headers=headers)
+        super().__init__(headers={**headers, "Content-Length": str(_size(body))})
+        self._whole = body
         self._bodies = bodies
         self._held = held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write it; a client that takes too long loses its connection."""
         with self._held:
-            if len(self.body) <= PIECE:
+            if _size(self._whole) <= PIECE:
+                self.body = b"".join(_pieces(self._whole))
                 await super().__call__(scope, receive, send)
                 return
             try:
@@ -110,11 +138,10 @@ class PiecewiseResponse(Response):
                     await self._write(send, limit)
                 return
             except TimeoutError:
-                self.body = b""
+                self._whole = b""
         await _abort(scope, receive)
 
     async def _write(self, send: Send, limit: asyncio.Timeout) -> None:
-        body = bytes(self.body)
         await send(
             {
                 "type": "http.response.start",
@@ -122,11 +149,13 @@ class PiecewiseResponse(Response):
                 "headers": self.raw_headers,
             }
         )
-        with self._bodies.writing(body, limit) as writer:
-            for start in range(0, len(body), PIECE):
-                piece, more = body[start : start + PIECE], start + PIECE < len(body)
-                await send({"type": "http.response.body", "body": piece, "more_body": more})
-                await self._bodies.turn(body)
+        with self._bodies.writing(self._whole, limit) as writer:
+            rest = writer.size
+            for piece in _pieces(writer.body):
+                rest -= len(piece)
+                more = {"more_body": rest > 0}
+                await send({"type": "http.response.body", "body": piece, **more})
+                await self._bodies.turn(writer.size)
                 writer.moved = asyncio.get_running_loop().time()
 
 

@@ -80,7 +80,7 @@ class Scrapes:
         headers = {"Content-Type": exposition.content_type, "Vary": "Accept, Accept-Encoding"}
         if exposition.content_encoding:
             headers["Content-Encoding"] = exposition.content_encoding
-        return PiecewiseResponse(exposition.body, self._bodies, headers=headers, held=held)
+        return PiecewiseResponse(exposition.parts, self._bodies, headers=headers, held=held)
 
 
 def _asked(request: Request, known: Sequence[str]) -> ScrapeRequest:

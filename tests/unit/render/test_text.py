@@ -20,7 +20,7 @@ ROWS = {row.name: row for row in DOMAIN_METRICS}
 
 def text(renderer: TextRenderer, *domains: DomainSample) -> str:
     """What a renderer writes."""
-    return "".join(renderer.render(domains).parts(openmetrics=False))
+    return b"".join(renderer.render(domains).parts(openmetrics=False)).decode()
 
 
 def with_stats(**changes: StatValue | None) -> Callable[[DomainSample], DomainSample]:
@@ -114,7 +114,7 @@ def test_second_domain_of_the_same_identity_is_left_out() -> None:
     selection = Selection({"state"})
     rendered = TextRenderer(selection).render([domain({"state.state": state}) for state in (1, 3)])
 
-    assert 'state="running"} 1' in "".join(rendered.parts(openmetrics=False))
+    assert 'state="running"} 1' in b"".join(rendered.parts(openmetrics=False)).decode()
     assert rendered.tally.dropped(0) == {"limit": 0, "duplicate": 8}
 
 
@@ -142,7 +142,7 @@ def test_families_are_contiguous_over_domains() -> None:
 def test_series_limit_leaves_out_the_last_families_whole() -> None:
     """State comes first and stays."""
     rendered = TextRenderer(ALL, series_limit=20).render([typical()])
-    lines = [line for _, lines in rendered.families for line in lines.split("\n")[1:]]
+    lines = [line for _, lines in rendered.families for line in lines.split(b"\n")[1:]]
 
     assert len(lines) <= 20
     assert rendered.families[0][0] is ROWS["libvirt_domain_state"]
@@ -184,7 +184,7 @@ POOLS: Stats = {
 def test_the_host_has_its_own_labels_only() -> None:
     """Whatever tells domains apart; names are escaped and cut as everywhere."""
     rendered = TextRenderer(DEFAULT).render([typical()], POOLS)
-    body = "".join(rendered.parts(openmetrics=False))
+    body = b"".join(rendered.parts(openmetrics=False)).decode()
 
     assert "\nlibvirt_node_cpus 4\n" in body
     assert '\nlibvirt_node_cpu_seconds_total{mode="user"} 1.5\n' in body

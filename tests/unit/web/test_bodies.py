@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message
 
 from libvirt_exporter.web import bodies
-from libvirt_exporter.web.bodies import PIECE, Bodies, PiecewiseResponse
+from libvirt_exporter.web.bodies import PIECE, Bodies, Body, PiecewiseResponse
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 class Client:
     """Takes as many pieces as it is let; its connection can be ended."""
 
-    def __init__(self, registry: Bodies, body: bytes) -> None:
+    def __init__(self, registry: Bodies, body: Body) -> None:
         self.received: list[bytes] = []
         self.held = contextlib.ExitStack()
         self.given_back = False
@@ -66,10 +66,10 @@ async def test_a_large_body_makes_way_and_a_small_one_does_not() -> None:
         nonlocal waited
         waited += 1
 
-    for size, times in ((9 * PIECE, 9), (2 * PIECE, 0)):
+    for pieces, times in ((18, 18), (17, 0)):
         waited = 0
-        client = Client(Bodies(make_way), b"x" * size)
-        await client.take(size // PIECE)
+        client = Client(Bodies(make_way), b"x" * pieces * PIECE)
+        await client.take(pieces)
         await client.served
         assert waited == times
 
@@ -86,6 +86,27 @@ async def test_a_body_comes_in_pieces_and_holds_its_place_until_the_last() -> No
     assert b"".join(client.received) == body
     assert client.given_back
     assert not client.dropped
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (1, PIECE, 1),
+        (PIECE - 1, 1, 0, PIECE),
+        (3 * PIECE + 5, 7, 2 * PIECE),
+        (PIECE // 3,) * 7,
+        (0, 0),
+        (),
+    ],
+)
+async def test_the_parts_of_a_body_come_in_whole_pieces(sizes: tuple[int, ...]) -> None:
+    """However large they are; only the last piece is shorter."""
+    parts = tuple(bytes([number]) * size for number, size in enumerate(sizes))
+    client = Client(Bodies(nothing_first), parts)
+    await client.take(max(-(-sum(sizes) // PIECE), 1))
+    await client.served
+    assert b"".join(client.received) == b"".join(parts)
+    assert all(len(piece) == PIECE for piece in client.received[:-1])
 
 
 async def test_the_body_of_the_slowest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
