@@ -95,7 +95,7 @@ def done(story: Story, load: Load, now: float) -> float:
     began = run_began(story, now)
     if len(story) == 1:
         # Whoever is paused has worked before.
-        return load.done(began, now if story[0].activity else min(began + _WORKED, now))
+        return load.done(began, now if story[0].activity else began + _WORKED)
     total, at = 0.0, began
     while at < now:
         episode, _, until = moment(story, at)
