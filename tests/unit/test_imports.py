@@ -21,12 +21,12 @@ STACK: tuple[tuple[str, ...], ...] = (
     ("service", "reference"),
     ("render", "config", "hypervisor"),
     ("query", "patterns", "catalogue"),
-    ("contract", "model", "nearest", "build", "files", "background", "uri", "shared"),
+    ("contract", "model", "nearest", "build", "files", "background", "uri", "shared", "pieces"),
 )
 """The packages, from the top of the house down: each may import what is in a lower row."""
 
 NARROWER: dict[str, set[str]] = {
-    "render": {"catalogue", "patterns.fields", "contract", "model"},
+    "render": {"catalogue", "patterns.fields", "contract", "model", "pieces"},
     "config": {"catalogue", "query.fields", "patterns", "nearest", "files", "uri", "model"},
     "hypervisor": {"model", "patterns.expressions", "patterns.labels", "files", "uri"},
     "query": {"contract", "nearest", "model"},

@@ -34,7 +34,7 @@ _COLLECTED_AFTER: Final = (50_000, 10, 10)
 150,000 objects that live until the next one; with Python's own (700, 10, 10) it has the collector
 look at all objects of the process for half a second."""
 _MOMENT: Final = 0.1
-"""Seconds that a piece of a large body waits for scrapes at most."""
+"""Seconds that two pieces of a large body wait for scrapes at most."""
 _LONGEST_ALIAS: Final = 64
 """Characters of one that is repeated in an answer."""
 

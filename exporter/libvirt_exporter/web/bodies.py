@@ -10,10 +10,14 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from libvirt_exporter.pieces import pieces
+
 PIECE: Final = 120 * 1024
 """Bytes that are handed on at once. Each piece costs some CPU time besides its bytes; from 128 KiB
 on the allocator maps new memory for each, whose page faults cost more (glibc, as the unit sets it:
 2.8 ms for 2 MB, 4.2 ms in pieces of 256 KiB, 3.5 ms in pieces of 64)."""
+_TURN: Final = 2
+"""Pieces after which others go first."""
 LONGEST_WRITING: Final = 120.0
 """Seconds in which a client must have taken a whole body."""
 _LARGE: Final = 2 * 1024 * 1024
@@ -25,34 +29,13 @@ _KEPT_LARGE: Final = 4
 
 
 Body = bytes | tuple[bytes, ...]
-"""A whole, or in parts of any size."""
-
-
-def _pieces(body: Body) -> Iterator[bytes]:
-    """The body in pieces of PIECE bytes, the last one shorter."""
-    held: list[memoryview] = []
-    room = PIECE
-    for part in (body,) if isinstance(body, bytes) else body:
-        start = 0
-        while start < len(part):
-            held.append(memoryview(part)[start : start + room])
-            start += len(held[-1])
-            room -= len(held[-1])
-            if not room:
-                yield b"".join(held)
-                held, room = [], PIECE
-    if held:
-        yield b"".join(held)
-
-
-def _size(body: Body) -> int:
-    return len(body) if isinstance(body, bytes) else sum(map(len, body))
+"""A whole, or parts of any size; clients that are sent the same object share it."""
 
 
 class _Writer:
-    def __init__(self, body: Body, limit: asyncio.Timeout) -> None:
+    def __init__(self, body: Body, size: int, limit: asyncio.Timeout) -> None:
         self.body = body
-        self.size = _size(body)
+        self.size = size
         self.limit = limit
         self.moved = asyncio.get_running_loop().time()
         """When the client last took a piece."""
@@ -65,14 +48,14 @@ class Bodies:
     """
 
     def __init__(self, make_way: Callable[[], Awaitable[None]]) -> None:
-        """`make_way` is awaited before each piece of a large body."""
+        """`make_way` is awaited after every second piece of a large body."""
         self._make_way = make_way
         self._writers: set[_Writer] = set()
 
     @contextlib.contextmanager
-    def writing(self, body: Body, limit: asyncio.Timeout) -> Iterator[_Writer]:
+    def writing(self, body: Body, size: int, limit: asyncio.Timeout) -> Iterator[_Writer]:
         """Keep `body` for a client; `limit` is ended when it has to give way."""
-        writer = _Writer(body, limit)
+        writer = _Writer(body, size, limit)
         self._writers.add(writer)
         try:
             self._make_room(body)
@@ -121,7 +104,9 @@ class PiecewiseResponse(Response):
         held: contextlib.ExitStack,
     ) -> None:
         """`held` is closed when the body has been written, or the client is gone."""
-        super().__init__(headers={**headers, "Content-Length": str(_size(body))})
+        self._parts = (body,) if isinstance(body, bytes) else body
+        self._size = sum(map(len, self._parts))
+        super().__init__(headers={**headers, "Content-Length": str(self._size)})
         self._whole = body
         self._bodies = bodies
         self._held = held
@@ -129,8 +114,8 @@ class PiecewiseResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write it; a client that takes too long loses its connection."""
         with self._held:
-            if _size(self._whole) <= PIECE:
-                self.body = b"".join(_pieces(self._whole))
+            if self._size <= PIECE:
+                self.body = b"".join(self._parts)
                 await super().__call__(scope, receive, send)
                 return
             try:
@@ -138,7 +123,7 @@ class PiecewiseResponse(Response):
                     await self._write(send, limit)
                 return
             except TimeoutError:
-                self._whole = b""
+                self._whole, self._parts = b"", ()
         await _abort(scope, receive)
 
     async def _write(self, send: Send, limit: asyncio.Timeout) -> None:
@@ -149,13 +134,12 @@ class PiecewiseResponse(Response):
                 "headers": self.raw_headers,
             }
         )
-        with self._bodies.writing(self._whole, limit) as writer:
-            rest = writer.size
-            for piece in _pieces(writer.body):
-                rest -= len(piece)
-                more = {"more_body": rest > 0}
-                await send({"type": "http.response.body", "body": piece, **more})
-                await self._bodies.turn(writer.size)
+        with self._bodies.writing(self._whole, self._size, limit) as writer:
+            for number, piece in enumerate(pieces(self._parts, PIECE), 1):
+                more = number * PIECE < self._size
+                await send({"type": "http.response.body", "body": piece, "more_body": more})
+                if number % _TURN == 0:
+                    await self._bodies.turn(self._size)
                 writer.moved = asyncio.get_running_loop().time()
 
 

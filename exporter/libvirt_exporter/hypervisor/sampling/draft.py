@@ -138,13 +138,13 @@ class HostDraft:
             for answer in (domain.no_monitor, domain.monitor, domain.fallback):
                 stats.update(without_job_targets(answer, info) if self.backing else answer)
             drop_old_report(stats, info, domain.timestamp)
-            stats.update(self._observed(domain, stuck.get(domain.uuid)))
             for source in sources:
                 try:
                     stats.update(source.domain_stats(domain))
                 except Exception as failure:  # noqa: BLE001 - one domain must cost only itself
                     words = f"domain {domain.name} ({domain.uuid})"
                     failures.failed(source, domain.uuid, words, failure)
+            stats.update(self._observed(domain, stuck.get(domain.uuid)))
             domains.append(
                 DomainSample(
                     uuid=domain.uuid,

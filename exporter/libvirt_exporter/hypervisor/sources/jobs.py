@@ -211,8 +211,9 @@ def read_jobs(
 ) -> tuple[Stats, bool]:
     """What is known of a domain's jobs, `job.*` and `blockjob.*`, and whether it has one.
 
-    `suspected`: whether there is a sign of one. Else a disk without an image below its own is not
-    asked about: it has nothing to pull or commit, and a copy would be such a sign.
+    `suspected`: whether there is a sign of one. Else, unless the domain has a job, a disk without
+    an image below its own is not asked about: it has nothing to pull or commit, a copy would be
+    such a sign, and a backup is a job of the domain too.
     Runs on the connection's thread. Raises libvirt.libvirtError.
     """
     stats: dict[str, StatValue] = {}
@@ -222,9 +223,9 @@ def read_jobs(
     has_job = bool(job) and job["type"] != libvirt.VIR_DOMAIN_JOB_NONE
     if has_job:
         stats.update((f"job.{key}", value) for key, value in job.items())
-    number, all_told = 0, True
+    number, all_told, every_disk = 0, True, suspected or has_job
     for disk in disks:
-        if disk.chain_depth == 1 and not (suspected or has_job):
+        if disk.chain_depth == 1 and not every_disk:
             continue
         block_job = _block_job(domain, disk.device)
         if not block_job:

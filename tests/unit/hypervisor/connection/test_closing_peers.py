@@ -65,6 +65,21 @@ def test_what_has_no_local_socket_is_left_to_libvirt(
         assert not closes_at_once(uri)
 
 
+def test_a_session_has_its_sockets_where_its_user_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below XDG_RUNTIME_DIR, whatever the system's daemon does."""
+    system, user = tmp_path / "system", tmp_path / "user"
+    for directory in (system, user):
+        (directory / "libvirt").mkdir(parents=True)
+    monkeypatch.setattr(closing_peers, "SYSTEM", str(system))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(user))
+    with WAYS["closed"](system / "libvirt" / "libvirt-sock"):
+        assert not closes_at_once("qemu:///session")
+    with WAYS["closed"](user / "libvirt" / "libvirt-sock"):
+        assert closes_at_once("qemu:///session")
+
+
 def test_libvirt_is_asked_once_while_connections_are_closed_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

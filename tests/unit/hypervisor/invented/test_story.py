@@ -48,9 +48,7 @@ def test_counters_of_a_run_never_fall(told: story.Story, now: float, span: float
         assert story.done(told, LOAD, later) >= story.done(told, LOAD, now) - 1e-3
 
 
-@example(
-    next(told for told in TOLD if len(told) == 1 and not told[0].activity), 420 * story.MONTH, 1.0
-)
+@example(IDLE, 420 * story.MONTH, 1.0)
 @given(STORIES, MOMENTS, st.floats(0, 1))
 def test_who_does_not_run_does_nothing(told: story.Story, now: float, share: float) -> None:
     """Counters stand still while a VM is paused or stopped."""

@@ -335,6 +335,23 @@ async def test_no_disk_is_left_out_where_there_is_a_job_or_a_sign_of_one(clock: 
             assert found.stats(domain)["blockjob.0.name"] == "vda"
 
 
+async def test_a_job_that_a_look_finds_has_all_disks_asked_in_the_next_reading(
+    clock: Clock,
+) -> None:
+    """Whatever comes first in the XML; the look itself asks those that may have one."""
+    with case(clock, 1) as found:
+        domain = found.fake[0]
+        domain.block_jobs = {"vda": COPY, "vdb": COPY}
+        found.infos[domain.uuid] = of_disks(domain)
+        await found.sample()
+        counts = []
+        for _ in range(2):
+            await found.sample()
+            counts.append(found.stats(domain)["blockjob.count"])
+
+        assert counts == [1, 2]
+
+
 async def test_a_disk_is_followed_although_the_sign_of_its_job_is_gone(clock: Clock) -> None:
     """The XML may be read just before the job is over."""
     with case(clock, 1) as found:
