@@ -236,7 +236,7 @@ def _disk(libvirtd: PrivateLibvirtd, machine: Machine, number: int) -> str:
 
 
 def begin_backup(domain: libvirt.virDomain, libvirtd: PrivateLibvirtd) -> None:
-    """Back up its first disk, so slowly that it takes until somebody aborts the job."""
+    """Back up its first disk, which has data, so slowly that it takes until the job is aborted."""
     image = quoteattr(str(libvirtd.images / f"{libvirtd.unused_name('backup')}.qcow2"))
     disk = f"<disk name='vda' type='file'><target file={image}/><driver type='qcow2'/></disk>"
     no_checkpoint: Any = None  # annotated as a str, wrongly

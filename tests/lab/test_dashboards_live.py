@@ -132,7 +132,7 @@ def grafana(
     kept = shutoff_domain(libvirtd, "kept", disks=1)
     kept.snapshotCreateXML("<domainsnapshot/>")
     crashing = paused_domain(libvirtd, "crashing", disks=1, persistent=True)
-    quick = paused_domain(libvirtd, "quickly-backed-up", disks=1)
+    quick = paused_domain(libvirtd, "quickly-backed-up", disks=1, data=128 * MIB)
     directory = tmp_path_factory.mktemp("prometheus")
     configuration = {
         "guest_agent": {"enabled": True, "interval": "5s", "slow_interval": "5s"},
