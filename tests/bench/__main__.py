@@ -24,6 +24,7 @@ from tests.bench import (
     hung_agents,
     idle,
     one_prometheus,
+    over_time,
     queries,
     real_host,
     rendering,
@@ -43,6 +44,7 @@ def parts(
             "real-host": lambda: real_host.run(
                 min(domains, 20), rounds=5, warm_up=2, against=against
             ),
+            "over-time": lambda: over_time.run(min(domains, 20), 1, intervals=1, warm_up=1),
             "idle": lambda: idle.run(seconds=10, after=1),
             "synthetic-hosts": lambda: synthetic_hosts.run((200, 1000), rounds=3),
             "query-savings": lambda: queries.savings(100, polls=60),
@@ -53,6 +55,7 @@ def parts(
     return {
         "rendering": lambda: rendering.run((200, 2000, 10_000), rounds=8),
         "real-host": lambda: real_host.run(domains, rounds=8, against=against),
+        "over-time": lambda: over_time.run(domains, 10, intervals=12),
         "idle": lambda: idle.run(seconds=60, after=IDLE_FOR + 2 * TIDY_EVERY),
         "synthetic-hosts": lambda: synthetic_hosts.run((2000, 10_000), rounds=3),
         "several-hosts": lambda: several_hosts.run(10, 10, rounds=15),
@@ -87,7 +90,9 @@ def main() -> None:
     parser.add_argument(
         "--domains", type=int, default=200, help="real domains, memory allowing (default: 200)"
     )
-    parser.add_argument("--quick", action="store_true", help="smaller and shorter, under a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller and shorter, some two minutes"
+    )
     parser.add_argument(
         "--only", choices=list(parts(1, quick=False)), action="append", help="repeatable"
     )
