@@ -21,14 +21,19 @@ STACK: tuple[tuple[str, ...], ...] = (
     ("service", "reference"),
     ("render", "config", "hypervisor"),
     ("query", "patterns", "catalogue"),
-    ("contract", "model", "nearest", "build", "files", "background", "uri", "shared", "pieces"),
+    (
+        *("contract", "model", "nearest", "build", "files", "background", "uri", "shared"),
+        *("pieces", "interning"),
+    ),
 )
 """The packages, from the top of the house down: each may import what is in a lower row."""
 
 NARROWER: dict[str, set[str]] = {
-    "render": {"catalogue", "patterns.fields", "contract", "model", "pieces"},
+    "render": {"catalogue", "patterns.fields", "contract", "model", "pieces", "interning"},
     "config": {"catalogue", "query.fields", "patterns", "nearest", "files", "uri", "model"},
-    "hypervisor": {"model", "patterns.expressions", "patterns.labels", "files", "uri"},
+    "hypervisor": {
+        *("model", "patterns.expressions", "patterns.labels", "files", "uri", "interning"),
+    },
     "query": {"contract", "nearest", "model"},
     "patterns": {"model"},
     "catalogue": {"model"},

@@ -11,12 +11,12 @@ from functools import lru_cache
 from itertools import groupby
 from math import isfinite
 from operator import itemgetter
-from sys import intern
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
+from libvirt_exporter.interning import intern
 from libvirt_exporter.model import DomainInfo, DomainSample, StatValue
 from libvirt_exporter.render import labels
 from libvirt_exporter.render.labels import Labels

@@ -9,7 +9,6 @@ Source of the meanings: libvirt's docs/formatdomain.rst.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
@@ -50,6 +49,7 @@ from libvirt_exporter.hypervisor.domains.resources import (
     vcpu_pins,
 )
 from libvirt_exporter.hypervisor.domains.xml_values import integer, scaled
+from libvirt_exporter.interning import intern
 from libvirt_exporter.model import DomainInfo
 from libvirt_exporter.patterns.labels import Label, LabelPath, too_large
 
@@ -229,7 +229,7 @@ def _parse(xml: str) -> Element:
     for element in domain.iter():
         for name, value in element.items():
             # Most domains say the same: `virtio`, `qcow2`; kept once, it is half a MiB less of 200.
-            element.set(name, sys.intern(value))
+            element.set(name, intern(value))
     return domain
 
 

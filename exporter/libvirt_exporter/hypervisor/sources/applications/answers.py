@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, NamedTuple
 
 from libvirt_exporter.hypervisor.sources.applications.recipes import UNIX, Recipe
+from libvirt_exporter.interning import intern
 
 LARGEST_OUTPUT: Final = 4 << 20
 """Bytes of a program's output that are looked at; libvirt passes on about 3 MiB."""
@@ -90,7 +90,7 @@ def _mapping(answer: Any) -> dict[str, Any]:
 
 def _text(value: object) -> str:
     # Most guests of a host say the same.
-    return sys.intern(clean(value)[:_LONGEST_FACT]) if isinstance(value, str) else ""
+    return intern(clean(value)[:_LONGEST_FACT]) if isinstance(value, str) else ""
 
 
 def clean(text: str) -> str:

@@ -11,7 +11,6 @@ import hashlib
 import logging
 import os
 import re
-import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
@@ -20,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from libvirt_exporter.files import read_file, replace_private_file
+from libvirt_exporter.interning import intern
 from libvirt_exporter.model import Applications
 
 log = logging.getLogger(__name__)
@@ -142,4 +142,4 @@ class Store:
 
 def _head(beginning: _Beginning) -> Head:
     known = {name: getattr(beginning, name) for name in Head.__struct_fields__}
-    return Head(**known | {"source": sys.intern(beginning.source)})
+    return Head(**known | {"source": intern(beginning.source)})
