@@ -593,6 +593,9 @@ class DomainSample(Struct, frozen=True, kw_only=True):
     """
     timestamp: float
     """Unix time just before the (last) call that answered for this domain."""
+    without_monitor_at: float | None = None
+    """The same of the call for what needs no monitor, as the figures of interfaces; None: the same
+    time."""
     info: DomainInfo | None = None
     """None while the XML has not been read or cannot be parsed."""
     missing_groups: tuple[str, ...] = ()
@@ -679,6 +682,8 @@ class HostSample(Struct, frozen=True, kw_only=True):
     """Wall seconds for the whole sample."""
     up: bool
     """Whether the groups that cannot block answered."""
+    partial: bool = False
+    """Whether somebody's time was up before the sample was complete."""
     host: HostInfo | None = None
     domains: tuple[DomainSample, ...] = ()
     groups: tuple[GroupOutcome, ...] = ()

@@ -104,7 +104,7 @@ def _cpus(view: VmView) -> list[dict[str, int | None]]:
 def _nics(view: VmView) -> list[dict[str, Any]]:
     stats, info = view.domain.stats, view.info
     prefixes = devices(stats, "net")
-    seconds, before = interval(view), view.before
+    seconds, before = interval(view, monitor=False), view.before
     earlier = devices(before, "net") if seconds is not None else {}
     addresses: Mapping[str, str] = dict.fromkeys(prefixes, "")
     if info is not None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from libvirt_exporter.model import DomainSample, HostSample, Stats
 from libvirt_exporter.query.fields.field import number
 from libvirt_exporter.query.fields.figures import memory_in_use
-from libvirt_exporter.query.fields.rates import increases, numbers
+from libvirt_exporter.query.fields.rates import between, increases, numbers
 
 ASKS: Final = frozenset({"balloon", "block", "cpu-total", "interface", "vcpu"})
 """libvirt's statistics groups that this takes."""
@@ -101,7 +101,12 @@ def row(domain: DomainSample, earlier: DomainSample | None, metrics: Container[s
         memory=memory,
         memory_maximum=maximum,
         disk=rate(domain, earlier, _keys(devices(stats, "block"), ("rd.bytes", "wr.bytes"), stats)),
-        net=rate(domain, earlier, _keys(devices(stats, "net"), ("rx.bytes", "tx.bytes"), stats)),
+        net=rate(
+            domain,
+            earlier,
+            _keys(devices(stats, "net"), ("rx.bytes", "tx.bytes"), stats),
+            monitor=False,
+        ),
         used=_used(stats),
         stuck=None if stuck is None else stuck / 1e9,
         missing=domain.missing_groups,
@@ -127,15 +132,25 @@ def devices(stats: Stats, kind: str) -> dict[str, str]:
     return first
 
 
-def rate(domain: DomainSample, earlier: DomainSample | None, keys: Sequence[str]) -> float | None:
-    """How fast the sum of the counters grows per second; None when that cannot be told."""
-    if earlier is None or earlier.timestamp >= domain.timestamp:
+def rate(
+    domain: DomainSample,
+    earlier: DomainSample | None,
+    keys: Sequence[str],
+    *,
+    monitor: bool = True,
+) -> float | None:
+    """How fast the sum of the counters grows per second; None when that cannot be told.
+
+    `monitor`: whether telling them takes QEMU's monitor, as in `interval`.
+    """
+    seconds = None if earlier is None else between(earlier, domain, monitor=monitor)
+    if earlier is None or seconds is None:
         return None
     grown = increases(numbers(domain.stats, keys), numbers(earlier.stats, keys))
     known = [growth for growth in grown if growth is not None]
     if not known or len(known) < len(grown):
         return None
-    return sum(known) / (domain.timestamp - earlier.timestamp)
+    return sum(known) / seconds
 
 
 def _keys(found: Mapping[str, str], figures: Sequence[str], stats: Stats) -> list[str]:

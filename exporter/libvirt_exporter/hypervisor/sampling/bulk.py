@@ -103,7 +103,7 @@ class BulkPhase(Phase):
                     domain.no_monitor = merged(domain.no_monitor, stats)
                     domain.missing -= groups
                     domain.answered |= groups
-                    domain.timestamp = timestamp
+                    domain.timestamp = domain.without_monitor_at = timestamp
 
     async def _rows(
         self, uuids: list[str], groups: frozenset[str], *, at_the_limit: bool = True

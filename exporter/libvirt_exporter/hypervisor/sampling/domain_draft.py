@@ -32,13 +32,14 @@ class DomainDraft:
         "state",
         "timestamp",
         "uuid",
+        "without_monitor_at",
     )
 
     def __init__(self, uuid: str, name: str, *, active: bool, state: Stats, timestamp: float):
         self.uuid = uuid
         self.name = name
         self.active = active
-        self.timestamp = timestamp
+        self.timestamp = self.without_monitor_at = timestamp
         self.state = state
         self.no_monitor = NOTHING
         self.monitor = NOTHING

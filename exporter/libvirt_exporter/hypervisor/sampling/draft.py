@@ -152,6 +152,7 @@ class HostDraft:
                     active=domain.active,
                     stats=stats,
                     timestamp=domain.timestamp,
+                    without_monitor_at=domain.without_monitor_at,
                     info=info,
                     asked=asked.setdefault(domain.groups, tuple(sorted(domain.groups))),
                     missing_groups=tuple(sorted(domain.missing)) if domain.missing else (),

@@ -96,6 +96,8 @@ class FallbackPhase(Phase):
             known = self.inventory.get(uuid) is not None
             domain.missing -= groups if known else groups - {"block", "interface"}
             domain.timestamp = timestamp
+            if not domain.no_monitor:
+                domain.without_monitor_at = timestamp
             memory.answered_at[uuid] = started
         memory.blocked.add(result.blocked)
         for uuid in memory.blocked:

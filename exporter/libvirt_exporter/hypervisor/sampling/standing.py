@@ -109,8 +109,9 @@ class Standing:
             return False
         if abandoned:
             return False
+        if not domain.monitor:
+            domain.timestamp = timestamp
         domain.monitor = merged(stats, domain.monitor)
-        domain.timestamp = timestamp
         return not held
 
     def refused(self, uuid: str, groups: frozenset[str]) -> None:

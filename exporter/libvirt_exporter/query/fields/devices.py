@@ -47,8 +47,10 @@ def _disks(view: VmView) -> Any:
     info = view.info
     definitions = {disk.device: disk for disk in info.disks} if info is not None else {}
     names, found = devices(stats, "block"), {}
+    answered = not names
     for name, prefix in names.items():
         figures = numbers(stats, _disk_keys(prefix))
+        answered = answered or any(figure is not None for figure in figures)
         reads, writes, read, written, physical, *_ = figures
         disk: dict[str, Any] = {
             "truesize": physical,
@@ -61,7 +63,7 @@ def _disks(view: VmView) -> Any:
         if definition is not None:
             if definition.source_type == "block":
                 disk["apparentsize"] = physical
-            if _may_be_a_length(definition, stats, prefix):
+            if _may_be_a_size(definition, stats, prefix):
                 disk["truesize"] = None
             disk["imageID"] = definition.image_id or None
         if seconds is not None and name in earlier:
@@ -70,19 +72,22 @@ def _disks(view: VmView) -> Any:
         if parts := known(disk):
             found[name] = parts
     # A domain that does not answer has names of disks and nothing else.
-    return found if found or not names else ABSENT
+    return found if answered else ABSENT
 
 
-def _may_be_a_length(disk: Disk, stats: Stats, prefix: str) -> bool:
-    """Whether `physical` may be the length of a sparse file.
+def _may_be_a_size(disk: Disk, stats: Stats, prefix: str) -> bool:
+    """Whether `physical` may be the size of the disk, of which the image uses less.
 
-    It is, as long as nothing is allocated (libvirt 9.0 to 12.8); a write allocates something.
+    It is the length of a sparse file as long as nothing is allocated (libvirt 9.0 to 12.8); a
+    write allocates something. Of storage over the network, as Ceph's, QEMU does not say what is
+    used, and libvirt has the capacity instead.
     """
     keys = (prefix + what for what in ("physical", "capacity", "allocation"))
     physical, capacity, written = numbers(stats, keys)
-    return (disk.source_type, disk.format) == ("file", "raw") and (
-        physical == capacity and not written
-    )
+    if physical != capacity:
+        return False
+    sparse = (disk.source_type, disk.format) == ("file", "raw") and not written
+    return sparse or disk.source_type == "network"
 
 
 def _disk_rates(growth: list[int | None], seconds: float) -> dict[str, Any]:
@@ -114,7 +119,7 @@ def _network(view: VmView) -> Any:
     stats = view.domain.stats
     if "net.count" not in stats:
         return ABSENT
-    seconds, before = interval(view), view.before
+    seconds, before = interval(view, monitor=False), view.before
     earlier = devices(before, "net") if seconds is not None else {}
     info = view.info
     definitions = {nic.device: nic for nic in info.interfaces} if info is not None else {}
@@ -137,7 +142,7 @@ def _network(view: VmView) -> Any:
             for way, grown in zip(("rx", "tx"), growth, strict=True):
                 nic[f"{way}BytesPerSecond"] = rate(grown, seconds)
                 if grown is not None and speed is not None:
-                    nic[f"{way}Rate"] = percent(grown / (speed * MEGABIT), seconds)
+                    nic[f"{way}Rate"] = percent(grown / (speed * MEGABIT) / seconds)
         found[name] = known(nic)
     return found
 

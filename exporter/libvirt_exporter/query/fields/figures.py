@@ -31,38 +31,38 @@ KIBIBYTE: Final = 1024
 
 
 def _cpu_user(view: VmView) -> Any:
-    seconds = interval(view)
-    guest = None if seconds is None else _guest_growth(view)
-    if seconds is None or guest is None:
-        return ABSENT
-    return percent(guest * NANOSECOND, seconds)
+    guest = _guest_rate(view)
+    return ABSENT if guest is None else percent(guest * NANOSECOND)
 
 
 def _cpu_sys(view: VmView) -> Any:
-    seconds = interval(view)
-    if seconds is None:
-        return ABSENT
-    guest = _guest_growth(view)
+    seconds, guest = interval(view), _guest_rate(view)
     total = increase(view.domain.stats, "cpu.time", view.before)
-    if guest is None or total is None:
+    if seconds is None or guest is None or total is None:
         return ABSENT
-    return percent(max(total - guest, 0) * NANOSECOND, seconds)
+    return percent(max(total / seconds - guest, 0.0) * NANOSECOND)
 
 
-def _guest_growth(view: VmView) -> int | None:
-    """Nanoseconds in guest code between the samples.
+def _guest_rate(view: VmView) -> float | None:
+    """Nanoseconds per second in guest code.
 
     Under TCG guest code is ordinary code to the kernel, and its guest time stays 0.
     """
     info, stats, before = view.info, view.domain.stats, view.before
     if info is not None and info.type == "kvm":
-        guest = increase(stats, "process.guest.time", before)
-        if guest is not None:
-            return guest
+        guest, seconds = (
+            increase(stats, "process.guest.time", before),
+            interval(view, monitor=False),
+        )
+        if guest is not None and seconds is not None:
+            return guest / seconds
+    seconds = interval(view)
+    if seconds is None:
+        return None
     keys = vcpu_times(number(stats, "vcpu.maximum") or 0)
     grown = increases(numbers(stats, keys), numbers(before, keys))
     growths = [growth for growth in grown if growth is not None]
-    return sum(growths) if growths else None
+    return sum(growths) / seconds if growths else None
 
 
 def _balloon_info(view: VmView) -> Any:
@@ -129,13 +129,27 @@ def _memory_stats(view: VmView) -> Any:
         "mem_unused": number(stats, "balloon.unused"),
         "mem_free": _unused_or_cached(stats),
     }
-    if (seconds := interval(view)) is not None:
+    if (seconds := _between_reports(view)) is not None:
         before = view.before
         for name, key in _PAGING.items():
             found[name] = rate(increase(stats, key, before), seconds)
         if found["majflt"] is not None and found["minflt"] is not None:
             found["pageflt"] = found["majflt"] + found["minflt"]
     return known(found) or ABSENT
+
+
+def _between_reports(view: VmView) -> float | None:
+    """Seconds between what the guest had reported by both samples; None within one report.
+
+    Its counters move with its reports alone.
+    """
+    seconds = interval(view)
+    reported, before = (
+        number(stats, "balloon.last-update") for stats in (view.domain.stats, view.before)
+    )
+    if seconds is None or reported is None or before is None:
+        return seconds
+    return reported - before if reported > before else None
 
 
 def _numa_placement(view: VmView) -> Any:

@@ -16,19 +16,46 @@ MOST_DEVICES: Final = 4096
 _ONE_RUN: Final = ("process.pid", "start.time")
 
 
-def interval(view: VmView) -> float | None:
-    """Seconds between the two samples; None unless both are of the same run of the domain."""
-    domain, earlier = view.domain, view.earlier
-    if earlier is None or not isinstance(domain, DomainSample):
+def interval(view: VmView, *, monitor: bool = True) -> float | None:
+    """Seconds between the two samples; None unless both are of the same run of the domain.
+
+    `monitor`: between the calls that need the monitor, which may come late; else between those
+    for interfaces and the looks at QEMU's process.
+    """
+    if view.earlier is None or not isinstance(view.domain, DomainSample):
         return None
-    if not (domain.active and earlier.active):
+    return between(view.earlier, view.domain, monitor=monitor)
+
+
+def between(earlier: DomainSample, later: DomainSample, *, monitor: bool = True) -> float | None:
+    """`interval` of two samples of one domain."""
+    if not (later.active and earlier.active):
         return None
     for key in _ONE_RUN:
-        now, before = domain.stats.get(key), earlier.stats.get(key)
+        now, before = later.stats.get(key), earlier.stats.get(key)
         if now != before and now is not None and before is not None:
             return None
-    seconds = domain.timestamp - earlier.timestamp
-    return seconds if seconds >= SHORTEST else None
+    if not comparable(earlier, later):
+        return None
+    return (_monitored if monitor else _unmonitored)(earlier, later)
+
+
+def comparable(earlier: DomainSample, later: DomainSample) -> bool:
+    """Whether there is enough time between two samples of a domain for rates of any kind."""
+    return min(_monitored(earlier, later), _unmonitored(earlier, later)) >= SHORTEST
+
+
+def _monitored(earlier: DomainSample, later: DomainSample) -> float:
+    return later.timestamp - earlier.timestamp
+
+
+def _unmonitored(earlier: DomainSample, later: DomainSample) -> float:
+    return _early(later) - _early(earlier)
+
+
+def _early(domain: DomainSample) -> float:
+    early = domain.without_monitor_at
+    return domain.timestamp if early is None else early
 
 
 def numbers(stats: Stats, keys: Iterable[str]) -> list[int | None]:
@@ -57,9 +84,9 @@ def rate(growth: int | None, seconds: float) -> int | None:
     return significant(growth / seconds) if growth else growth
 
 
-def percent(growth: float, seconds: float) -> float:
-    """Growth per second in percent, to a tenth."""
-    return round(100 * growth / seconds, 1)
+def percent(share: float) -> float:
+    """A share of 1 in percent, to a tenth."""
+    return round(100 * share, 1)
 
 
 def significant(value: float) -> int:

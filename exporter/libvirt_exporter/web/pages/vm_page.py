@@ -142,8 +142,8 @@ def _nics(
         yield (
             device,
             kinds.get(device, ""),
-            size(rate(domain, earlier, [f"{prefix}rx.bytes"]), "/s"),
-            size(rate(domain, earlier, [f"{prefix}tx.bytes"]), "/s"),
+            size(rate(domain, earlier, [f"{prefix}rx.bytes"], monitor=False), "/s"),
+            size(rate(domain, earlier, [f"{prefix}tx.bytes"], monitor=False), "/s"),
             *(number(_both_ways(domain.stats, prefix, what)) for what in ("errs", "drop")),
         )
 

@@ -67,7 +67,12 @@ def test_disk_of_which_only_the_name_is_known_is_left_out() -> None:
     hung: Stats = {"block.count": 1, "block.0.name": "vda"}
     both: Stats = {"block.count": 2, "block.0.name": "vda", **block(1, "vdb", 1)}
 
+    ovirt = Disk(device="vda", image_id="image")
+    known = DomainInfo(uuid=UUID, name="web", disks=(ovirt, Disk(device="vdb")))
+
     assert value_of(view(hung), "disks") is None
+    assert value_of(view(hung, info=known), "disks") is None
+    assert value_of(view(both, info=known), "disks")["vda"] == {"imageID": "image"}
     assert value_of(view(both), "disks").keys() == {"vdb"}
     assert value_of(view({"block.count": 0}), "disks") == {}
 
@@ -80,12 +85,15 @@ def test_disk_of_which_only_the_name_is_known_is_left_out() -> None:
         (Disk(device="vda", source_type="file", format="raw"), 0, 4096, 4096),
         (Disk(device="vda", source_type="file", format="qcow2"), 0, 2**30, 2**30),
         (Disk(device="vda", source_type="block", format="raw"), 0, 2**30, 2**30),
+        (Disk(device="vda", source_type="network", format="raw"), 4096, 2**30, None),
+        (Disk(device="vda", source_type="network", format="raw"), 4096, 2**20, 2**20),
     ],
 )
-def test_length_of_a_sparse_file_is_not_what_it_occupies(
+def test_size_of_a_disk_is_not_what_its_image_occupies(
     image: Disk, written: int, physical: int, shown: int | None
 ) -> None:
-    """libvirt gives the length of a raw file in which nothing is allocated."""
+    """libvirt gives the length of a raw file in which nothing is allocated, and the capacity of
+    storage over the network."""
     info = DomainInfo(uuid=UUID, name="web", disks=(image,))
     sizes = {"capacity": 2**30, "allocation": written, "physical": physical}
     stats = {**block(0, "vda", 0), **{f"block.0.{key}": size for key, size in sizes.items()}}

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from libvirt_exporter.model import DomainInfo, NumaCell, OvirtInfo, Stats
 from libvirt_exporter.query.fields.table import BY_NAME, values
 from tests.support.samples import TYPICAL_INFO, TYPICAL_STATS, UUID
-from tests.support.vm_views import SECOND, described, later, running, value_of, view
+from tests.support.vm_views import NOW, SECOND, described, later, running, value_of, view
 
 KVM = DomainInfo(uuid=UUID, name="web", type="kvm")
 
@@ -53,6 +53,28 @@ def test_cpu_usage_without_proc_is_that_of_the_vcpus() -> None:
     del now["process.guest.time"]
 
     assert value_of(later(10, cpu(0, 100, 50), now, info=KVM), "cpuUser") == 100.0
+
+
+@pytest.mark.parametrize("late", [0.0, 1.0, 3.7])
+def test_rates_are_those_of_the_calls_that_told_them(late: float) -> None:
+    """A monitor that answered late in the first sample says nothing of interfaces and /proc."""
+    net: Stats = {"net.count": 1, "net.0.name": "vnet0", "net.0.rx.bytes": 0}
+    busy = 10.0 - late
+    first = {**cpu(0, 0, 0), **net}
+    second = {**first, "net.0.rx.bytes": 500_000_000, "process.guest.time": 10 * SECOND}
+    second |= {"cpu.time": round(busy * SECOND), "block.count": 1, "block.0.name": "vda"}
+    second["block.0.rd.bytes"] = round(busy * 1_000_000)
+    first |= {"block.count": 1, "block.0.name": "vda", "block.0.rd.bytes": 0}
+    both = later(busy, first, second, info=KVM, without_monitor_at=NOW)
+    assert both.earlier is not None
+    both = replace(both, earlier=replace(both.earlier, without_monitor_at=NOW - 10))
+
+    found = values(both, ["cpuUser", "cpuSys", "network", "disks"])
+
+    assert found["cpuUser"] == 100.0
+    assert found["cpuSys"] == 0.0
+    assert found["network"]["vnet0"]["rxBytesPerSecond"] == 50_000_000
+    assert found["disks"]["vda"]["readRate"] == 1_000_000
 
 
 def test_vcpu_that_was_plugged_in_meanwhile_does_not_count_yet() -> None:
@@ -158,6 +180,22 @@ def test_memory_statistics_are_in_kib_and_per_second() -> None:
         "pageflt": 12302,
     }
     assert value_of(view({"balloon.current": 1, "balloon.rss": 1}), "memoryStats") is None
+
+
+@pytest.mark.parametrize(
+    ("reported", "faults", "expected"), [((60, 120), 6000, 100), ((60, 60), 0, None)]
+)
+def test_rates_of_what_the_guest_reports_are_between_its_reports(
+    reported: tuple[int, int], faults: int, expected: int | None
+) -> None:
+    """Its counters stand still from one report to the next, however often it is sampled."""
+    before, now = ({"balloon.last-update": at} for at in reported)
+    both = later(
+        10,
+        {**before, "balloon.major_fault": 50, "balloon.available": 1},
+        {**now, "balloon.major_fault": 50 + faults, "balloon.available": 1},
+    )
+    assert value_of(both, "memoryStats").get("majflt") == expected
 
 
 def test_host_nodes_of_a_guest_are_lists_in_ascending_order() -> None:
