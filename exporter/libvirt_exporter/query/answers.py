@@ -25,6 +25,9 @@ from libvirt_exporter.query.fields.field import VmField, encoded
 from libvirt_exporter.query.fields.table import FIELDS, reason
 from libvirt_exporter.query.need import Need, Scope, covers
 
+MOST_IDS: Final = 1000
+"""VMs that are sampled one by one; for a query that names more of them all VMs are. Comparing who
+needs what takes time that scrapes wait for."""
 _GZIP_LEVEL: Final = 1
 _SMALL: Final = 500
 """Bytes of a body that fits into one packet as it is, and hardly gets smaller."""
@@ -92,7 +95,9 @@ class Terms:
     def need(self, request: QueryRequest) -> Need:
         """What it takes to answer a request."""
         fields = self.chosen(request)
-        vm_ids = frozenset(map(normalised_uuid, request.vm_ids)) or None
+        vm_ids = None
+        if 0 < len(request.vm_ids) <= MOST_IDS:
+            vm_ids = frozenset(map(normalised_uuid, request.vm_ids))
         return self._may_need(
             frozenset(group for field in fields for group in field.asks),
             frozenset(lane for field in fields for lane in field.lanes),

@@ -38,6 +38,8 @@ class History:
         if self._kept and new.at < self._kept[-1].at:
             # The clock was set back.
             self._kept.clear()
+        # The same sample, which somebody had no time to wait for.
+        self._kept = [old for old in self._kept if not (old.sample.partial and old.at == new.at)]
         if any(new.at < old.at + RATE_TIME and covers_all(old.scope, scope) for old in self._kept):
             return
         self._kept.append(new)

@@ -23,8 +23,17 @@ T = TypeVar("T")
 
 _LONGEST_QUEUE: Final = 60.0
 """Seconds until an answer must have been computed, once there is a sample."""
+_CLOCK_STEP: Final = 1.0
+"""Seconds by which the clock of the host moves against the loop's where somebody has set it."""
 _SHORTEST_PAUSE: Final = 0.2
 """Seconds between samples that are taken because something happened."""
+
+
+class _Waiting:
+    """Somebody who waits for a change, and what that takes by the configuration in force."""
+
+    def __init__(self, request: QueryRequest, need: Need) -> None:
+        self.request, self.need = request, need
 
 
 class Queries:
@@ -64,7 +73,7 @@ class Queries:
         """The latest of them that somebody went on without."""
         self._asked: dict[Need, float] = {}
         """What was asked for of late, and when (loop time)."""
-        self._waiting: list[QueryRequest] = []
+        self._waiting: list[_Waiting] = []
         self._watcher: asyncio.Task[None] | None = None
         self._ended = False
 
@@ -77,6 +86,8 @@ class Queries:
         """Take over another configuration."""
         self._terms = terms
         self._asked.clear()
+        for waiting in self._waiting:
+            waiting.need = terms.need(waiting.request)
         if self._latest is not None:
             # By this one other domains may be asked for other things.
             self._latest = self._latest._replace(scope=frozenset())
@@ -89,16 +100,25 @@ class Queries:
     def saw(self, sample: HostSample, scope: Scope) -> None:
         """Take note of a sample that was taken for this scope, whoever had it taken."""
         latest = self._latest
-        shared = latest is not None and latest.sample.timestamp == sample.timestamp
-        if latest is not None and shared and covers_all(latest.scope, scope):
+        if (
+            latest is not None
+            and latest.sample.timestamp == sample.timestamp
+            and not latest.sample.partial
+            and covers_all(latest.scope, scope)
+        ):
             # The same was told already, as of somebody for whom more was asked.
             return
         self._number += 1
+        began = asyncio.get_running_loop().time() - sample.duration
+        if latest is not None and self._history is not None:
+            passed = sample.timestamp - latest.sample.timestamp
+            if abs(passed - (began - latest.began)) > _CLOCK_STEP:
+                # The time between samples on both sides of a step is not known.
+                self._history = History()
         before: Sequence[HostSample] = ()
         if self._history is not None and sample.up:
             before = self._history.before(sample)
             self._history.add(sample, scope)
-        began = asyncio.get_running_loop().time() - sample.duration
         self._latest = Taken(sample, before, began, self._number, scope)
         self._tell()
 
@@ -118,14 +138,15 @@ class Queries:
         """Fields of VMs; RequestError, UnavailableError. `anew`: from a new sample."""
         reply = None
         while reply is None:
-            taken = await self._recent(self._terms.need(request), request.timeout, anew=anew)
+            need = self._terms.need(request)
+            taken = await self._recent(need, request.timeout, anew=anew)
             reply = await self._reply(taken, request)
         if not (reply.nothing and request.wait > 0):
             return reply.answer
         longest = min(request.wait, self._terms.api.longest_wait)
         until = asyncio.get_running_loop().time() + longest
-        with self._watching(request):
-            while (newer := await self._newer(taken, request, until)) is not None:
+        with self._watching(_Waiting(request, self._terms.need(request))) as waiting:
+            while (newer := await self._newer(taken, waiting, until)) is not None:
                 taken = newer
                 reply = await self._reply(taken, request) or reply
                 if not reply.nothing:
@@ -217,7 +238,7 @@ class Queries:
         """
         since = asyncio.get_running_loop().time() - self._terms.api.max_age
         self._asked = {need: at for need, at in self._asked.items() if at >= since}
-        return merged([*self._asked, *map(self._terms.need, self._waiting)])
+        return merged([*self._asked, *(waiting.need for waiting in self._waiting)])
 
     def _rest(self, taken: Taken) -> float:
         """Seconds for which a sample may still be used, negative when it is too old.
@@ -229,15 +250,15 @@ class Queries:
             usable = min(usable, _SHORTEST_PAUSE)
         return taken.began + usable - asyncio.get_running_loop().time()
 
-    async def _newer(self, than: Taken, request: QueryRequest, until: float) -> Taken | None:
-        """The next sample for this request of a host that answers; None without one until then."""
+    async def _newer(self, than: Taken, waiting: _Waiting, until: float) -> Taken | None:
+        """The next sample for somebody, of a host that answers; None without one until then."""
         while not self._ended:
             latest = self._latest
             if (
                 latest is not None
                 and latest.number != than.number
                 and latest.sample.up
-                and covers(latest.scope, self._terms.need(request))
+                and covers(latest.scope, waiting.need)
             ):
                 return latest
             try:
@@ -252,15 +273,15 @@ class Queries:
         news.set()
 
     @contextlib.contextmanager
-    def _watching(self, request: QueryRequest) -> Iterator[None]:
+    def _watching(self, waiting: _Waiting) -> Iterator[_Waiting]:
         """Have samples taken for all who wait."""
-        self._waiting.append(request)
+        self._waiting.append(waiting)
         if self._watcher is None or self._watcher.done():
             self._watcher = asyncio.create_task(self._watch())
         try:
-            yield
+            yield waiting
         finally:
-            self._waiting.remove(request)
+            self._waiting.remove(waiting)
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 from libvirt_exporter.config.schema import Api
 from libvirt_exporter.contract import NotFoundError, QueryRequest, RequestError, UnavailableError
 from libvirt_exporter.model import Disk, DomainInfo, DomainSample, HostSample, Stats
-from libvirt_exporter.query.answers import Terms
+from libvirt_exporter.query.answers import MOST_IDS, Terms
 from libvirt_exporter.query.fields.table import FIELDS
 from libvirt_exporter.query.need import Need, Scope, covers
 from libvirt_exporter.service.queries import Queries
@@ -469,7 +470,9 @@ def test_rates_come_with_a_sample_that_is_old_enough() -> None:
                 return row
 
             assert await sample(0.0) == {"vmId": ONE}
+            await asyncio.sleep(3)
             assert await sample(3.0) == {"vmId": ONE}
+            await asyncio.sleep(3)
             assert await sample(6.0) == {"vmId": ONE, "cpuUser": 150.0}
 
     run(work)
@@ -695,6 +698,60 @@ def test_a_sample_that_was_shared_with_others_answers_both() -> None:
                 await desk.ask()
                 await desk.ask(fields=("vmName",))
                 assert desk.samples == 2
+
+    run(work)
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_complete_sample_replaces_what_somebody_in_a_hurry_got_of_it(up: bool) -> None:
+    """A scrape whose time was up was told of the same sample before."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=60.0) as desk:
+            await desk.ask()
+            now = time.time()
+            partial = HostSample(timestamp=now, duration=4.0, up=up, partial=True, error="late")
+            desk.queries.saw(partial, WHOLE)
+            whole = HostSample(timestamp=now, duration=6.0, up=True, domains=(domain(TWO),))
+            desk.queries.saw(whole, WHOLE)
+            answer = await desk.ask(fields=("state",))
+            assert [row["vmId"] for row in answer["dataList"]] == [TWO]
+            assert desk.samples == 1
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("step", "against"), [(0.0, [1000.0]), (0.4, [1000.0]), (3600.0, []), (-3.0, [])]
+)
+def test_no_rate_is_taken_across_a_step_of_the_clock(step: float, against: list[float]) -> None:
+    """Times of samples are those of the host's clock, which somebody may set."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE)) as desk:
+            await desk.ask()
+            await desk.sample(at=1000.0)
+            await asyncio.sleep(10)
+            await desk.sample(at=1010.0 + step)
+            latest = desk.queries._latest
+            assert latest is not None
+            assert [old.timestamp for old in latest.earlier] == against
+
+    run(work)
+
+
+def test_a_query_for_very_many_vms_has_all_of_them_sampled() -> None:
+    """What many VMs each need is not compared with each other while scrapes wait."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE)) as desk:
+            ids = tuple(str(UUID(int=number)) for number in range(MOST_IDS))
+            await desk.ask(fields=("memUsage",), vm_ids=ids)
+            answer = await desk.ask(fields=("memUsage", "status"), vm_ids=(*ids, ONE))
+            assert [row["vmId"] for row in answer["dataList"]] == [ONE]
+            first, second = ({need.vm_ids for need in scope} for scope in desk.scopes)
+            assert first == {frozenset(ids)}
+            assert None in second
 
     run(work)
 

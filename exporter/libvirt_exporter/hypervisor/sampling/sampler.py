@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
+from msgspec.structs import replace
+
 from libvirt_exporter.hypervisor.connection.blocked import Blocked
 from libvirt_exporter.hypervisor.connection.deadline import Deadline
 from libvirt_exporter.hypervisor.connection.facts import DriverFacts, HostIdentity
@@ -183,7 +185,8 @@ class Sampler:
         if self._draft is None:
             self._answer(waiter, self._no_sample("no sample was taken in time", waiter))
         else:
-            self._answer(waiter, self._freeze(self._draft, waiter.request))
+            sample = self._freeze(self._draft, waiter.request)
+            self._answer(waiter, replace(sample, partial=True))
 
     def _answer(self, waiter: _Waiter, sample: HostSample) -> None:
         if waiter.timer is not None:

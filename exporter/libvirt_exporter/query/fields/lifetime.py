@@ -43,7 +43,9 @@ def _elapsed_time(view: VmView) -> Any:
     """Whole seconds since the guest last began to boot."""
     since = start_time(view)
     reboot = number(view.domain.stats, "event.last.reboot")
-    if reboot is not None and view.active:
+    # One that is older was of an earlier run.
+    begun = number(view.domain.stats, "event.last.started") or 0
+    if reboot is not None and reboot >= begun and view.active:
         since = max(since or 0.0, reboot / SECOND)
     return ABSENT if since is None else max(int(view.now - since), 0)
 

@@ -240,7 +240,7 @@ FIELDS: Final = (
             "guest agent"
         ),
         change="event",
-        lanes=("jobs", "processes"),
+        lanes=("guest_agent", "jobs", "processes"),
         by_clock=True,
         metric="libvirt_domain_state",
         more_metrics=("libvirt_domain_state_reason", "libvirt_domain_job_info"),

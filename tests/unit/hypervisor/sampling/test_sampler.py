@@ -337,6 +337,8 @@ def test_who_joins_with_more_time_gets_a_whole_sample() -> None:
         assert incomplete(hasty.result(1)) != set()
         assert incomplete(patient.result(11)) == set()
         assert patient.result().timestamp == hasty.result().timestamp
+        assert hasty.result().partial
+        assert not patient.result().partial
 
 
 # Monitors that hang.

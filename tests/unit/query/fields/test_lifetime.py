@@ -41,6 +41,8 @@ def test_exit_is_that_of_libvirt_else_ovirts_record_of_a_vm_that_is_off() -> Non
         ({"start.time": ago(90), "event.last.reboot": ago(30)}, True, 30),
         ({"start.time": ago(90), "event.last.reboot": ago(300)}, True, 90),
         ({"event.last.reboot": ago(30)}, True, 30),
+        ({"event.last.reboot": ago(30), "event.last.started": ago(60)}, True, 30),
+        ({"event.last.reboot": ago(300), "event.last.started": ago(60)}, True, None),
         ({"start.time": ago(-5)}, True, 0),
         ({}, True, None),
         ({"start.time": ago(90), "event.last.reboot": ago(30)}, False, None),
