@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import libvirt
+import libvirt_qemu
 import pytest
 
 from libvirt_exporter.hypervisor.connection.session import start_event_loop
@@ -312,3 +313,34 @@ def test_a_burst_of_real_events_is_counted_whole(libvirtd: PrivateLibvirtd) -> N
         sample = wait_for(host, domain, "event.lifecycle.defined.updated", times)
         assert counts(sample) == {"event.lifecycle.defined.updated": times}
     domain.undefine()
+
+
+def write(domain: libvirt.virDomain, place: str) -> None:
+    """Have the QEMU of a paused domain write to its first disk, as `4M 1M`."""
+    disk = "/machine/peripheral/virtio-disk0/virtio-backend"
+    command = f'qemu-io -d {disk} "write {place}"'
+    libvirt_qemu.qemuMonitorCommand(
+        domain, command, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+    )
+
+
+def test_a_crossed_threshold_is_counted_once_for_its_disk(libvirtd: PrivateLibvirtd) -> None:
+    """Two events come where it was set for the disk, and one where it was set for the image."""
+    seen = Witness(libvirtd, libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD)
+    with following(libvirtd) as host:
+        guest = paused_domain(libvirtd, "growing")
+        source = ElementTree.fromstring(guest.XMLDesc()).find("devices/disk/source")
+        assert source is not None
+        guest.setBlockThreshold("vda", 1000)
+        write(guest, "0 1M")
+        wait_for(host, guest, "event.disk.0.threshold")
+        guest.setBlockThreshold(f"vda[{source.attrib['index']}]", 3 * MIB)
+        write(guest, "4M 4M")
+        sample = wait_for(host, guest, "event.disk.0.threshold", 2)
+        wait_until(lambda: len(seen.times) == 3, "all three events", 10)
+        sample = sample_of(host, guest)
+    guest.destroy()
+    assert counts(sample)["event.disk.0.threshold"] == 2
+    assert sample.stats["event.disk.0.name"] == "vda"
+    named = {value for key, value in sample.stats.items() if key.endswith(".name")}
+    assert not {name for name in named if "[" in str(name)}

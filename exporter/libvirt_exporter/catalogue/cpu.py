@@ -26,8 +26,10 @@ CACHE_BANK = {**CACHE_MONITOR, "bank": "cpu.cache.monitor.<num>.bank.<index>.id"
 ENERGY_MONITOR = {"monitor": "cpu.energy.monitor.<num>.name"}
 ENERGY_PACKAGE = {**ENERGY_MONITOR, "package": "cpu.energy.monitor.<num>.pkg.<index>.id"}
 
+_OF_VCPUS = f"{NEW_QEMU}; also when a vCPU is unplugged"
 
-def _time(name: str, source: str, text: str, since: str) -> Stat:
+
+def _time(name: str, source: str, text: str, since: str, resets: str = NEW_QEMU) -> Stat:
     return Stat(
         name=name,
         text=text,
@@ -35,7 +37,7 @@ def _time(name: str, source: str, text: str, since: str) -> Stat:
         source=source,
         scale=Scale.NANOSECONDS,
         since=since,
-        resets=NEW_QEMU,
+        resets=resets,
     )
 
 
@@ -64,12 +66,14 @@ METRICS: tuple[Metric, ...] = (
         "Time of successful halt polling, summed over vCPUs: a wake-up arrived while the vCPU "
         "polled.",
         "7.6.0",
+        _OF_VCPUS,
     ),
     _time(
         "libvirt_domain_cpu_haltpoll_fail_seconds_total",
         "cpu.haltpoll.fail.time",
         "Time of failed halt polling, summed over vCPUs: no wake-up arrived, and the vCPU slept.",
         "7.6.0",
+        _OF_VCPUS,
     ),
     StatInfo(
         name="libvirt_domain_cpu_cache_monitor_info",

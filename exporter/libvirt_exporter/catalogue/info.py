@@ -191,14 +191,16 @@ METRICS: tuple[Metric, ...] = (
     _info(
         "domain_emulator_pin",
         "cputune/emulatorpin",
-        "host CPUs that the emulator's threads may run on. Absent without pinning.",
+        "host CPUs that the emulator's threads may run on. Absent without a pin of their own; then "
+        "libvirt_domain_vcpu_pin_info with an empty `vcpu` applies.",
         {"cpus": "cpus"},
         "emulator_pins",
     ),
     _info(
         "domain_iothread_pin",
         "cputune/iothreadpin",
-        "host CPUs that an I/O thread may run on. Absent without pinning.",
+        "host CPUs that an I/O thread may run on. Absent without a pin of its own; then "
+        "libvirt_domain_vcpu_pin_info with an empty `vcpu` applies.",
         {"iothread": "number", "cpus": "cpus"},
         "iothread_pins",
     ),

@@ -171,12 +171,12 @@ METRICS: tuple[Metric, ...] = (
     ),
     _last(
         "data_bytes",
-        "data_total",
-        "Memory and disk data of the last finished job of this operation.",
+        "data_processed",
+        "Memory and disk data processed by the last finished job of this operation.",
     ),
     _last(
         "memory_bytes",
-        "memory_total",
+        "memory_processed",
         "Memory processed by the last finished job of this operation.",
     ),
     _last(

@@ -75,10 +75,14 @@ class FollowedDomain:
         self.seen_at = history.state_time or 0
         """Time of the last listing that was newer than the events."""
         self.info: DomainInfo | None = None
-        self.clients: dict[tuple[str, str], None] | None = None
-        """Graphics clients by address and port, the latest last; None before the first event."""
+        self.clients: dict[tuple[str, str], int] | None = None
+        """Graphics clients by address and port, the latest last, and how many there are of each:
+        over a Unix socket all have none. None before the first event."""
         self.latest = 0
         """Time of the last event."""
+        self.threshold: tuple[Any, ...] | None = None
+        """The write threshold of a disk that was crossed last: the disk, and the event's figures;
+        None once libvirt has named its image, too."""
         self.stats: Stats | None = None
         self.stats_for: tuple[bool, StatValue | None, StatValue | None] | None = None
 

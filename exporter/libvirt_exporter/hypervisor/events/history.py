@@ -29,6 +29,7 @@ from libvirt_exporter.hypervisor.events.domain_history import (
 from libvirt_exporter.hypervisor.events.kinds import (
     AGENT_COUNTED,
     DISK_COUNTED,
+    LAST_JOB_KEYS,
     born_with,
     take_event,
     tells_of_io_errors,
@@ -79,6 +80,7 @@ class EventHistory:
         self._domains: dict[str, FollowedDomain] = {}
         self._counting = False
         self._listed: frozenset[str] | None = None
+        self._adopted = frozenset[str]()
         self._vanished: dict[str, VanishedDomain] = {}
         self.changed = False
         """Whether there is something new to save; whoever saves resets it."""
@@ -149,7 +151,7 @@ class EventHistory:
         histories = memory.domains
         self._domains |= {uuid: FollowedDomain(history) for uuid, history in histories.items()}
         self._vanished |= {domain.uuid: domain for domain in memory.vanished}
-        self._listed = None
+        self._listed, self._adopted = None, frozenset(histories)
 
     # What comes out.
 
@@ -202,8 +204,8 @@ class EventHistory:
 
     def _drop_unlisted(self) -> None:
         """Forget the oldest domains that no listing has shown, when there are many."""
-        listed = self._listed
-        if listed is None or len(self._domains) <= len(listed) + 2 * UNLISTED_LIMIT:
+        listed = self._adopted if self._listed is None else self._listed
+        if len(self._domains) <= len(listed) + 2 * UNLISTED_LIMIT:
             return
         unlisted = [uuid for uuid in self._domains if uuid not in listed]
         for uuid in unlisted[:-UNLISTED_LIMIT]:
@@ -222,7 +224,7 @@ class EventHistory:
         # Events that came before the XML was known have the alias for a name.
         disks = domain.history.disks
         for disk in info.disks:
-            if disk.alias in disks:
+            if disk.alias and disk.alias in disks:
                 own = disks.setdefault(disk.device, {})
                 for key, count in disks.pop(disk.alias).items():
                     own[key] = own.get(key, 0) + count
@@ -243,6 +245,7 @@ class EventHistory:
         crash = history.last.get("crash")
         if crash is not None and stop is not None and stop.time == crash:
             stats = {**stats, "event.last.crash": crash}
+        self._vanished.pop(uuid, None)  # The latest comes last, also of one that came again.
         self._vanished[uuid] = VanishedDomain(
             uuid=uuid, name=history.name, timestamp=time / 1e9, stats=stats
         )
@@ -277,9 +280,11 @@ class EventHistory:
             stats["event.watchdog.last.time"] = history.last["watchdog"]
             stats["event.watchdog.last.action"] = history.watchdog
         for operation, job in history.jobs.items():
-            stats.update((f"lastjob.{operation}.{key}", number) for key, number in job.items())
+            # An older exporter may have left others.
+            kept = (key for key in ("time", *LAST_JOB_KEYS) if key in job)
+            stats.update((f"lastjob.{operation}.{key}", job[key]) for key in kept)
         if domain.clients is not None:
-            stats["graphics.clients"] = len(domain.clients)
+            stats["graphics.clients"] = sum(domain.clients.values())
             stats["graphics.client.address"] = next(reversed(domain.clients), ("", ""))[0]
         if history.state_time is not None:
             stats["state.change.time"] = history.state_time

@@ -37,9 +37,11 @@ REBOOT_WINDOW: Final = 2 * 10**9
 1.3 s (libvirt 9.0, QEMU 7.2 under TCG): the firmware resets the machine again to start afresh."""
 CLIENT_LIMIT: Final = 256
 """Graphics clients of one domain that are remembered, in case libvirt forgets to say goodbye."""
-LAST_JOB_KEYS: Final = ("success", "time_elapsed", "downtime", "data_total", "memory_total")
+LAST_JOB_KEYS: Final = ("success", "time_elapsed", "downtime", "data_processed", "memory_processed")
 """What is kept of a job that is over; of libvirt's keys and in its units."""
 
+_NAMELESS: Final = ("", "")
+"""Address and port of every graphics client over a Unix socket."""
 _LIFECYCLE_EVENTS: Final = tuple(LIFECYCLE)
 _STATE_EVENTS: Final = LIFECYCLE.keys() - {"defined", "undefined"}
 # Every domain with a channel begins with this event (seen with 9.0).
@@ -167,11 +169,13 @@ def _graphics(domain: FollowedDomain, record: Record) -> None:
     clients = domain.clients = {} if domain.clients is None else domain.clients
     client = (str(remote.get("node") or ""), str(remote.get("service") or ""))
     if phase == libvirt.VIR_DOMAIN_EVENT_GRAPHICS_INITIALIZE:
-        clients[client] = None
+        clients[client] = clients.get(client, 0) + 1 if client == _NAMELESS else 1
         if len(clients) > CLIENT_LIMIT:
             del clients[next(iter(clients))]
     elif phase == libvirt.VIR_DOMAIN_EVENT_GRAPHICS_DISCONNECT:
-        clients.pop(client, None)
+        left = clients.pop(client, 0) - 1
+        if left > 0:
+            clients[client] = left
 
 
 def _block_job(domain: FollowedDomain, record: Record) -> None:
@@ -215,8 +219,16 @@ def _tray_changed(domain: FollowedDomain, record: Record) -> None:
 
 
 def _threshold(domain: FollowedDomain, record: Record) -> None:
-    device = record.details[0]
-    domain.count_of_disk(device or "", "threshold")
+    device, *what = record.details
+    disk, index, _ = (device or "").partition("[")
+    # Of a disk's own image libvirt (9.0) sends two, for `vda` and then for `vda[3]`, unless the
+    # threshold was set for the latter; of the images below it there is one.
+    crossed = disk, *what
+    if index and crossed == domain.threshold:
+        domain.threshold = None
+        return
+    domain.threshold = None if index else crossed
+    domain.count_of_disk(disk, "threshold")
     domain.happened("block_threshold", record.time)
 
 

@@ -396,10 +396,32 @@ def test_a_panic_is_counted_and_dated(detail: str) -> None:
     assert (found["event.guest_panic"], found["event.last.panic"]) == (1, 100 * SECOND)
 
 
+def test_an_event_of_an_unknown_disk_is_of_no_other_when_the_domain_is_off() -> None:
+    """The disks of a domain that does not run have no aliases."""
+    history = following()
+    on = DomainInfo(uuid=UUID, name="web", disks=(Disk(device="vda", alias="virtio-disk0"),))
+    off = DomainInfo(uuid=UUID, name="web", disks=(Disk(device="vda"),))
+    tell(history, "io_error_reason", "", "", 2, "")
+    for info in (on, off):
+        found = history.stats(Listed(), info)
+        errors = {
+            device: found.get(key.replace(".name", ".io_error.other"), 0)
+            for key, device in found.items()
+            if key.startswith("event.disk.") and key.endswith(".name")
+        }
+        assert errors.get("vda", 0) == 0
+        assert errors[""] == 1
+
+
 def test_the_last_job_of_each_operation_is_kept() -> None:
     """Its figures in libvirt's keys and units, and when it ended."""
     history = following()
-    figures = {"time_elapsed": 1500, "downtime": 30, "memory_total": 2**20, "memory_bps": 7}
+    figures = {
+        "time_elapsed": 1500,
+        "downtime": 30,
+        "memory_total": 2**30,
+        "memory_processed": 2**20,
+    }
     tell(history, "job_completed", {"operation": 5, "success": True, **figures})
     tell(history, "job_completed", {"operation": 9, "success": False}, time=200 * SECOND)
     tell(history, "job_completed", {"operation": 42}, time=300 * SECOND)
@@ -413,7 +435,7 @@ def test_the_last_job_of_each_operation_is_kept() -> None:
         "lastjob.migration_out.success": 1,
         "lastjob.migration_out.time_elapsed": 1500,
         "lastjob.migration_out.downtime": 30,
-        "lastjob.migration_out.memory_total": 2**20,
+        "lastjob.migration_out.memory_processed": 2**20,
         "lastjob.backup.time": 200 * SECOND,
         "lastjob.backup.success": 0,
         "lastjob.unknown_42.time": 300 * SECOND,
@@ -458,6 +480,16 @@ def test_graphics_clients_are_counted_by_address_and_port() -> None:
     assert graphics(2, client(2, "192.0.2.2"))["graphics.client.address"] == "192.0.2.1"
     assert graphics(2, client(1)) == {"graphics.clients": 0, "graphics.client.address": ""}
     assert stats(history)["event.graphics.disconnect"] == 3
+
+
+def test_graphics_clients_over_a_unix_socket_are_counted_too() -> None:
+    """They have neither address nor port."""
+    history = following()
+    seen = []
+    for phase in (1, 1, 2, 2, 2):
+        tell(history, "graphics", phase, {}, {"family": 2, "node": "", "service": ""}, "none", [])
+        seen.append(stats(history)["graphics.clients"])
+    assert seen == [1, 2, 1, 0, 0]
 
 
 def test_graphics_clients_end_with_the_domain_and_are_bounded() -> None:
@@ -935,6 +967,18 @@ def test_what_is_gone_is_told_of_for_a_while_only(monkeypatch: pytest.MonkeyPatc
     assert [gone.uuid for gone in history.vanished] == ["3", "4"]
 
 
+def test_one_that_comes_and_goes_keeps_no_other_longer() -> None:
+    """A transient domain that crashes and is created again, faster than it is listed."""
+    history = following()
+    history.listed([Listed(uuid="once")], 0)
+    history.listed([], SECOND)
+    for time in range(100, 2000, 100):
+        lifecycle(history, "started", "booted", time=time * SECOND)
+        lifecycle(history, "stopped", "crashed", time=(time + 1) * SECOND)
+        history.listed([], (time + 2) * SECOND)
+    assert [gone.uuid for gone in history.vanished] == [UUID]
+
+
 def test_domains_that_no_listing_shows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody takes samples while thousands of domains come and go."""
     monkeypatch.setattr(event_history, "UNLISTED_LIMIT", 10)
@@ -944,6 +988,20 @@ def test_domains_that_no_listing_shows_are_bounded(monkeypatch: pytest.MonkeyPat
         tell(history, "watchdog", 1, uuid=str(number), time=2 * SECOND)
     assert len(history.memory.domains) <= 22
     assert {UUID, "999"} <= history.memory.domains.keys()
+
+
+def test_they_are_bounded_where_there_was_no_listing_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And cost nothing of what an earlier exporter knew."""
+    monkeypatch.setattr(event_history, "UNLISTED_LIMIT", 10)
+    adopted = {f"known{number}": DomainHistory("vm") for number in range(50)}
+    history = following()
+    history.adopt(Memory(adopted))
+    for number in range(1000):
+        tell(history, "watchdog", 1, uuid=str(number), time=2 * SECOND)
+    assert len(history.memory.domains) <= 71
+    assert adopted.keys() <= history.memory.domains.keys()
 
 
 # What survives.

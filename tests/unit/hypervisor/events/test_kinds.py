@@ -136,6 +136,33 @@ def test_an_event_is_counted_and_dated(
     )
 
 
+@pytest.mark.parametrize(
+    ("devices", "times"),
+    [
+        (["vda", "vda[3]"], 1),
+        (["vda[3]"], 1),
+        (["vda", "vda[3]", "vda[3]"], 2),
+        (["vda", "vda"], 2),
+        (["vda", "vda[3]", "vda", "vda[3]"], 2),
+    ],
+    ids=["own image", "set by index", "one of each", "without index", "twice"],
+)
+def test_a_threshold_is_counted_once_for_its_disk(devices: list[str], times: int) -> None:
+    """However libvirt names the image, or if it does so in two events."""
+    history = EventHistory()
+    history.begin()
+    for device in devices:
+        record = Record("block_threshold", UUID, "web", TIME, (device, "/images/a", 1, 2))
+        history.record(record, INFO)
+    running = Listed(UUID, "web", active=True, state={"state.state": 1, "state.reason": 1})
+    found = history.stats(running, INFO)
+    assert {
+        found[key.removesuffix("threshold") + "name"]: value
+        for key, value in found.items()
+        if key.endswith(".threshold")
+    } == {"vda": times}
+
+
 @pytest.mark.parametrize("event", sorted(kind.name for kind in KINDS.values() if not kind.take))
 def test_an_event_with_nothing_to_count_is_not_counted(event: str) -> None:
     """Whatever it says."""
