@@ -187,6 +187,11 @@ class Display:
         """
         listed = {domain.name for domain in sample.domains}
         told_by_name = "uuid" not in self._identity.labels
+        crashed = [domain for domain in sample.vanished if "event.last.crash" in domain.stats]
+        if told_by_name:
+            # One that was created anew and crashed again has the same name: the latest stays.
+            latest = {domain.name: domain for domain in crashed if domain.name not in listed}
+            crashed = [*latest.values()]
         gone = (
             DomainSample(
                 uuid=domain.uuid,
@@ -195,7 +200,6 @@ class Display:
                 stats=domain.stats,
                 timestamp=domain.timestamp,
             )
-            for domain in sample.vanished
-            if "event.last.crash" in domain.stats and not (told_by_name and domain.name in listed)
+            for domain in crashed
         )
         return self.shown(replace(sample, domains=tuple(gone)), wanted).domains

@@ -55,7 +55,8 @@ class Exporter:
         self._targets = {alias: self._made(self.config, alias) for alias in aliases(self.config)}
         self._unsampled = set(self._targets)
         telemetry.watch_targets(
-            lambda: {alias: target.latest for alias, target in self._targets.items() if alias}
+            # A copy: a reload may bring targets while a thread reads the metrics.
+            lambda: {alias: target.latest for alias, target in [*self._targets.items()] if alias}
         )
         self._reloading = asyncio.Lock()
         self._first_samples = set[asyncio.Task[Exposition]]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
@@ -40,6 +41,16 @@ _OF_PROCESS: Final = {
     exporter.CERTIFICATE_NOT_AFTER,
 }
 """What there is once, however many libvirts are served."""
+
+
+_OF_HOST: Final[Mapping[Metric, Callable[[Host], float]]] = {
+    exporter.STUCK_CALLS: lambda host: host.stuck_calls,
+    exporter.STUCK_CALLS_LIMIT: lambda host: host.stuck_calls_limit,
+    exporter.STUCK_DOMAINS: lambda host: len(host.stuck_domains),
+    exporter.EVENT_STREAM_CONNECTED: lambda host: host.events_connected,
+    exporter.EVENT_STREAM_ALIVE_AGE: lambda host: host.events_alive_age,
+}
+"""What a host is asked for when the metrics are read."""
 
 
 class _Optional(Collector):
@@ -85,14 +96,13 @@ class TargetTelemetry(Observer):
 
     def watch(self, host: Host) -> None:
         """Ask this host for what is stuck and for its event stream when the metrics are read."""
-        for row, figure in (
-            (exporter.STUCK_CALLS, lambda: host.stuck_calls),
-            (exporter.STUCK_CALLS_LIMIT, lambda: host.stuck_calls_limit),
-            (exporter.STUCK_DOMAINS, lambda: len(host.stuck_domains)),
-            (exporter.EVENT_STREAM_CONNECTED, lambda: host.events_connected),
-            (exporter.EVENT_STREAM_ALIVE_AGE, lambda: host.events_alive_age),
-        ):
-            self._gauges[row].set_function(figure)
+        for row, figure in _OF_HOST.items():
+            self._gauges[row].set_function(functools.partial(figure, host))
+
+    def unwatch(self) -> None:
+        """There is no such host any more."""
+        for row in _OF_HOST:
+            self._gauges[row].set_function(lambda: 0.0)
 
     def call_finished(self, call: str, seconds: float, error: ErrorClass | None) -> None:
         self._counters[exporter.CALLS].labels(call).inc()
@@ -193,7 +203,11 @@ class Telemetry:
 
     def forget(self, alias: str) -> None:
         """That libvirt is not served any more."""
-        self._targets.pop(alias, None)
+        if alias:
+            self._targets.pop(alias, None)
+        else:
+            # Its registry has the metrics of the process, too, and counters never go back.
+            self._targets[""].unwatch()
 
     def configuration_loaded(self) -> None:
         """A configuration was read and took effect."""

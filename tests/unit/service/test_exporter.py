@@ -11,6 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from libvirt_exporter.config import Config, ConfigError
+from libvirt_exporter.config.schema import Target as TargetConfig
+from libvirt_exporter.contract import ScrapeRequest
 from libvirt_exporter.service import exporter as exporter_module
 from libvirt_exporter.service.exporter import Exporter
 from libvirt_exporter.service.target import Target
@@ -56,6 +58,27 @@ async def test_any_exception_of_a_reload_keeps_the_old_configuration(
         await exporter.reload()
         assert successful(telemetry) == 1
         assert exporter.target().config.libvirt.name == "other"
+
+
+async def test_what_the_process_tells_outlives_its_default_host() -> None:
+    """It goes with one reload and comes back with another; no figure of it stays in between."""
+    alone = replace(CONFIG, targets={"a": TargetConfig(uri="test:///default")})
+    without = replace(alone, libvirt=replace(alone.libvirt, uri=""))
+    telemetry = Telemetry()
+
+    def shown(name: str) -> float | None:
+        return telemetry.registry.get_sample_value(f"libvirt_exporter_{name}")
+
+    with contextlib.closing(Exporter(loads(alone, without, alone), telemetry)) as exporter:
+        limit = shown("stuck_calls_limit")
+        assert limit
+        await exporter.reload()
+        assert shown("stuck_calls_limit") == 0
+        await exporter.reload()
+        assert shown("stuck_calls_limit") == limit
+        body = (await exporter.target().scrape(ScrapeRequest())).body
+        assert b"\nlibvirt_exporter_build_info{" in body
+        assert b"\nlibvirt_exporter_config_last_reload_successful 1" in body
 
 
 async def test_what_cannot_be_applied_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,9 @@ RETRY_PAUSE: Final = 20
 """After a failed attempt nobody tries again for this many times as long as it took …"""
 LONGEST_RETRY_PAUSE: Final = 1.0
 """… but for at most these seconds. A socket without a daemon costs next to nothing to try."""
+FORGOTTEN_LIMIT: Final = 1000
+"""Domains that are gone since the last call of a connection; from that many on all of its handles
+are dropped. That of the events makes no call for weeks."""
 IDLE_FOR: Final = 300.0
 """Seconds without a call after which a connection is not worth what keeps it alive: a message each
 way every five seconds. Scrapes come more often."""
@@ -63,7 +66,7 @@ class Connection:
         self._thread = CallThread(f"libvirt-{purpose}", self._finish)
         self._session: Session | None = None
         self._latest: asyncio.Future[Any] | None = None
-        self._forgotten: deque[str] = deque()
+        self._forgotten: deque[str] = deque(maxlen=FORGOTTEN_LIMIT)
 
     @property
     def busy(self) -> bool:
@@ -104,6 +107,8 @@ class Connection:
     def _execute(self, name: str, function: Callable[[Session], T]) -> T:
         session = self._open_session()
         while self._forgotten:
+            if len(self._forgotten) == FORGOTTEN_LIMIT:
+                session.handles.clear()
             session.handles.pop(self._forgotten.popleft(), None)
         error_class: ErrorClass | None = None
         started = time.monotonic()

@@ -280,7 +280,10 @@ def _read_info(
     known: Mapping[str, DomainInfo | None],
     parsed: Mapping[str, _Parsed],
 ) -> _Reading:
-    domain, before = session.domain(uuid), known.get(uuid)
+    before = known.get(uuid)
+    # After a restart of the host another run of the domain may have the same number.
+    same_run = before if uuid in session.handles else None
+    domain = session.domain(uuid)
     read = _parse(domain.XMLDesc(0), settings.labels, parsed.get(uuid))
     info = replace(
         read.info, autostart=_flag(domain.autostart), persistent=_flag(domain.isPersistent)
@@ -292,7 +295,7 @@ def _read_info(
         "CPU shares": lambda: {"cpu_tune": cpu_tune(session, domain, info)},
         "CPU mode": lambda: {"cpu_mode": cpu_mode(domain, info, before)},
         "snapshots": lambda: snapshot_facts(session, domain),
-        "deprecations": lambda: {"deprecated": deprecations(session, domain, info, before)},
+        "deprecations": lambda: {"deprecated": deprecations(session, domain, info, same_run)},
     }
     for what, ask in readings.items():
         try:

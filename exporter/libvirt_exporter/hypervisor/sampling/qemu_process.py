@@ -190,6 +190,11 @@ class QemuProcesses:
             return b""
         stat_file = _open(b"/proc/%d/stat" % pid) if len(self._known) < KEPT_OPEN else None
         state, start_time, guest_time = _stat(pid, stat_file)
+        if not start_time:  # It has ended since.
+            if stat_file is not None:
+                os.close(stat_file)
+            self._unseen[uuid] = _reason(pid)
+            return b""
         self._known[uuid] = QemuProcess(
             pid,
             start_time,

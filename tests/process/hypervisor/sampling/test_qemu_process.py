@@ -108,6 +108,32 @@ async def test_a_domain_started_anew_is_found_again(machine: Machine) -> None:
     processes.close()
 
 
+async def test_a_process_that_ends_while_it_is_looked_at_is_not_kept(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be taken for the one that comes next, and have no start."""
+    processes = QemuProcesses(str(machine.directory))
+    uuid = machine.start("vm")
+
+    def ends(_pid: int, _uuid: str) -> bool:
+        machine.processes[uuid].kill()
+        machine.processes[uuid].communicate()
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr("libvirt_exporter.hypervisor.sampling.qemu_process._is_qemu_of", ends)
+        assert await look(processes, machine) == Halted()
+    assert processes.process(uuid) is None
+    assert processes.unseen(uuid) == "no_process"
+    machine.names.clear()
+    assert machine.start("vm") == uuid
+    assert await look(processes, machine) == Halted()
+    process = processes.process(uuid)
+    assert process is not None
+    assert process.started > 0
+    processes.close()
+
+
 @pytest.mark.parametrize("content", ["", "x", "999999999", "-1"])
 async def test_what_cannot_be_read_is_taken_to_run(machine: Machine, content: str) -> None:
     """No file, no directory, no sense in it: nothing is said about anybody."""

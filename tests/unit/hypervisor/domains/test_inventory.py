@@ -298,6 +298,20 @@ async def test_what_is_deprecated_is_asked_once_in_a_run() -> None:
             assert fake[0].messages_reads == asked
 
 
+async def test_what_is_deprecated_is_asked_again_of_a_host_that_was_away() -> None:
+    """It may have been started anew, and number the runs of its domains from 1 again."""
+    fake = FakeHost(1)
+    async with inventory_of(fake) as inventory:
+        fake[0].deprecated = ["machine type 'pc-i440fx-1.5'"]
+        for connection in fake.connections:
+            connection.alive = False
+        inventory.mark(fake[0].uuid)
+        await settle(inventory, fake)
+        info = inventory.get(fake[0].uuid)
+    assert info is not None
+    assert [one.setting for one in info.deprecated] == ["machine type 'pc-i440fx-1.5'"]
+
+
 async def test_a_libvirt_without_messages_knows_nothing_deprecated() -> None:
     """Before 7.1; everything else is read."""
     fake = FakeHost(1)
