@@ -19,6 +19,7 @@ from libvirt_exporter.hypervisor.domains.xml_values import scaled
 from libvirt_exporter.model import Bandwidth, Device, Interface
 
 _KIBIBYTE: Final = 1024
+_KILOBYTE: Final = 1000
 _SOURCES: Final[Mapping[str, str]] = {
     "network": "network",
     "bridge": "bridge",
@@ -81,6 +82,9 @@ def _socket(address: str, port: str) -> str:
 
 
 def _bandwidth(element: Element) -> Bandwidth:
-    """Read `<inbound>` or `<outbound>`, in KiB and KiB/s."""
-    sizes = {name: scaled(element.get(name), _KIBIBYTE) for name in Bandwidth.__struct_fields__}
-    return Bandwidth(**sizes)
+    """Read `<inbound>` or `<outbound>`: rates in kB/s, and the burst in KiB.
+
+    libvirt (9.0) hands them to tc as kbps and kb, which means that (iproute2 6.1).
+    """
+    rates = {name: scaled(element.get(name), _KILOBYTE) for name in ("average", "peak", "floor")}
+    return Bandwidth(**rates, burst=scaled(element.get("burst"), _KIBIBYTE))

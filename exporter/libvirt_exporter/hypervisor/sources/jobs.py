@@ -223,6 +223,8 @@ def read_jobs(
     has_job = bool(job) and job["type"] != libvirt.VIR_DOMAIN_JOB_NONE
     if has_job:
         stats.update((f"job.{key}", value) for key, value in job.items())
+        # Xen's driver does not say what kind it is: libvirt's own number for that is 0.
+        stats.setdefault("job.operation", 0)
     number, all_told, every_disk = 0, True, suspected or has_job
     for disk in disks:
         if disk.chain_depth == 1 and not every_disk:

@@ -386,13 +386,13 @@ def test_the_source_of_an_interface_goes_by_its_type(nic: str, source: str) -> N
 
 
 def test_reads_the_bandwidth_of_an_interface() -> None:
-    """KiB and KiB/s become bytes; what is not set is absent, also when it is none."""
+    """kB/s and KiB become bytes; what is not set is absent, also when it is none."""
     (nic,) = parse_devices(
         "<interface><bandwidth><inbound average='1000' peak='5000' floor='200' burst='x'/>"
-        "<outbound average='0'/></bandwidth></interface>"
+        "<outbound average='0' burst='64'/></bandwidth></interface>"
     ).interfaces
-    assert nic.receive == Bandwidth(average=1_024_000, peak=5_120_000, floor=204_800)
-    assert nic.transmit == Bandwidth(average=0)
+    assert nic.receive == Bandwidth(average=1_000_000, peak=5_000_000, floor=200_000)
+    assert nic.transmit == Bandwidth(average=0, burst=65_536)
     (unlimited,) = parse_devices("<interface/>").interfaces
     assert (unlimited.receive, unlimited.transmit) == (Bandwidth(), Bandwidth())
 

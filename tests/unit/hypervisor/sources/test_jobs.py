@@ -157,6 +157,18 @@ async def test_a_job_is_followed_in_every_sample_until_it_is_over(clock: Clock) 
         assert await found.sample() == []
 
 
+async def test_a_job_of_a_driver_that_does_not_say_which_is_one_of_an_unknown_kind(
+    clock: Clock,
+) -> None:
+    """Xen's; without an operation the job would have no info series."""
+    with case(clock) as found:
+        found.fake[0].job = {"type": 2, "time_elapsed": 5000}
+        await found.sample()
+        await found.sample()
+        stats = found.stats(found.fake[0])
+    assert (stats["job.type"], stats["job.operation"]) == (2, 0)
+
+
 @pytest.mark.parametrize(
     "state", [(3, 0), (3, 2), (3, 3), (3, 4), (3, 9), (3, 11), (3, 12), (3, 13), (1, 10), (1, 11)]
 )
