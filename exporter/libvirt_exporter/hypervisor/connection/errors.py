@@ -112,6 +112,8 @@ _CODES: Final = {
 }
 
 
+_REMOTE: Final = ("tls", "tcp")
+"""Transports for which libvirt listens itself."""
 _DAEMONS: Final = {
     "qemu": "virtqemud",
     "lxc": "virtlxcd",
@@ -179,7 +181,25 @@ def explain_open_failure(uri: str, error: libvirt.libvirtError, *, read_only: bo
 
 
 def _advice(uri: str, error: libvirt.libvirtError, text: str, read_only: bool) -> str:
-    if classify(error) is ErrorClass.DENIED or "Permission denied" in text:
+    denied = classify(error) is ErrorClass.DENIED or "Permission denied" in text
+    scheme, transport = uri.partition(":")[0].partition("+")[::2]
+    if transport.endswith("ssh") or transport == "libssh2":
+        return (
+            "As the user that runs the exporter, `ssh` to that host must succeed without a "
+            "question (key, known_hosts); there, that login must be able to open libvirt's socket"
+        )
+    if transport == "tls" and "certificate" in text.lower():
+        return (
+            "Check the exporter's certificates (/etc/pki/CA/cacert.pem, "
+            "/etc/pki/libvirt/clientcert.pem, /etc/pki/libvirt/private/clientkey.pem, or the "
+            "directory that pkipath or pki_directory names), and those of the host"
+        )
+    if transport in _REMOTE and denied:
+        return (
+            "That host rejects the exporter: check tls_allowed_dn_list and sasl_allowed_username_"
+            "list in its configuration, and the password in the exporter's auth.conf"
+        )
+    if denied:
         if not read_only:
             return (
                 "The read-write socket (libvirt-sock, virtqemud-sock) must be open to the user "
@@ -190,16 +210,19 @@ def _advice(uri: str, error: libvirt.libvirtError, text: str, read_only: bool) -
             "default; check its mode, its directory and the polkit rule org.libvirt.unix.monitor"
         )
     code = error.get_error_code()
-    driver = uri.partition(":")[0].partition("+")[0]
-    daemon = _DAEMONS.get(driver)
+    daemon = _DAEMONS.get(scheme)
     no_socket = "No such file or directory" in text or "Connection refused" in text
     # Of a driver that it does not know itself, libvirt asks the daemon, if there is one.
     if code == libvirt.VIR_ERR_NO_CONNECT or (no_socket and daemon is None):
-        return f"this libvirt has no driver {driver!r}. {_CHECK_URI}"
+        return f"this libvirt has no driver {scheme!r}. {_CHECK_URI}"
     if no_socket:
+        listens = ""
+        if transport in _REMOTE:
+            units = f"libvirtd-{transport}.socket or virtproxyd-{transport}.socket"
+            listens = f", that it listens for {transport} ({units})"
         return (
             "Check that libvirt is installed and running there (systemctl status libvirtd "
-            f"{daemon}), and that the URI is right"
+            f"{daemon}){listens}, and that the URI is right"
         )
     if "unable to parse" in text.lower():
         return _CHECK_URI

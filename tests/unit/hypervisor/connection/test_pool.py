@@ -24,7 +24,7 @@ from libvirt_exporter.hypervisor.connection.errors import (
     explain_open_failure,
 )
 from libvirt_exporter.hypervisor.connection.observer import Observer
-from libvirt_exporter.hypervisor.connection.pool import Connection, Connections
+from libvirt_exporter.hypervisor.connection.pool import FORGOTTEN_LIMIT, Connection, Connections
 from libvirt_exporter.hypervisor.connection.session import (
     BACKOFF_LIMIT,
     Session,
@@ -102,6 +102,38 @@ def test_a_failed_open_says_what_where_and_what_to_do(uri: str, advice: str) -> 
     assert words.startswith(f"cannot connect to libvirt at {uri}: ")
     assert advice in words
     assert "\n" not in words
+
+
+@pytest.mark.parametrize(
+    ("uri", "text", "advice"),
+    [
+        ("qemu+ssh://u@kvm1/system", "u@kvm1: Permission denied (publickey)", "`ssh` to that"),
+        ("qemu+libssh2://kvm1/system", "failed to connect: Connection refused", "`ssh` to that"),
+        (
+            "qemu+ssh://kvm1/system",
+            "ssh: connect to host kvm1 port 22: Connection refused: Connection reset by peer",
+            "`ssh` to that",
+        ),
+        (
+            "qemu+tls://kvm1/system",
+            "unable to connect to server at 'kvm1:16514': Connection refused",
+            "libvirtd-tls.socket or virtproxyd-tls.socket",
+        ),
+        (
+            "qemu+tls://kvm1/system",
+            "Cannot read CA certificate '/etc/pki/CA/cacert.pem': No such file or directory",
+            "Check the exporter's certificates",
+        ),
+        ("qemu+tcp://kvm1/system", "authentication failed: Permission denied", "auth.conf"),
+    ],
+)
+def test_the_advice_for_a_remote_host_is_about_the_way_there(
+    uri: str, text: str, advice: str
+) -> None:
+    """The local socket has nothing to do with it."""
+    words = explain_open_failure(uri, libvirt_error(libvirt.VIR_ERR_SYSTEM_ERROR, text))
+    assert advice in words
+    assert "read-only socket" not in words
 
 
 def test_an_unknown_driver_gets_one_advice_with_and_without_a_daemon() -> None:
@@ -301,6 +333,17 @@ async def test_handles_of_domains_that_are_gone_are_dropped() -> None:
     await connections.ask("state", "domains", lambda s: len(s.domains(fake.domains)), soon())
     connections.forget([first])
     assert await connections.ask("state", "handles", lambda s: list(s.handles), soon()) == [second]
+
+
+async def test_a_connection_without_calls_remembers_only_so_many_that_are_gone() -> None:
+    """That of the events is asked nothing for weeks; the next call drops all of its handles."""
+    fake = FakeHost(2)
+    connections = Connections(URI, Observer(), fake.connect)
+    await connections.ask("events", "domains", lambda s: len(s.domains(fake.domains)), soon())
+    for number in range(10 * FORGOTTEN_LIMIT):
+        connections.forget([str(number)])
+    assert len(connections.of("events")._forgotten) == FORGOTTEN_LIMIT
+    assert await connections.ask("events", "handles", lambda s: list(s.handles), soon()) == []
 
 
 async def test_a_domain_that_does_not_exist_has_no_handle() -> None:
