@@ -36,6 +36,8 @@ from libvirt_exporter.patterns.metadata import METADATA
 
 _RESERVED_LABELS = ("le", "job", "instance")
 _IDENTITY = ("domain", "uuid")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]+)?")
+"""A host as clients name it: a name, an IPv4 address or an IPv6 address in brackets."""
 
 
 def check(config: Config) -> Iterator[Finding]:
@@ -353,10 +355,8 @@ def _web(config: Config) -> Iterator[Finding]:
             forms = ":9177, 127.0.0.1:9177, [::1]:9177 or unix:/path"
             yield path, message, f"write {quoted(right) if right else forms}"
     for path, host in _entries(config, "web.allowed_hosts"):
-        if "/" in host:
-            name = host.partition("://")[2] or host
-            hint = f"write {name.partition('/')[0] or 'kvm1.example.com'}"
-            yield path, f"{quoted(host)} is not a host name", hint
+        if not _HOST.fullmatch(host):
+            yield path, f"{quoted(host)} is not a host name", _host_hint(host)
     metrics = config.web.telemetry_path
     if not re.fullmatch(r"/[A-Za-z0-9._~-][A-Za-z0-9._~/-]*", metrics):
         message = f"{quoted(metrics)} is not a path for metrics"
@@ -364,6 +364,23 @@ def _web(config: Config) -> Iterator[Finding]:
     elif metrics.startswith(("/-/", "/api/")) or metrics == "/probe":
         message = f"{metrics} is used by the exporter itself"
         yield ("web", "telemetry_path"), message, "for example /metrics"
+
+
+def _host_hint(host: str) -> str:
+    name = (host.partition("://")[2] or host).partition("/")[0]
+    if "*" in host:
+        return "write each name; there are no wildcards"
+    if _is_ipv6(name):
+        name = f"[{name}]"
+    return f"write {name if _HOST.fullmatch(name) else 'kvm1.example.com'}"
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return False
+    return True
 
 
 def _is_listen_address(text: str) -> bool:
@@ -374,9 +391,5 @@ def _is_listen_address(text: str) -> bool:
     if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535 or ":" not in text:
         return False
     if host.startswith("[") and host.endswith("]"):
-        try:
-            IPv6Address(host[1:-1])
-        except AddressValueError:
-            return False
-        return True
+        return _is_ipv6(host[1:-1])
     return re.fullmatch(r"[A-Za-z0-9._-]*", host) is not None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from libvirt_exporter import catalogue
 from libvirt_exporter.catalogue.exporter import OWN_METRICS, SCRAPE_METRICS, TARGET_METRICS
-from libvirt_exporter.catalogue.metric import Fact
+from libvirt_exporter.catalogue.metric import Fact, Metric, StatEnum
 from libvirt_exporter.query.fields import table
 
 GROUPS: Final[Mapping[str, bool]] = {group.name: group.default for group in catalogue.GROUPS}
@@ -58,8 +58,17 @@ ALWAYS_SHOWN: Final[Collection[str]] = frozenset(
 )
 """Metrics that are always shown, so that `fields` cannot choose them."""
 
+
+def _labels(row: Metric) -> Iterator[str]:
+    yield from row.labels
+    if isinstance(row, StatEnum):
+        yield row.label
+        if row.within is not None:
+            yield row.within.label
+
+
 SERIES_LABELS: Final[Collection[str]] = frozenset(
-    label for row in catalogue.DOMAIN_METRICS for label in row.labels
+    label for row in catalogue.DOMAIN_METRICS for label in _labels(row)
 ) - {"domain", "uuid"}
 """Label names that domain metrics use themselves, besides the identity labels."""
 

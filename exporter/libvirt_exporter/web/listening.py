@@ -80,7 +80,7 @@ def _listen(address: str, mode: int) -> socket.socket:
         )
         # A name often means 127.0.0.1 and ::1; one socket is wanted, and IPv4 is what is expected.
         family, *_, name = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-        return _prompt(socket.create_server(name[:2], family=family, backlog=BACKLOG))
+        return _prompt(socket.create_server(name, family=family, backlog=BACKLOG))
     except (socket.gaierror, UnicodeError) as error:
         raise ListenError(address, f"the host name cannot be resolved ({error})") from None
     except OSError as error:

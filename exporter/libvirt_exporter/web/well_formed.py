@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -37,8 +37,9 @@ class OriginForm:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not scope["path"].startswith(("/", "*")):
-            target = urlsplit(scope.get("raw_path", b"").decode("ascii", "replace"))
-            if target.scheme in ("http", "https") and target.netloc:
+            target = _target(scope.get("raw_path", b"").decode("ascii", "replace"))
+            # `WellFormed` refuses any other.
+            if target is not None and target.scheme in ("http", "https") and target.netloc:
                 path = target.path or "/"
                 others = [(name, value) for name, value in scope["headers"] if name != b"host"]
                 scope = {
@@ -48,6 +49,14 @@ class OriginForm:
                     "headers": [(b"host", target.netloc.encode()), *others],
                 }
         await self._app(scope, receive, send)
+
+
+def _target(text: str) -> SplitResult | None:
+    """The parts of a request's target; None when its host is none."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return None
 
 
 class WellFormed:
@@ -79,6 +88,8 @@ class WellFormed:
         if scope["http_version"].split(".")[0] != "1":
             closing = {"Connection": "close"}
             return problem(path, 505, "This server speaks HTTP/1.1.", headers=closing)
+        if not path.startswith(("/", "*")):
+            return problem(path, 400, "The request target is not valid: it must start with /.")
         if "content-length" in headers and "transfer-encoding" in headers:
             text = "Content-Length and Transfer-Encoding must not be sent together."
             return problem(path, 400, text, headers={"Connection": "close"})

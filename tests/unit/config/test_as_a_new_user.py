@@ -429,6 +429,20 @@ WRONG = {
         "write kvm1:9177",
         "web:\n  allowed_hosts: ['kvm1:9177']\n",
     ),
+    "an IPv6 address as a host": Attempt(
+        "web:\n  allowed_hosts: ['::1']\n",
+        2,
+        "'::1' is not a host name",
+        "write [::1]",
+        "web:\n  allowed_hosts: ['[::1]']\n",
+    ),
+    "a wildcard as a host": Attempt(
+        "web:\n  allowed_hosts: ['*.example.com']\n",
+        2,
+        "'*.example.com' is not a host name",
+        "write each name; there are no wildcards",
+        "web:\n  allowed_hosts: ['kvm1.example.com']\n",
+    ),
 }
 
 UNUSUAL = {

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
 from pathlib import Path
@@ -281,11 +282,22 @@ def test_a_file_that_makes_no_sense_is_refused_where_it_does_not(
 
 def test_a_custom_label_may_not_take_the_place_of_a_metrics_own_label() -> None:
     """On every series it would collide; on libvirt_domain_labels alone it does not."""
-    custom = "labels: {custom: [{name: device, xpath: title}]"
-    assert load(f"{custom}}}").labels.custom[0].name == "device"
-    assert messages(f"{custom}, identity: [domain, device]}}") == [
-        "'device' is already a label of some domain metrics"
-    ]
+    rendered = {
+        name
+        for golden in Path("tests/contract/goldens").glob("*.prom")
+        for labels in re.findall(
+            r"^libvirt_domain_(?!labels{)\w+{(.*)} ", golden.read_text(), re.MULTILINE
+        )
+        for name in re.findall(r'(?:^|,)(\w+)="', labels)
+    }
+    reserved = {"domain", "uuid", "le", "job", "instance"}
+    assert {"device", "code", "reason", "state"} < rendered
+    for name in sorted(rendered - reserved):
+        custom = f"labels: {{custom: [{{name: {name}, xpath: title}}]"
+        assert load(f"{custom}}}").labels.custom[0].name == name
+        assert messages(f"{custom}, identity: [domain, {name}]}}") == [
+            f"'{name}' is already a label of some domain metrics"
+        ]
 
 
 def test_an_expression_that_cannot_be_used_is_reported_at_its_line() -> None:
