@@ -21,7 +21,6 @@ SHARED = (
     "config/**/*",
     "dashboards/*.json",
     "deploy/alertmanager/*",
-    "deploy/demo/**/*",
     "deploy/prometheus/*.yml",
     "deploy/prometheus/rules/*",
     "deploy/systemd/*",
@@ -190,11 +189,11 @@ def test_installed_program_shows_the_demo_host_that_it_brings(
     repository: Repository, installed: Path
 ) -> None:
     """A sample of the demo host has its VMs, and the commit that took it."""
-    demo = run(installed, "files", "demo").strip()
+    rules = run(installed, "files", "rules").strip()
 
     text = run(installed, "scrape", "--libvirt.uri=demo:///")
 
-    assert demo.startswith(str(installed.parents[1]))
+    assert rules.startswith(str(installed.parents[1]))
     assert "\nlibvirt_up 1" in text
     assert 'domain="build-1"' in text
     assert f'revision="{repository.commit}"' in text

@@ -126,6 +126,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         argv = [*argv[1:2], "--help"]
     known = {flag for each in (parser, *commands.values()) for flag in each.flags}
     command = _command(argv)
+    if early := _early(argv, parser.flags, commands):
+        flag, owner = early
+        parser.error(f"write {flag} after {owner}")
     # Before argparse does: it would take an unknown flag's value for the command.
     for flag in _flags(argv):
         if flag not in known:
@@ -336,6 +339,18 @@ def _command(argv: Sequence[str]) -> str:
             # The flag's value.
             next(words, None)
     return "serve"
+
+
+def _early(
+    argv: Sequence[str], general: Collection[str], commands: Mapping[str, _Parser]
+) -> tuple[str, str] | None:
+    """A flag of a command that stands before it, and the command."""
+    owner = next((word for word in argv if word in commands), None)
+    if owner is None:
+        return None
+    own = {*commands[owner].flags} - {*general}
+    flag = next((flag for flag in _flags(argv[: argv.index(owner)]) if flag in own), None)
+    return None if flag is None else (flag, owner)
 
 
 def _meant(word: str, known: Collection[str]) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from libvirt_exporter.commands import output
 from libvirt_exporter.commands.output import failed, printable
@@ -243,7 +243,9 @@ class _Running:
 
 
 def _is_ready(address: str) -> bool:
-    with contextlib.suppress(OSError), urlopen(f"http://{address}/-/ready", timeout=2):
+    # A proxy of this user's does not reach the loopback of this host.
+    direct = build_opener(ProxyHandler({}))
+    with contextlib.suppress(OSError), direct.open(f"http://{address}/-/ready", timeout=2):
         return True
     return False
 

@@ -36,17 +36,24 @@ def write(content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Replace the file in one step, so that nobody ever reads half of it. Raises OutputError."""
+    """Replace the file in one step, so that nobody ever reads half of it. Raises OutputError.
+
+    The target of a link is replaced; a device or a pipe is written to.
+    """
     temporary = ""
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+        target = Path(os.path.realpath(path))
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             # The collector that reads the file runs as another user.
             os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except OSError as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)

@@ -24,7 +24,6 @@ FILES: Final[Mapping[str, tuple[str, str]]] = {
     "alertmanager": ("deploy/alertmanager/alertmanager.yml", "routes and inhibition for alerts"),
     "dashboards": ("dashboards", "for Grafana"),
     "systemd": ("deploy/systemd", "the units"),
-    "demo": ("deploy/demo", "exporter, Prometheus, Alertmanager and Grafana in containers"),
 }
 """Name → path below the directory of `find`, and what it is."""
 

@@ -32,7 +32,13 @@ class Demo:
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "libvirt_exporter", "demo"],
-                env={**os.environ, "PYTHONPATH": str(ROOT / "exporter"), "PATH": path},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(ROOT / "exporter"),
+                    "PATH": path,
+                    # Nobody answers there: what is on the loopback takes no proxy.
+                    "http_proxy": "http://127.0.0.1:9",
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -578,6 +578,32 @@ def test_scrape_replaces_the_file_in_one_step(tmp_path: Path) -> None:
     assert any(family.name == "libvirt_up" for family in parse_text(file.read_text()))
 
 
+def test_scrape_replaces_the_file_that_a_link_names(tmp_path: Path) -> None:
+    """And not the link."""
+    link, file = tmp_path / "link", tmp_path / "x.prom"
+    file.write_text("old")
+    link.symlink_to(file)
+
+    assert run("scrape", "--output", link, "--libvirt.uri", DEMO).returncode == 0
+
+    assert link.is_symlink()
+    assert "\nlibvirt_up 1.0\n" in file.read_text()
+
+
+def test_scrape_into_a_pipe_writes_to_it(tmp_path: Path) -> None:
+    """Replacing it, or a device such as /dev/null, would break the host."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    # Less than the pipe holds.
+    outcome = run("scrape", "--output", pipe, "--libvirt.uri", "test:///default")
+
+    assert outcome.returncode == 0
+    assert pipe.is_fifo()
+    assert b"\nlibvirt_up 1.0\n" in os.read(reader, 2**16)
+    os.close(reader)
+
+
 def test_scrape_into_a_directory_that_is_not_there_fails(tmp_path: Path) -> None:
     """The file is named, and the reason."""
     outcome = run("scrape", "--output", tmp_path / "absent" / "x.prom", "--libvirt.uri", DEMO)
@@ -940,6 +966,9 @@ def test_flags_stand_before_or_after_the_command(arguments: tuple[str, ...]) -> 
         (["metrics", "--watch", "1"], "metrics has no flag --watch"),
         (["vms", "--fields", "state"], "--fields needs --json"),
         (["scrape", "--json"], "scrape has no flag --json"),
+        (["--json", "vms"], "write --json after vms"),
+        (["--sort=cpu", "--libvirt.uri", DEMO, "vms"], "write --sort after vms"),
+        (["--output", "x", "scrape"], "write --output after scrape"),
         (["vms", "--watch", "0"], "'0' is not a number of seconds"),
         (["vms", "--watch", "-1"], "'-1' is not a number of seconds"),
         (["vms", "--watch", "nan"], "'nan' is not a number of seconds"),

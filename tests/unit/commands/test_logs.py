@@ -132,6 +132,18 @@ def test_libraries_say_less_than_the_exporter(
     assert [f"{line['logger']} {line['level']}" for line in logged] == lines
 
 
+def test_access_lines_have_the_level_of_all_others(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking for them does not bring what is below the level."""
+    access = logging.getLogger("uvicorn.access")
+    monkeypatch.setattr(access, "level", logging.INFO)
+    for level, lines in (("error", 0), ("info", 1)):
+        logs.setup(level, "json")
+        access.info("GET /metrics")
+        assert len(capsys.readouterr().err.splitlines()) == lines
+
+
 def test_warnings_are_logged(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     """Python's warnings become lines of the log too."""
     logs.setup("info", "logfmt")

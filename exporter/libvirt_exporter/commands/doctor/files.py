@@ -8,9 +8,13 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from libvirt_exporter.commands.check_config import is_missing
 from libvirt_exporter.commands.doctor.finding import Finding, hint, problem
+
+PRIVATE: Final = "/var/lib/private/"
+"""Where systemd keeps the state of units with a dynamic user; `/var/lib/NAME` is a link to it."""
 
 
 def state_directory_findings(
@@ -28,7 +32,10 @@ def state_directory_findings(
         "/var/lib/libvirt-exporter for its user"
     )
     reason = _unusable(Path(directory))
-    if reason:
+    if reason and _is_private(directory):
+        found = f"whether {what} can be saved in {directory} is known to its systemd unit alone"
+        yield hint(found, "run `libvirt-exporter doctor` as root")
+    elif reason:
         found = f"{what} cannot be saved in {directory} by uid {os.geteuid()}: {reason}"
         yield problem(found, remedy)
     elif os.geteuid() == 0 and _only_for_root(Path(directory)):
@@ -65,6 +72,11 @@ def _unusable(directory: Path) -> str:
     except OSError as error:
         return f"{error.strerror}"
     return ""
+
+
+def _is_private(directory: str) -> bool:
+    """Whether systemd keeps it for a unit with a dynamic user, whom alone it lets in there."""
+    return os.path.realpath(directory).startswith(PRIVATE)
 
 
 def _only_for_root(directory: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from libvirt_exporter.commands.doctor import files
 from libvirt_exporter.commands.doctor.files import file_findings, state_directory_findings
 from libvirt_exporter.commands.doctor.finding import Finding
 
@@ -63,6 +64,24 @@ def test_what_is_to_be_kept_is_named(state: Path) -> None:
     (state / "file").touch()
     (finding,) = state_directory_findings(f"{state}/file", "lists of applications")
     assert finding.what.startswith("lists of applications cannot be saved in ")
+
+
+def test_state_directory_of_a_dynamic_user_is_known_to_its_unit_alone(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd lets nobody else through, whoever owns it."""
+    private = state / "private"
+    (private / "exporter").mkdir(parents=True)
+    private.chmod(0o700)
+    monkeypatch.setattr(files, "PRIVATE", f"{private}/")
+    link = state / "exporter"
+    link.symlink_to(private / "exporter")
+    os.chown(private / "exporter", not_root(), -1)
+
+    (finding,) = of_state_directory(link)
+
+    assert finding.severity == "hint"
+    assert "its systemd unit alone" in finding.what
 
 
 def test_state_directory_that_is_a_file_is_a_problem(state: Path) -> None:
