@@ -210,7 +210,14 @@ def test_socket_of_systemd_is_taken(trial: Trial) -> None:
     assert "\nlibvirt_up 1" in trial.system.get("/metrics")
 
     assert trial.system.unit("ActiveState") == "active"
+
+    # An upgrade leaves the socket open, or the next start finds none.
+    trial.apt("install", f"/packages/{trial.newer.name}")
+    run_there("systemctl", "is-active", "libvirt-exporter.socket")
+    run_there("systemctl", "restart", "libvirt-exporter")
+    assert trial.revision() == commit(NEWER)
     run_there("systemctl", "stop", "libvirt-exporter.socket", "libvirt-exporter.service")
+    trial.apt("install", "--allow-downgrades", f"/packages/{trial.older.name}")
 
 
 def test_purge_leaves_no_trace(trial: Trial) -> None:

@@ -38,6 +38,8 @@ def decision(action: str, user: str = USER, **details: str) -> Any:
         "org.libvirt.api.connect.read",
         "org.libvirt.api.domain.getattr",
         "org.libvirt.api.domain.read",
+        "org.libvirt.api.storage-pool.search-storage-vols",
+        "org.libvirt.api.storage-vol.getattr",
     ],
 )
 def test_reading_is_allowed(action: str) -> None:
