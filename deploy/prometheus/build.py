@@ -58,9 +58,10 @@ def files(values: Mapping[str, str]) -> dict[str, str]:
 
 def _filled_in(text: str, values: Mapping[str, str]) -> str:
     """Return the text with the values of its settings, and the address beside each runbook."""
-    filled = re.sub(r"@\{(\w+)\}", lambda found: values[found[1]], text)
+    for _ in range(2):  # a setting may have others in it
+        text = re.sub(r"@\{(\w+)\}", lambda found: values[found[1]], text)
     base = values["runbook_base"].rstrip("/")
-    return re.sub(r"^( *)runbook: (.+)$", rf"\g<0>\n\1runbook_url: {base}/\2", filled, flags=re.M)
+    return re.sub(r"^( *)runbook: (.+)$", rf"\g<0>\n\1runbook_url: {base}/\2", text, flags=re.M)
 
 
 class _Dumper(yaml.SafeDumper):

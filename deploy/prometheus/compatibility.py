@@ -430,6 +430,8 @@ dashboard after the other to the new names, and remove the file when none is lef
   `absent()`, and a panel shows a gap.
 - VMs that are paused by an I/O error, crashed or shut off have series here. Some others leave them
   out.
+- Most old names tell VMs apart by the label `domain` alone. Keep it in `labels.identity`, as it is
+  by default: without it, the highest figure of all VMs of a host would be recorded as one series.
 """
 
 

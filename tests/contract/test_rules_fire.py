@@ -6,7 +6,6 @@ The cases are files for `promtool test rules` beside this one, in rules/.
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -14,20 +13,11 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from tests.contract.promtool import promtool, read, write
+
 CASES: Final = Path(__file__).parent / "rules"
 RULES: Final = Path(__file__).parents[2] / "deploy" / "prometheus" / "rules"
 FILES: Final = sorted(CASES.glob("*.yml"))
-
-
-def promtool(*files: Path) -> subprocess.CompletedProcess[str]:
-    """What `promtool test rules` says."""
-    return subprocess.run(
-        ["promtool", "test", "rules", *files],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
 
 
 TESTS: Final[tuple[dict[str, Any], ...]] = tuple(
@@ -135,14 +125,10 @@ def test_alerts_come_and_go_as_the_cases_say(file: Path) -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_alerts_survive_a_lost_scrape_and_a_restart(file: Path, tmp_path: Path) -> None:
     """What is up stays up, and what is about to fire fires, when a scrape is missing."""
-    # As text: Python reads 0x40, promtool's forty zeros, as a number.
-    cases = yaml.load(file.read_text(), yaml.BaseLoader)
-    cases["rule_files"] = [str((CASES / path).resolve()) for path in cases["rule_files"]]
+    cases = read(file)
     cases["tests"] = [variant for case in cases["tests"] for variant in variants(case)]
-    changed = tmp_path / file.name
-    changed.write_text(yaml.safe_dump(cases, allow_unicode=True))
 
-    verdict = promtool(changed)
+    verdict = promtool(write(tmp_path / file.name, cases))
     assert verdict.returncode == 0, verdict.stdout
 
 

@@ -115,6 +115,15 @@ def labels_of_alert(rule: Rule) -> set[str]:
     return {*(result_labels(promql_parser.parse(rule["expr"])) or ()), *rule["labels"]}
 
 
+def queries_in(rule: Rule) -> list[promql_parser.Expr]:
+    """The queries of a rule's annotations."""
+    text = "".join(rule["annotations"].values())
+    return [
+        promql_parser.parse(query.replace("%q", '"x"'))
+        for query in re.findall(r'printf "(.+?)" ', text)
+    ]
+
+
 def runbook(name: str) -> str:
     """The text of a runbook; raises AssertionError where there is none."""
     path = RUNBOOKS / f"{name}.md"
@@ -286,8 +295,18 @@ def test_annotations_use_labels_that_the_alert_has(rule: Rule) -> None:
     text = "".join(rule["annotations"].values())
 
     assert set(re.findall(r"\$labels\.(\w+)", text)) <= labels_of_alert(rule)
-    for query in re.findall(r'printf "(.+?)" ', text):
-        assert_selects_what_exists(promql_parser.parse(query.replace("%q", '"x"')))
+    for query in queries_in(rule):
+        assert_selects_what_exists(query)
+
+
+@EACH
+def test_query_of_an_annotation_finds_no_other_vm(rule: Rule) -> None:
+    """By all labels of the VM: `labels.identity` may leave out `domain` or `uuid`."""
+    told = labels_of_alert(rule) & (SCRAPED | IDENTITY)
+    for query in queries_in(rule):
+        for selector in selectors(query):
+            selected = {matcher.name for matcher in selector.matchers.matchers}
+            assert selected >= told & selected_labels(selector.name or ""), selector.name
 
 
 @EACH
