@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards import bounds, parts
 from dashboards.grafana import Json, dashboard, graph, row, stat, state_timeline
-from dashboards.queries import BY_HOST, seen, select, top_now, top_rates
+from dashboards.queries import BY_HOST, exporters, hosts, seen, select, top_now, top_rates
 from dashboards.shared_panels import top_hosts
 
 
@@ -31,13 +31,16 @@ def now_panels() -> list[Json]:
     return [
         stat(
             "Exporters reached",
-            {"reached": f"sum({select('up')})"},
-            description="Exporters that Prometheus' last scrape reached.",
+            {"reached": f"count({select('libvirt_exporter_build_info')})"},
+            description="Exporters that Prometheus' last scrape reached. One that serves several "
+            "hosts counts once.",
+            nothing="none",
         ),
         stat(
             "libvirt answers",
             {"answers": f"sum({select('libvirt_up')})"},
             description="Hosts whose libvirt answered.",
+            nothing="none",
         ),
         stat(
             "VMs with recorded figures",
@@ -64,7 +67,10 @@ def now_panels() -> list[Json]:
         ),
         stat(
             "Events followed",
-            {"connected": f"min({select('libvirt_exporter_event_stream_connected')})"},
+            {
+                "connected": f"min({select('libvirt_exporter_event_stream_connected')}"
+                f" and on ({BY_HOST}) {select('libvirt_up')})"
+            },
             description="No: an exporter receives no events from libvirt, and alerts on "
             "events are blind there.",
             mappings=parts.YES_NO,
@@ -91,7 +97,8 @@ def scrape_panels() -> list[Json]:
             "Scrape duration",
             "scrape_duration_seconds",
             "s",
-            "As Prometheus measures it.",
+            "Of each host, as Prometheus measures it.",
+            among=hosts(),
             bands=bounds.SCRAPE,
         ),
         top_hosts(
@@ -205,8 +212,8 @@ def libvirt_panels() -> list[Json]:
         graph(
             "Stuck calls",
             {
-                "{{instance}}": f"{stuck} / {limit} and on ({BY_HOST})"
-                f" topk($top, {stuck} @ end() / {limit} @ end())"
+                "{{instance}}": f"{stuck} / ({limit} > 0) and on ({BY_HOST})"
+                f" topk($top, {stuck} @ end() / ({limit} @ end() > 0))"
             },
             unit="percentunit",
             description="Of the limit libvirt.stuck_calls, at which the exporter makes only calls "
@@ -237,10 +244,15 @@ def process_panels() -> list[Json]:
             "CPU of exporters",
             "process_cpu_seconds_total",
             "percentunit",
-            "Of one CPU of the host.",
+            "Of one CPU of the machine that it runs on.",
+            among=exporters(),
         ),
         top_hosts(
-            "Resident memory of exporters", "process_resident_memory_bytes", "bytes", "On the host."
+            "Resident memory of exporters",
+            "process_resident_memory_bytes",
+            "bytes",
+            "On the machine that it runs on.",
+            among=exporters(),
         ),
         graph(
             "HTTP requests",

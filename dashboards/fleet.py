@@ -24,6 +24,7 @@ from dashboards.queries import (
     BY_HOST,
     BY_PROJECT,
     BY_VM,
+    hosts_down,
     named,
     of,
     seen,
@@ -61,19 +62,20 @@ def fleet() -> Json:
 
 def now_panels() -> list[Json]:
     """Counts of the present."""
-    answers = select("libvirt_up")
-    exporters = select("up")
+    down = hosts_down()
     return [
         stat(
             "Hosts up",
-            {"answer": f"sum({answers})"},
+            {"answer": f"sum({select('libvirt_up')} or on ({BY_HOST}) 0 * ({down}))"},
             description="Hosts whose libvirt answered the last scrape.",
             width=3,
         ),
         stat(
             "Hosts down",
-            {"silent": f"count({exporters}) - sum({answers} or 0 * {exporters})"},
-            description="Hosts whose exporter cannot be scraped, or whose libvirt does not answer.",
+            {"silent": f"sum({down})"},
+            description="Hosts whose exporter cannot be scraped, or whose libvirt does not answer. "
+            "A target that was not reached in the whole time range counts if another one of its "
+            "job is a host, or if its job is that of the alert LibvirtExporterDown.",
             width=3,
             bands=bounds.ANY_IS_BAD,
         ),

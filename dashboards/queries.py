@@ -8,15 +8,22 @@ from __future__ import annotations
 
 from typing import Final
 
+from deploy.prometheus.build import settings
 from libvirt_exporter.model import STATES
 
 HOST: Final = 'job=~"$job",instance=~"$instance"'
 """Matchers of the chosen hosts."""
-VM: Final = f'{HOST},uuid=~"$uuid"'
-"""Matchers of the chosen VM, on whichever of the chosen hosts it is."""
+VM: Final = f'{HOST},uuid=~"$uuid",uuid!=""'
+"""Matchers of the chosen VM, on whichever of the chosen hosts it is.
+
+Where no VM can be chosen, `$uuid` is empty, and would match every VM without the label.
+"""
 
 BY_HOST: Final = "job, instance"
 BY_VM: Final = "job, instance, domain, uuid"
+"""What tells VMs apart, of which `labels.identity` may leave out `domain` or `uuid` everywhere."""
+BY_UUID: Final = "job, instance, uuid"
+"""The same for `libvirt_domain_info`, which has `domain` also where no other series has it."""
 BY_DEVICE: Final = f"{BY_VM}, device"
 BY_POOL: Final = "job, instance, pool"
 BY_PROJECT: Final = "job, project_id, project_name"
@@ -40,14 +47,49 @@ def named(expression: str) -> str:
     return f"({expression}) * on ({BY_VM}) group_left (display_name) {NAMES}"
 
 
-def top(selector: str, by: str = BY_VM) -> str:
-    """The `$top` series of a gauge whose mean over the time range is highest."""
-    return f"{selector} and on ({by}) topk($top, avg_over_time({selector}[$__range] @ end()))"
+def top(selector: str, by: str = BY_VM, *, among: str = "") -> str:
+    """The `$top` series of a gauge whose mean over the time range is highest.
+
+    `among`: of those targets only, for what every target of Prometheus has.
+    """
+    ranking = f"avg_over_time({selector}[$__range] @ end())"
+    return f"{selector} and on ({by}) topk($top, {_among(ranking, among)})"
 
 
-def top_rates(selector: str, by: str = BY_DEVICE) -> str:
-    """The rates of the `$top` counters that grow most in the time range."""
-    return f"{rate(selector)} and on ({by}) topk($top, increase({selector}[$__range] @ end()))"
+def top_rates(selector: str, by: str = BY_DEVICE, *, among: str = "") -> str:
+    """The rates of the `$top` counters that grow most in the time range; `among` as in `top`."""
+    ranking = f"increase({selector}[$__range] @ end())"
+    return f"{rate(selector)} and on ({by}) topk($top, {_among(ranking, among)})"
+
+
+def _among(expression: str, targets: str) -> str:
+    return f"{expression} and on ({BY_HOST}) {targets}" if targets else expression
+
+
+def hosts() -> str:
+    """The targets of Prometheus that are hosts: those that had `libvirt_up` in the time range.
+
+    One that was never reached in the time range had nothing. It counts if another target of its
+    job is a host, of those not chosen too, or if the rules take its job for that of the exporters.
+    """
+    known = f"count_over_time({select('libvirt_up')}[$__range] @ end())"
+    unreached = f"max_over_time({select('up')}[$__range] @ end()) == 0"
+    jobs = (
+        f'count_over_time(libvirt_up{{job=~"$job"}}[$__range] @ end())'
+        f' or up{{job=~"$job",job="{settings()["job"]}"}} @ end()'
+    )
+    return f"({known} or on ({BY_HOST}) ({unreached}) and on (job) ({jobs}))"
+
+
+def hosts_down() -> str:
+    """1 for each host that cannot be scraped or whose libvirt does not answer, 0 for the others."""
+    answers = f"{select('libvirt_up')} or on ({BY_HOST}) {select('up')}"
+    return f"1 - ({answers}) and on ({BY_HOST}) {hosts()}"
+
+
+def exporters() -> str:
+    """The targets of Prometheus that are exporters: also one whose hosts are other targets."""
+    return f"count_over_time({select('libvirt_exporter_build_info')}[$__range] @ end())"
 
 
 def top_now(expression: str) -> str:

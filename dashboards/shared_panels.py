@@ -152,16 +152,21 @@ def top_hosts(
     description: str,
     *,
     label: str = "",
+    among: str = "",
     bands: Bands | None = None,
     width: int = 8,
 ) -> Json:
-    """A line for each of the `$top` hosts, or for a host and a value of a label."""
+    """A line for each of the `$top` hosts, or for a host and a value of a label.
+
+    `among`: of which targets, where the metric is not the exporter's own.
+    """
     by = f"{BY_HOST}, {label}" if label else BY_HOST
     selector = select(metric)
+    chosen = top_rates if metric.endswith("_total") else top
     legend = f"{{{{instance}}}} {{{{{label}}}}}" if label else "{{instance}}"
     return graph(
         title,
-        {legend: top_rates(selector, by) if metric.endswith("_total") else top(selector, by)},
+        {legend: chosen(selector, by, among=among)},
         unit=unit,
         description=f"{description} The `$top` highest of the time range.",
         links=HOST_LINE_LINKS,

@@ -20,10 +20,9 @@ from dashboards.grafana import (
 )
 from dashboards.queries import (
     BY_DEVICE,
+    BY_UUID,
     BY_VM,
-    PROJECTS,
     VM,
-    named,
     rate,
     seen,
     select,
@@ -80,13 +79,18 @@ def balloon(names: Mapping[str, str]) -> dict[str, str]:
 
 def now_panels() -> list[Json]:
     """What it is, and how it is."""
-    kind = of_vm("libvirt_domain_info")
     labels = f"{BY_VM}, type, machine, os_type"
-    about = f"({named(f'max by ({labels}) ({kind})')}) * on ({BY_VM}) group_left"
+    about = f"max by ({labels}) ({of_vm('libvirt_domain_info')})"
+    for label, metric in (
+        ("display_name", "domain:libvirt_display_name:info"),
+        ("project_name", "domain:libvirt_project:info"),
+    ):
+        known = f"max by ({BY_UUID}, {label}) ({of_vm(metric)})"
+        about = f"({about}) * on ({BY_UUID}) group_left ({label}) {known}"
     return [
         table(
             "VM",
-            instant(top_now(f"{about} (project_name) {PROJECTS}"), ref="vm"),
+            instant(top_now(about), ref="vm"),
             [],
             labels={
                 "display_name": "VM",

@@ -1,7 +1,7 @@
 """The dashboards' queries, asked of a real Prometheus with the shipped rules.
 
 It scrapes two hosts, as operators have: the lab's QEMU guests, and the demo host of libvirt's test
-driver.
+driver. Beside them it has targets that are no hosts.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +32,7 @@ from tests.lab.daemon import PrivateLibvirtd
 from tests.lab.domains import MIB, begin_backup, paused_domain, shutoff_domain
 from tests.lab.exporter import Exporter
 from tests.lab.prometheus import Prometheus, prometheus
+from tests.lab.servers import answered_by, free_address
 from tests.lab.traffic import Counted, busy_guest
 from tests.promql import RULES
 from tests.support.waiting import wait_until
@@ -79,6 +81,16 @@ EMPTY = {
     "annotation Watchdog": "none fires",
 }
 """Panels and annotations that may have nothing to show, and why."""
+
+
+class Foreign(BaseHTTPRequestHandler):
+    """Another exporter, which takes more than any of ours."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        self.wfile.write(b"process_cpu_seconds_total 1e9\nprocess_resident_memory_bytes 1e12\n")
 
 
 class Grafana:
@@ -140,12 +152,13 @@ def grafana(
     }
     try:
         with (
+            answered_by(Foreign) as foreign,
             busy_guest(libvirtd, BUSY),
             Exporter(libvirtd.uri, directory / "lab", configuration) as lab,
             Exporter(DEMO, directory / "demo") as demo,
             prometheus(
                 directory,
-                {"libvirt": [lab.address, demo.address]},
+                {"libvirt": [lab.address, demo.address], "node": [foreign, free_address()]},
                 every="4s",
                 rules=sorted(RULES.glob("*.yml")),
             ) as server,
@@ -219,6 +232,20 @@ def test_variables_offer_both_hosts_and_their_vms(grafana: Grafana) -> None:
         if name == "libvirt-vm.json":
             assert offered["uuid"] >= {"running", "off", "web-1"}
             assert "instance-0000002a" not in offered["uuid"]
+
+
+def test_other_targets_are_neither_hosts_nor_exporters(grafana: Grafana) -> None:
+    """With All chosen, a target of another job that is down and one that is up count nowhere."""
+    grafana.query_until_shown('up{job="node"} == 0', "the foreign target that is down is scraped")
+    grafana.query_until_shown('up{job="node"} == 1', "the foreign target that is up is scraped")
+    queries = {query.panel["title"]: query.expression for query in panel_queries()}
+
+    for title, figure in (("Hosts up", 2), ("Hosts down", 0), ("Exporters reached", 2)):
+        [series] = grafana.query(queries[title])
+        assert float(series["value"][1]) == figure, title
+    for title in ("Scrape duration", "CPU of exporters", "Resident memory of exporters"):
+        jobs = [series["metric"]["job"] for series in grafana.query(queries[title])]
+        assert jobs == ["libvirt"] * 2, title
 
 
 def test_state_timeline_tells_each_vm_state(grafana: Grafana) -> None:

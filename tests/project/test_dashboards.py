@@ -29,7 +29,16 @@ from tests.grafana import (
     panels,
     variable_expression,
 )
-from tests.promql import IDENTITY, RULES, SCRAPED, SERIES, result_labels, selected_labels, selectors
+from tests.promql import (
+    FROM_PROMETHEUS,
+    IDENTITY,
+    RULES,
+    SCRAPED,
+    SERIES,
+    result_labels,
+    selected_labels,
+    selectors,
+)
 
 DIRECTIONS = re.compile(r"(?:\b|_)(receive|transmit|read|writ|flush|swap.in|swap.out)", re.I)
 
@@ -350,6 +359,10 @@ def test_column_has_no_name_that_keeps_lines_apart(query: Query) -> None:
         assert not keeps_name(parse(query.expression))
 
 
+ASK_THE_WHOLE_JOB: Final = {"Hosts up", "Hosts down", "Scrape duration"}
+"""Titles of panels that know a host by its job, to which hosts belong that are not chosen."""
+
+
 @EACH_QUERY
 def test_query_honours_the_variables(query: Query) -> None:
     """Each selector is narrowed to the chosen jobs and instances, and on its page to the VM."""
@@ -370,7 +383,17 @@ def test_query_honours_the_variables(query: Query) -> None:
             wanted = set()
         if query.place == "variable instance":
             wanted = {"job"}
+        if query.panel.get("title") in ASK_THE_WHOLE_JOB and selector.name in ("libvirt_up", "up"):
+            wanted = {"job"}
         assert chosen >= wanted, selector.name
+
+
+@EACH_QUERY
+def test_metric_of_any_target_is_narrowed_to_exporters(query: Query) -> None:
+    """With All chosen, it would show the other targets of Prometheus too."""
+    names = {selector.name for selector in selectors(parse(query.expression))}
+    if names & (FROM_PROMETHEUS.keys() - {"ALERTS"}):
+        assert names & {"libvirt_up", "libvirt_exporter_build_info"}
 
 
 @EACH_PANEL_QUERY
