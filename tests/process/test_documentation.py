@@ -222,7 +222,7 @@ def test_a_documented_command_of_libvirt_exists(command: tuple[str, ...]) -> Non
 
 def test_every_other_command_says_why_it_is_not_run() -> None:
     """Who documents a new one makes it run here, or names its test in ELSEWHERE."""
-    tried = {"curl", "libvirt-exporter", "python", "virsh", "virt-admin"}
+    tried = {"curl", "libvirt-exporter", ".venv/bin/python", "virsh", "virt-admin"}
     unknown = [
         f"{command.page}: {words[0]}"
         for command in ALL
