@@ -106,5 +106,5 @@ images-test: ## as root: build the image on a base made by mmdebstrap, and run i
 kubernetes-test: ## read the resources of the Prometheus operator by its own types
 	PATH=$(bin):$$PATH $(bin)/pytest tests/deploy/operator.py
 
-ansible-test: ## as root: ansible-lint, and check mode of the role on a root file system
+ansible-test: ## as root: ansible-lint, and the role on a root file system, also booted
 	PATH=$(bin):$$PATH $(bin)/pytest tests/deploy/role.py

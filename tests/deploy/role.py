@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from tests.deploy.containers import AUTHORITIES
-from tests.deploy.system import archive_to, booted, run, with_libvirt
+from tests.deploy.system import System, archive_to, booted, run, with_libvirt
 from tests.lab.daemon import PrivateLibvirtd
 
 ROOT: Final = Path(__file__).parents[2]
@@ -33,6 +33,10 @@ TOOLS: Final[tuple[str, ...]] = (
 CONFIG: Final = {"groups": {"exclude": ["perf"]}}
 CONFIG_FILE: Final = "/etc/libvirt-exporter/exporter.yml"
 SETTINGS: Final = "/etc/systemd/system/libvirt-exporter.service.d/settings.conf"
+SOCKET: Final = "libvirt-exporter.socket"
+UNIT_OF_THE_WHEEL: Final = (
+    "/opt/libvirt-exporter/share/libvirt-exporter/deploy/systemd/libvirt-exporter.service"
+)
 NEEDED: Final = ("python3", "python3-apt", "systemd-sysv")
 """What Ansible itself needs of a target, and something to boot it with."""
 COMMAND: Final = "/usr/bin/libvirt-exporter"
@@ -97,10 +101,12 @@ class Target:
         """What a file says inside."""
         return (self.root / path.lstrip("/")).read_text()
 
-    def play(self, *arguments: str, **variables: Any) -> dict[str, int]:
-        """Run the playbook; returns how many tasks were ok, changed, failed …"""
+    def play(
+        self, *arguments: str, system: System | None = None, **variables: Any
+    ) -> dict[str, int]:
+        """Run the playbook, in the `system` if one is booted; returns how many tasks changed …"""
         given: Mapping[str, Any] = {
-            "ansible_host": str(self.root),
+            "ansible_host": str(system.leader if system else self.root),
             "ansible_become": False,
             "ansible_python_interpreter": "/usr/bin/python3",
             "libvirt_exporter_source": self.wheel,
@@ -206,28 +212,98 @@ def test_tls_is_for_root_alone_and_goes_again(target: Target) -> None:
     assert "LoadCredential" not in target.text(SETTINGS)
 
 
-def test_systemd_starts_it_with_what_it_was_given(
-    target: Target, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """In the same root, booted: started, given passwords, and removed."""
-    trial = tmp_path_factory.mktemp("booted")
+@pytest.fixture
+def system(target: Target, tmp_path: Path) -> Iterator[System]:
+    """A system booted from the root, whose changes are gone at the end; the exporter is stopped."""
     with PrivateLibvirtd(privileged=True) as daemon:
-        options = with_libvirt(daemon.socket_directory, trial)
-        with booted(target.root, trial, *options) as system:
-            inside = {"ansible_host": str(system.leader)}
-            target.play(**inside)
-            assert system.unit("ActiveState") == "active"
-            assert system.unit("UnitFileState") == "enabled"
-            assert "\nlibvirt_up 1" in system.get("/metrics")
-            assert target.play(**inside)["changed"] == 0
+        options = with_libvirt(daemon.socket_directory, tmp_path)
+        with booted(target.root, tmp_path, *options) as running:
+            yield running
 
-            web = {"basic_auth_users": {"prometheus": HASH}}
-            target.play(**inside, libvirt_exporter_web_config=web)
-            with pytest.raises(AssertionError, match="401: Unauthorized"):
-                system.get("/metrics")
 
-            target.play(**inside, libvirt_exporter_state="absent")
-            assert system.unit("LoadState") == "not-found"
+def test_systemd_starts_it_with_what_it_was_given(target: Target, system: System) -> None:
+    """Started, given passwords, and removed; check mode works after that, too."""
+    target.play(system=system)
+    assert system.unit("ActiveState") == "active"
+    assert system.unit("UnitFileState") == "enabled"
+    assert "\nlibvirt_up 1" in system.get("/metrics")
+    assert target.play(system=system)["changed"] == 0
+
+    web = {"basic_auth_users": {"prometheus": HASH}}
+    target.play(system=system, libvirt_exporter_web_config=web)
+    with pytest.raises(AssertionError, match="401: Unauthorized"):
+        system.get("/metrics")
+
+    target.play(system=system, libvirt_exporter_state="absent")
+    assert system.unit("LoadState") == "not-found"
+    assert target.play("--check", system=system)["changed"] > 0
+
+
+def test_a_change_of_web_restarts_and_others_reload(target: Target, system: System) -> None:
+    """What is in the configuration is in force at the end of the play."""
+    target.play(system=system)
+    process = system.unit("MainPID")
+
+    target.play(system=system, libvirt_exporter_config={"groups": {"exclude": ["vcpu"]}})
+    assert system.unit("MainPID") == process
+    assert "\nlibvirt_exporter_config_last_reload_successful 1" in system.get("/metrics")
+
+    elsewhere = {"groups": {"exclude": ["vcpu"]}, "web": {"listen": [":9178"]}}
+    target.play(system=system, libvirt_exporter_config=elsewhere)
+    assert "\nlibvirt_up 1" in system.get("/metrics", 9178)
+    assert target.play(system=system, libvirt_exporter_config=elsewhere)["changed"] == 0
+
+
+def test_socket_activation_is_switched_on_and_off(target: Target, system: System) -> None:
+    """On a host whose exporter runs, with nothing but the argument."""
+    target.play(system=system)
+
+    for on in (True, False):
+        target.play("--check", system=system, libvirt_exporter_socket_activation=on)
+        target.play(system=system, libvirt_exporter_socket_activation=on)
+
+        assert (system.unit("ActiveState", SOCKET) == "active") is on
+        assert (system.unit("UnitFileState", SOCKET) == "enabled") is on
+        assert system.unit("ActiveState") == "active"
+        assert "\nlibvirt_up 1" in system.get("/metrics")
+        again = target.play(system=system, libvirt_exporter_socket_activation=on)
+        assert again["changed"] == 0
+
+
+def test_the_next_run_applies_what_a_failed_one_has_written(target: Target, system: System) -> None:
+    """Its handlers were lost, and the files are as they should be."""
+    target.play(system=system)
+    elsewhere = {**CONFIG, "web": {"listen": [":9178"]}}
+    system.run("mv", UNIT_OF_THE_WHEEL, "/srv/unit")
+    with pytest.raises(AssertionError, match=re.escape(f"Source {UNIT_OF_THE_WHEEL} not found")):
+        target.play(system=system, libvirt_exporter_config=elsewhere)
+    assert "\nlibvirt_up 1" in system.get("/metrics")
+    system.run("mv", "/srv/unit", UNIT_OF_THE_WHEEL)
+
+    target.play(system=system, libvirt_exporter_config=elsewhere)
+
+    assert "\nlibvirt_up 1" in system.get("/metrics", 9178)
+    assert target.play(system=system, libvirt_exporter_config=elsewhere)["changed"] == 0
+
+
+def test_a_socket_that_failed_to_start_starts_in_the_next_run(
+    target: Target, system: System
+) -> None:
+    """The files are as they should be, the socket is not."""
+    target.play(system=system)
+    switched_on = {"libvirt_exporter_socket_activation": True}
+    obstacle = f"/run/systemd/system/{SOCKET}.d"
+    system.run("mkdir", "-p", obstacle)
+    system.run("sh", "-c", f"printf '[Socket]\nListenStream=/proc/none\n' >{obstacle}/bad.conf")
+    with pytest.raises(AssertionError, match=f"Unable to start service {SOCKET}"):
+        target.play(system=system, **switched_on)
+    system.run("rm", "-r", obstacle)
+
+    target.play(system=system, **switched_on)
+
+    assert system.unit("ActiveState", SOCKET) == "active"
+    assert "\nlibvirt_up 1" in system.get("/metrics")
+    assert target.play(system=system, **switched_on)["changed"] == 0
 
 
 def test_nothing_is_left_of_it(target: Target) -> None:
