@@ -12,10 +12,10 @@ def _itself(text: str) -> str:
 
 
 def interning(version: tuple[int, ...]) -> Callable[[str], str]:
-    """What a Python of this version can intern texts with that come and go."""
-    # From 3.12.0 to 3.12.6 what is interned is never freed: CPython issue 113993.
+    """sys.intern; a function that returns its argument where interned texts are never freed."""
+    # CPython issue 113993.
     return _itself if (3, 12) <= version < (3, 12, 7) else sys.intern
 
 
 intern: Final = interning(sys.version_info[:3])
-"""Returns an equal text, mostly the same object as for any other equal one."""
+"""Returns the same text; the same object for all equal ones, where `interning` allows it."""

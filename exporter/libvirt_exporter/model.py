@@ -578,6 +578,10 @@ def state_name(stats: Stats) -> str:
     return STATES[number] if 0 <= number < len(STATES) else f"unknown_{number}"
 
 
+CLOCK_STEP: Final = 1.0
+"""Seconds; less is how a clock is kept right."""
+
+
 class DomainSample(Struct, frozen=True, kw_only=True):
     """One domain's share of a sample."""
 
@@ -592,7 +596,8 @@ class DomainSample(Struct, frozen=True, kw_only=True):
     the catalogue names.
     """
     timestamp: float
-    """Unix time just before the (last) call that answered for this domain."""
+    """Unix time just before the call that told what needs the monitor; where there was none, of
+    the last call that answered for this domain."""
     without_monitor_at: float | None = None
     """The same of the call for what needs no monitor, as the figures of interfaces; None: the same
     time."""
@@ -682,6 +687,8 @@ class HostSample(Struct, frozen=True, kw_only=True):
     """Wall seconds for the whole sample."""
     up: bool
     """Whether the groups that cannot block answered."""
+    began: float | None = None
+    """time.monotonic() at the same moment; None of a sample that was not taken by this process."""
     partial: bool = False
     """Whether somebody's time was up before the sample was complete."""
     host: HostInfo | None = None
@@ -703,6 +710,16 @@ class HostSample(Struct, frozen=True, kw_only=True):
     """libvirt's code (virErrorNumber) of that; 0 where it is not libvirt that failed."""
     unparsable: tuple[str, ...] = field(default=())
     """UUIDs whose domain XML could not be parsed."""
+
+    def clock_was_set_since(self, earlier: HostSample) -> bool:
+        """Whether somebody has set this machine's clock since an earlier sample.
+
+        Then the time between both is not known by their timestamps.
+        """
+        if self.began is None or earlier.began is None:
+            return False
+        passed = self.began - earlier.began
+        return abs(self.timestamp - earlier.timestamp - passed) > CLOCK_STEP
 
     @property
     def outage(self) -> str:

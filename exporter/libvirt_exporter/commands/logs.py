@@ -23,7 +23,7 @@ def setup(level: str, form: str) -> None:
     uvicorn only errors, unless the level is debug: then its access lines come, too.
     """
     handler = logging.StreamHandler()
-    # Here too: a logger with a level of its own, as of access lines, does not ask the root's.
+    # The root's level does not apply to loggers that have their own, such as that of access lines.
     handler.setLevel(_LEVELS[level])
     handler.setFormatter({"logfmt": LogfmtFormatter, "json": JsonFormatter}[form]())
     logging.basicConfig(handlers=[handler], level=_LEVELS[level], force=True)

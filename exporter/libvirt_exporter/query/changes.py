@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from libvirt_exporter.model import Applications, DomainSample, HostSample, Stats, StatValue
 from libvirt_exporter.query.fields.field import ABSENT, Change, VmField, VmView, encoded
-from libvirt_exporter.query.fields.rates import comparable
+from libvirt_exporter.query.fields.rates import far_enough
 
 MAX_TOMBSTONES: Final = 1000
 """Vanished VMs that are remembered; where there are more, the oldest stamps are too old."""
@@ -319,7 +319,7 @@ class _Vm:
 
     def _rates_now(self) -> tuple[bool, tuple[object, ...]]:
         """Whether there may be rates other than 0; and of which groups there are any."""
-        usable = [earlier for earlier in self.earlier if comparable(earlier, self.domain)]
+        usable = [earlier for earlier in self.earlier if far_enough(earlier, self.domain)]
         moving = any(earlier.timestamp < self.steady_since for earlier in usable)
         return moving, tuple(earlier.asked for earlier in usable)
 

@@ -40,7 +40,12 @@ class History:
             self._kept.clear()
         # The same sample, which somebody had no time to wait for.
         self._kept = [old for old in self._kept if not (old.sample.partial and old.at == new.at)]
-        if any(new.at < old.at + RATE_TIME and covers_all(old.scope, scope) for old in self._kept):
+        if any(
+            new.at < old.at + RATE_TIME
+            and covers_all(old.scope, scope)
+            and (sample.partial or not old.sample.partial)
+            for old in self._kept
+        ):
             return
         self._kept.append(new)
         old_enough = [kept for kept in self._kept if kept.at <= new.at - RATE_TIME]

@@ -10,7 +10,7 @@ from msgspec import Struct
 from libvirt_exporter.model import DomainSample, HostSample, Stats
 from libvirt_exporter.query.fields.field import number
 from libvirt_exporter.query.fields.figures import memory_in_use
-from libvirt_exporter.query.fields.rates import between, increases, numbers
+from libvirt_exporter.query.fields.rates import elapsed, increases, numbers, same_run
 
 ASKS: Final = frozenset({"balloon", "block", "cpu-total", "interface", "vcpu"})
 """libvirt's statistics groups that this takes."""
@@ -68,7 +68,10 @@ def overview(
     pause: Callable[[], None] = lambda: None,
 ) -> Overview:
     """The overview of a sample; `pause` is called after each VM, and may let others go first."""
-    earlier = {} if before is None else {domain.uuid: domain for domain in before.domains}
+    if before is None or sample.clock_was_set_since(before):
+        earlier = {}
+    else:
+        earlier = {domain.uuid: domain for domain in before.domains}
     rows = []
     for domain in sample.domains:
         rows.append(row(domain, earlier.get(domain.uuid), metrics))
@@ -143,8 +146,10 @@ def rate(
 
     `monitor`: whether telling them takes QEMU's monitor, as in `interval`.
     """
-    seconds = None if earlier is None else between(earlier, domain, monitor=monitor)
-    if earlier is None or seconds is None:
+    if earlier is None or not same_run(earlier, domain):
+        return None
+    seconds = elapsed(earlier, domain, monitor=monitor)
+    if seconds <= 0:
         return None
     grown = increases(numbers(domain.stats, keys), numbers(earlier.stats, keys))
     known = [growth for growth in grown if growth is not None]

@@ -23,8 +23,6 @@ T = TypeVar("T")
 
 _LONGEST_QUEUE: Final = 60.0
 """Seconds until an answer must have been computed, once there is a sample."""
-_CLOCK_STEP: Final = 1.0
-"""Seconds by which the clock of the host moves against the loop's where somebody has set it."""
 _SHORTEST_PAUSE: Final = 0.2
 """Seconds between samples that are taken because something happened."""
 
@@ -109,16 +107,13 @@ class Queries:
             # The same was told already, as of somebody for whom more was asked.
             return
         self._number += 1
-        began = asyncio.get_running_loop().time() - sample.duration
-        if latest is not None and self._history is not None:
-            passed = sample.timestamp - latest.sample.timestamp
-            if abs(passed - (began - latest.began)) > _CLOCK_STEP:
-                # The time between samples on both sides of a step is not known.
-                self._history = History()
+        if latest is not None and self._history and sample.clock_was_set_since(latest.sample):
+            self._history = History()
         before: Sequence[HostSample] = ()
         if self._history is not None and sample.up:
             before = self._history.before(sample)
             self._history.add(sample, scope)
+        began = asyncio.get_running_loop().time() - sample.duration
         self._latest = Taken(sample, before, began, self._number, scope)
         self._tell()
 

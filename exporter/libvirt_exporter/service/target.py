@@ -222,7 +222,7 @@ class Target:
             if display is not self._examined and sample.domains and is_complete(sample):
                 self._examined = display
                 self._examination = asyncio.create_task(self._examine(display.config, sample))
-        if whole or for_queries:
+        if for_queries or (whole and not sample.partial):
             # By another configuration other domains were asked for other things.
             self._queries.saw(sample, scope if display is self._display else frozenset())
         return sample

@@ -76,6 +76,7 @@ class Desk:
         self.queries.saw(
             HostSample(
                 timestamp=now,
+                began=asyncio.get_running_loop().time(),
                 duration=0.0,
                 up=self.up,
                 domains=tuple(replace(each, timestamp=now) for each in self.domains),

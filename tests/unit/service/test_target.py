@@ -128,6 +128,26 @@ async def test_two_libvirts_in_one_process_answer_each_for_itself(
             await targets["other"].diagnostics(str(UUID(int=2)))
 
 
+async def test_a_scrape_that_has_no_time_leaves_queries_their_whole_sample(
+    workers: Workers,
+) -> None:
+    """What it saw in time is a part only."""
+    fake = named("vm", 24)
+    uri = "qemu:///system"
+    with serving(uri, workers, Telemetry(process=False), "", fake.connect) as target:
+
+        async def answered() -> int:
+            answer = json.loads((await target.query(QueryRequest(fields=("disks",)))).body)
+            return sum(bool(row.get("disks")) for row in answer["dataList"])
+
+        assert await answered() == 24
+        for each in fake.domains.values():
+            each.late = 0.2
+        hasty = await target.scrape(ScrapeRequest(timeout=0.4))
+        assert b'libvirt_scrape_incomplete_domains{group="block"} 0' not in hasty.body
+        assert await answered() == 24
+
+
 async def test_what_counts_for_one_libvirt_stands_in_its_own_exposition(workers: Workers) -> None:
     """The default one is exposed with the process's metrics, the other without; no label tells."""
     telemetry = Telemetry(process=False)

@@ -32,7 +32,7 @@ def state_directory_findings(
         "/var/lib/libvirt-exporter for its user"
     )
     reason = _unusable(Path(directory))
-    if reason and _is_private(directory):
+    if reason and os.geteuid() != 0 and _is_private(directory):
         found = f"whether {what} can be saved in {directory} is known to its systemd unit alone"
         yield hint(found, "run `libvirt-exporter doctor` as root")
     elif reason:

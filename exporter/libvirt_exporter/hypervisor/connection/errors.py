@@ -112,6 +112,7 @@ _CODES: Final = {
 }
 
 
+_NAMES_HOST: Final = re.compile(r"[^/]+://[^/]")
 _REMOTE: Final = ("tls", "tcp")
 """Transports for which libvirt listens itself."""
 _DAEMONS: Final = {
@@ -183,6 +184,8 @@ def explain_open_failure(uri: str, error: libvirt.libvirtError, *, read_only: bo
 def _advice(uri: str, error: libvirt.libvirtError, text: str, read_only: bool) -> str:
     denied = classify(error) is ErrorClass.DENIED or "Permission denied" in text
     scheme, transport = uri.partition(":")[0].partition("+")[::2]
+    if not transport and scheme in _DAEMONS and _NAMES_HOST.match(uri):
+        transport = "tls"  # which is what libvirt takes
     if transport.endswith("ssh") or transport == "libssh2":
         return (
             "As the user that runs the exporter, `ssh` to that host must succeed without a "

@@ -169,13 +169,15 @@ def _graphics(domain: FollowedDomain, record: Record) -> None:
     clients = domain.clients = {} if domain.clients is None else domain.clients
     client = (str(remote.get("node") or ""), str(remote.get("service") or ""))
     if phase == libvirt.VIR_DOMAIN_EVENT_GRAPHICS_INITIALIZE:
-        clients[client] = clients.get(client, 0) + 1 if client == _NAMELESS else 1
+        known = clients.get(client, 0) if client == _NAMELESS else 0
+        clients[client] = min(known + 1, CLIENT_LIMIT)
         if len(clients) > CLIENT_LIMIT:
             del clients[next(iter(clients))]
     elif phase == libvirt.VIR_DOMAIN_EVENT_GRAPHICS_DISCONNECT:
-        left = clients.pop(client, 0) - 1
-        if left > 0:
-            clients[client] = left
+        if clients.get(client, 0) > 1:
+            clients[client] -= 1
+        else:
+            clients.pop(client, None)
 
 
 def _block_job(domain: FollowedDomain, record: Record) -> None:

@@ -100,10 +100,13 @@ class BulkPhase(Phase):
             for uuid, stats in rows:
                 domain = self.draft.domains.get(uuid)
                 if domain is not None:
+                    if "interface" in groups or not domain.no_monitor:
+                        domain.without_monitor_at = timestamp
+                    if not domain.monitor:
+                        domain.timestamp = timestamp
                     domain.no_monitor = merged(domain.no_monitor, stats)
                     domain.missing -= groups
                     domain.answered |= groups
-                    domain.timestamp = domain.without_monitor_at = timestamp
 
     async def _rows(
         self, uuids: list[str], groups: frozenset[str], *, at_the_limit: bool = True

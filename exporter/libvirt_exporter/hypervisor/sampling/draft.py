@@ -162,6 +162,7 @@ class HostDraft:
         failures.conclude(sources if self.up else (), self.domains, began)
         return HostSample(
             timestamp=self.timestamp,
+            began=self._started,
             duration=self.duration,
             up=self.up,
             host=host,

@@ -95,8 +95,9 @@ class FallbackPhase(Phase):
             # Without the XML nobody knows which devices to ask for.
             known = self.inventory.get(uuid) is not None
             domain.missing -= groups if known else groups - {"block", "interface"}
-            domain.timestamp = timestamp
-            if not domain.no_monitor:
+            if not domain.monitor:
+                domain.timestamp = timestamp
+            if "net.count" in stats or not domain.no_monitor:
                 domain.without_monitor_at = timestamp
             memory.answered_at[uuid] = started
         memory.blocked.add(result.blocked)

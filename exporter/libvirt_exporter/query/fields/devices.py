@@ -63,7 +63,7 @@ def _disks(view: VmView) -> Any:
         if definition is not None:
             if definition.source_type == "block":
                 disk["apparentsize"] = physical
-            if _may_be_a_size(definition, stats, prefix):
+            if _usage_unknown(definition, stats, prefix):
                 disk["truesize"] = None
             disk["imageID"] = definition.image_id or None
         if seconds is not None and name in earlier:
@@ -75,7 +75,7 @@ def _disks(view: VmView) -> Any:
     return found if answered else ABSENT
 
 
-def _may_be_a_size(disk: Disk, stats: Stats, prefix: str) -> bool:
+def _usage_unknown(disk: Disk, stats: Stats, prefix: str) -> bool:
     """Whether `physical` may be the size of the disk, of which the image uses less.
 
     It is the length of a sparse file as long as nothing is allocated (libvirt 9.0 to 12.8); a

@@ -50,10 +50,8 @@ def _guest_rate(view: VmView) -> float | None:
     """
     info, stats, before = view.info, view.domain.stats, view.before
     if info is not None and info.type == "kvm":
-        guest, seconds = (
-            increase(stats, "process.guest.time", before),
-            interval(view, monitor=False),
-        )
+        guest = increase(stats, "process.guest.time", before)
+        seconds = interval(view, monitor=False)
         if guest is not None and seconds is not None:
             return guest / seconds
     seconds = interval(view)
@@ -264,8 +262,8 @@ FIELDS: Final = (
             pageflt=(COUNT, "page faults per second"),
         ),
         unit="KiB",
-        text="Memory from the guest's point of view. Rates require two samples and have 3 "
-        "significant digits.",
+        text="Memory from the guest's point of view. Rates are those between two reports of the "
+        "guest, absent until it has reported again, and have 3 significant digits.",
         source="balloon.*",
         change="sampled",
         asks=("balloon",),

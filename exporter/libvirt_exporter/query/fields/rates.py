@@ -22,40 +22,39 @@ def interval(view: VmView, *, monitor: bool = True) -> float | None:
     `monitor`: between the calls that need the monitor, which may come late; else between those
     for interfaces and the looks at QEMU's process.
     """
-    if view.earlier is None or not isinstance(view.domain, DomainSample):
+    earlier, later = view.earlier, view.domain
+    if earlier is None or not isinstance(later, DomainSample):
         return None
-    return between(view.earlier, view.domain, monitor=monitor)
+    comparable = same_run(earlier, later) and far_enough(earlier, later)
+    return elapsed(earlier, later, monitor=monitor) if comparable else None
 
 
-def between(earlier: DomainSample, later: DomainSample, *, monitor: bool = True) -> float | None:
-    """`interval` of two samples of one domain."""
+def same_run(earlier: DomainSample, later: DomainSample) -> bool:
+    """Whether a domain was active in both samples and, as far as can be told, all the time."""
     if not (later.active and earlier.active):
-        return None
+        return False
     for key in _ONE_RUN:
         now, before = later.stats.get(key), earlier.stats.get(key)
         if now != before and now is not None and before is not None:
-            return None
-    if not comparable(earlier, later):
-        return None
-    return (_monitored if monitor else _unmonitored)(earlier, later)
+            return False
+    return True
 
 
-def comparable(earlier: DomainSample, later: DomainSample) -> bool:
+def far_enough(earlier: DomainSample, later: DomainSample) -> bool:
     """Whether there is enough time between two samples of a domain for rates of any kind."""
-    return min(_monitored(earlier, later), _unmonitored(earlier, later)) >= SHORTEST
+    return all(elapsed(earlier, later, monitor=monitor) >= SHORTEST for monitor in (True, False))
 
 
-def _monitored(earlier: DomainSample, later: DomainSample) -> float:
-    return later.timestamp - earlier.timestamp
+def elapsed(earlier: DomainSample, later: DomainSample, *, monitor: bool = True) -> float:
+    """Seconds between the calls of two samples; `monitor` as for `interval`."""
+    if monitor:
+        return later.timestamp - earlier.timestamp
+    return _without_monitor_at(later) - _without_monitor_at(earlier)
 
 
-def _unmonitored(earlier: DomainSample, later: DomainSample) -> float:
-    return _early(later) - _early(earlier)
-
-
-def _early(domain: DomainSample) -> float:
-    early = domain.without_monitor_at
-    return domain.timestamp if early is None else early
+def _without_monitor_at(domain: DomainSample) -> float:
+    at = domain.without_monitor_at
+    return domain.timestamp if at is None else at
 
 
 def numbers(stats: Stats, keys: Iterable[str]) -> list[int | None]:

@@ -82,6 +82,10 @@ def test_state_directory_of_a_dynamic_user_is_known_to_its_unit_alone(
 
     assert finding.severity == "hint"
     assert "its systemd unit alone" in finding.what
+    (private / "file").touch()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    (finding,) = state_directory_findings(str(private / "file"))
+    assert finding.severity == "problem"
 
 
 def test_state_directory_that_is_a_file_is_a_problem(state: Path) -> None:

@@ -124,6 +124,12 @@ def test_a_failed_open_says_what_where_and_what_to_do(uri: str, advice: str) -> 
             "Cannot read CA certificate '/etc/pki/CA/cacert.pem': No such file or directory",
             "Check the exporter's certificates",
         ),
+        (
+            "qemu://kvm1/system",
+            "unable to connect to server at 'kvm1:16514': Connection refused",
+            "libvirtd-tls.socket or virtproxyd-tls.socket",
+        ),
+        ("xen://kvm1/system", "authentication failed: Permission denied", "auth.conf"),
         ("qemu+tcp://kvm1/system", "authentication failed: Permission denied", "auth.conf"),
     ],
 )

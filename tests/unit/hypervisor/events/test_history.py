@@ -490,6 +490,10 @@ def test_graphics_clients_over_a_unix_socket_are_counted_too() -> None:
         tell(history, "graphics", phase, {}, {"family": 2, "node": "", "service": ""}, "none", [])
         seen.append(stats(history)["graphics.clients"])
     assert seen == [1, 2, 1, 0, 0]
+    for phase, remote in ((1, {}), (1, {}), (1, client(1)), (2, {})):
+        tell(history, "graphics", phase, {}, remote, "none", [])
+    assert stats(history)["graphics.clients"] == 2
+    assert stats(history)["graphics.client.address"] == "192.0.2.1"
 
 
 def test_graphics_clients_end_with_the_domain_and_are_bounded() -> None:
