@@ -8,6 +8,7 @@ from collections.abc import Sequence, Set
 from gzip import compress
 
 import httpx
+from msgspec.structs import replace
 
 from libvirt_exporter.catalogue import SAMPLE_METRICS
 from libvirt_exporter.config import Config
@@ -48,6 +49,8 @@ class FakeService:
         """Whether scrapes, like queries that wait, wait for `release`."""
         self.holds_everything = False
         """Whether everything that needs a sample waits for `release`."""
+        self.lets_through: int | None = None
+        """How many domains the configuration lets through; None: all."""
         self.release = asyncio.Event()
         self.arrived = asyncio.Event()
         """Set by whoever begins to wait for `release`."""
@@ -140,6 +143,9 @@ class FakeService:
     @property
     def name(self) -> str:
         return self.config.libvirt.name or redacted(self.config.libvirt.uri)
+
+    def shown(self, sample: HostSample) -> HostSample:
+        return replace(sample, domains=sample.domains[: self.lets_through])
 
     @property
     def latest(self) -> HostSample | None:

@@ -49,6 +49,9 @@ class Target(Protocol):
     def latest(self) -> HostSample | None:
         """The last sample with all that is configured; None before the first."""
 
+    def shown(self, sample: HostSample) -> HostSample:
+        """The sample with those domains only that the configuration lets through."""
+
 
 class Service(Protocol):
     """What the routes need of the composition root; all of it runs on the event loop."""

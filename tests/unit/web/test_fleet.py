@@ -139,6 +139,20 @@ def test_the_front_page_lists_hosts_with_what_is_wrong_first() -> None:
     assert '<td class="number">1</td><td class="number">1</td>' in rows
 
 
+def test_the_front_page_counts_the_vms_that_the_configuration_lets_through() -> None:
+    """Of others it does not even say how many there are."""
+    several = tuple(
+        DomainSample(uuid=str(number), name=f"vm{number}", active=True, stats={}, timestamp=0.0)
+        for number in range(5)
+    )
+    fleet_of = service("node7")
+    fleet_of.sample = HostSample(timestamp=0.0, duration=0.1, up=True, domains=several)
+    fleet_of.lets_through = 2
+    row = ask(fleet_of, "/").text.partition("<tbody>")[2]
+    assert '<td class="number">2</td>' in row
+    assert '<td class="number">5</td>' not in row
+
+
 def test_the_front_page_of_several_hosts_samples_none() -> None:
     """However many there are."""
     fleet_of = service("", "node7")

@@ -204,6 +204,10 @@ class Agents:
         try:
             answer = connection.call("guest agent", function)
             if not await Deadline.within(patience).wait(answer):
+                if connection.waiting_for_open:
+                    # No guest has been asked.
+                    words = "the read-write connection to libvirt does not open"
+                    raise CallError(words, ErrorClass.DISCONNECTED)
                 if self.connections.replaceable(connection):
                     self.connections.abandon(connection, "guest agent")
                     self._stuck.add({uuid: connection})

@@ -133,6 +133,8 @@ class _Guest:
             self.up, self.failures, self.answered = True, 0, visit.answered
         if "denied" in visit.errors.values():
             self.not_before = now + REFUSED_PAUSE
+            if visit.answered is None:
+                self.up = None  # Nobody knows whether it would answer.
         elif "timeout" in visit.errors.values() or (
             visit.answered is None and any(visit.errors.values())
         ):
@@ -268,6 +270,9 @@ class GuestAgentLane(Lane):
     async def _ask(
         self, uuid: str, guest: _Guest, settings: GuestAgentSettings, deadline: Deadline
     ) -> None:
+        run = guest.run
+        if run is None:
+            return  # Its agent has disconnected while others were asked.
         questions = guest.questions(monotonic())
         visit = functools.partial(
             _visit, uuid, questions, settings, tell_timeout=not guest.knows_timeout
@@ -277,10 +282,12 @@ class GuestAgentLane(Lane):
         try:
             found = await self._agents.ask(uuid, visit, deadline, patience)
         except NoAnswerError:
-            guest.errors["timeout"] += 1
-            guest.failed(monotonic())
+            if guest.run == run:
+                guest.errors["timeout"] += 1
+                guest.failed(monotonic())
             return
-        if not found.over:
+        # What was said by an agent that is gone is not what the next one says.
+        if not found.over and guest.run == run:
             guest.knows_timeout = True
             guest.take(found, settings, monotonic())
 

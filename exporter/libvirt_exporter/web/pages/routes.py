@@ -78,7 +78,8 @@ class Pages:
 
     def _standing(self, alias: str) -> Standing:
         target = self._service.target(alias)
-        return Standing(alias, target.name, target.latest)
+        latest = target.latest
+        return Standing(alias, target.name, None if latest is None else target.shown(latest))
 
     async def _look(self, request: Request) -> tuple[Overview, Place]:
         """The host that is asked for, of late."""

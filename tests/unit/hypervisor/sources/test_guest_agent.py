@@ -337,6 +337,21 @@ async def test_a_guest_that_may_not_be_asked_costs_one_call_an_hour(clock: Clock
     assert stats["b"]["guest.agent.up"] is True
 
 
+async def test_a_guest_that_may_not_be_asked_any_more_is_neither_up_nor_down(
+    clock: Clock,
+) -> None:
+    """As one that never could be."""
+    daemon = Daemon("a")
+    denied = libvirt_error(libvirt.VIR_ERR_ACCESS_DENIED, "access denied")
+    with asked(daemon) as lane:
+        assert (await lane.read())["a"]["guest.agent.up"] is True
+        daemon.guests["a"].failures = dict.fromkeys((*QUICK, *SLOW), denied)
+        clock.now += 61
+        stats = (await lane.read())["a"]
+    assert "guest.agent.up" not in stats
+    assert stats["guest.agent.errors.denied"] == 1
+
+
 @pytest.mark.parametrize(
     "failure",
     [
@@ -420,6 +435,65 @@ async def test_what_an_agent_said_is_gone_with_it_at_once() -> None:
         lane.infos["a"] = replace(lane.infos["a"], agent_channel="disconnected")
         shown = lane.lane.domain_stats(draft)
     assert {key for key in shown if ".errors." not in key} == {"guest.agent.answered"}
+
+
+async def test_what_an_agent_says_is_not_taken_for_what_the_next_one_says() -> None:
+    """The guest was started anew while its agent was asked; the new one is asked at once."""
+    daemon = Daemon("a")
+    guest = daemon.guests["a"]
+    guest.answers.clear()
+    with asked(daemon) as lane:
+        reading = asyncio.create_task(lane.read())
+        await eventually(lambda: guest.asked, "the old agent is asked")
+        lane.infos["a"] = replace(lane.infos["a"], id=2)
+        (draft,) = lane.drafts()
+        lane.lane.domain_stats(draft)
+        guest.answers.set()
+        shown = (await reading)["a"]
+        assert "guest.agent.up" not in shown
+        assert "guest.fs.0.used-bytes" not in shown
+        guest.used = 77
+        assert (await lane.read())["a"]["guest.fs.0.used-bytes"] == 77
+
+
+async def test_an_agent_that_disconnects_while_others_are_asked_is_not_asked() -> None:
+    """It has not failed."""
+    daemon = Daemon("a", "b")
+    daemon.guests["a"].answers.clear()
+    with asked(daemon, parallel_calls=1) as lane:
+        reading = asyncio.create_task(lane.read())
+        await eventually(lambda: daemon.guests["a"].asked, "the first one is asked")
+        lane.infos["b"] = replace(lane.infos["b"], agent_channel="disconnected")
+        lane.lane.domain_stats(lane.drafts()[1])
+        daemon.guests["a"].answers.set()
+        stats = (await reading)["b"]
+    assert daemon.guests["b"].asked == []
+    assert "guest.agent.up" not in stats
+    assert stats.get("guest.agent.errors.timeout", 0) == 0
+
+
+async def test_a_connection_that_does_not_open_is_not_the_fault_of_a_guest(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody has been asked; it is logged once."""
+    monkeypatch.setattr(guest_agent, "CALL_MARGIN", -5.9)  # of 3 × 2 s
+    daemon = Daemon("a", "b")
+    opens = threading.Event()
+
+    def connect(_uri: str) -> Any:
+        opens.wait()
+        return daemon
+
+    monkeypatch.setattr(daemon, "connect", connect)
+    with asked(daemon) as lane:
+        with pytest.raises(CallError, match="does not open"):
+            await lane.read()
+        stats = {draft.uuid: lane.lane.domain_stats(draft) for draft in lane.drafts()}
+        opens.set()
+    for told in stats.values():
+        assert "guest.agent.up" not in told
+        assert told["guest.agent.errors.timeout"] == 0
+    assert len(caplog.records) == 1
 
 
 async def test_a_mistake_of_ours_costs_the_guest_that_brings_it_about(

@@ -239,6 +239,8 @@ class ApplicationsLane(Lane):
         if settings is None:
             raise NoTurnError
         run = guest.run
+        if run is None:
+            return  # Its agent has disconnected while others were asked.
 
         async def ask(command: str, arguments: Mapping[str, Any], read: Reader[R]) -> R:
             if guest.run != run:
@@ -262,6 +264,9 @@ class ApplicationsLane(Lane):
             guest.watch.read(anything_new=is_new or not is_due, now=monotonic())
         elif not guest.watch.mark:
             guest.checked = time()
+        if seen.recipe is None:
+            # An agent that was restarted meanwhile, unseen, may have other commands and facts.
+            guest.facts = None
 
     async def _ask(
         self,

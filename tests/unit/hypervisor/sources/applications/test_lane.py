@@ -262,6 +262,18 @@ async def test_a_guest_that_forbids_programs_gives_the_fallback(kept: Kept, cloc
     assert (await kept.read())[ANN]["guest.apps.source"] == "dpkg"
 
 
+async def test_a_guest_that_allows_programs_later_gives_its_list(kept: Kept, clock: Clock) -> None:
+    """Its agent was restarted between two samples, so that nobody saw it."""
+    guest = kept.guests[ANN]
+    guest.may_exec = False
+    assert (await kept.read())[ANN]["guest.apps.source"] == "fallback"
+    guest.may_exec = True
+    clock.now += 3601
+    await kept.read()
+    clock.now += 61
+    assert (await kept.read())[ANN]["guest.apps.source"] == "dpkg"
+
+
 async def test_a_guest_that_refuses_only_when_asked_gives_the_fallback_too(kept: Kept) -> None:
     """Agents say that they know a command which they then refuse."""
     kept.guests[ANN].failures["guest-exec"] = DISABLED
