@@ -23,11 +23,8 @@ from libvirt_exporter.query.changes import Changes, Filter, Row
 from libvirt_exporter.query.diagnostics import ASKS, LANES, diagnostics
 from libvirt_exporter.query.fields.field import VmField, encoded
 from libvirt_exporter.query.fields.table import FIELDS, reason
-from libvirt_exporter.query.need import Need, Scope, covers
+from libvirt_exporter.query.need import MOST_IDS, Need, Scope, covers
 
-MOST_IDS: Final = 1000
-"""VMs that are sampled one by one; for a query that names more of them all VMs are. Comparing who
-needs what takes time that scrapes wait for."""
 _GZIP_LEVEL: Final = 1
 _SMALL: Final = 500
 """Bytes of a body that fits into one packet as it is, and hardly gets smaller."""
@@ -107,6 +104,11 @@ class Terms:
     def diagnostics_need(self, vm_id: str) -> Need:
         """What it takes to tell a VM's diagnostics."""
         return self._may_need(ASKS, LANES, frozenset({normalised_uuid(vm_id)}))
+
+    def applications_need(self, vm_id: str) -> Need:
+        """What it takes to know what is installed in a VM: that its guest is asked in a while."""
+        lanes = frozenset({"applications"})
+        return self._may_need(frozenset(), lanes, frozenset({normalised_uuid(vm_id)}))
 
     def refuse_applications(self) -> None:
         """Raise NotFoundError unless clients may see what is installed in the guests."""

@@ -54,7 +54,22 @@ class History:
             for number, old in enumerate(old_enough)
             if any(covers_all(younger.scope, old.scope) for younger in old_enough[number + 1 :])
         }
-        self._kept = [kept for kept in self._kept if id(kept) not in useless][-_MOST:]
+        self._kept = [kept for kept in self._kept if id(kept) not in useless]
+        while len(self._kept) > _MOST:
+            del self._kept[self._dispensable(new.at)]
+
+    def _dispensable(self, now: float) -> int:
+        """Which one is missed least: of the young ones, that with another one soon after it.
+
+        Those that are old enough are what the next rates are taken against.
+        """
+        young = [number for number, kept in enumerate(self._kept[:-1]) if kept.at > now - RATE_TIME]
+
+        def loss(number: int) -> tuple[bool, float]:
+            kept, following = self._kept[number : number + 2]
+            return not covers_all(following.scope, kept.scope), following.at - kept.at
+
+        return min(young, key=loss, default=0)
 
     def before(self, sample: HostSample) -> tuple[HostSample, ...]:
         """The samples kept that are at least RATE_TIME older, the youngest first.

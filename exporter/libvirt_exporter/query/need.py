@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from msgspec import Struct
 
 _NOTHING: frozenset[str] = frozenset()
+MOST_IDS: Final = 1000
+"""VMs that are sampled one by one; for who needs more of them all VMs are. Comparing who needs what
+takes time that scrapes wait for."""
 
 
 class Need(Struct, frozen=True, kw_only=True):
@@ -25,15 +29,20 @@ Scope = frozenset[Need]
 
 
 def merged(needs: Iterable[Need]) -> Scope:
-    """The same needs, one for all VMs of which the same is wanted."""
-    vm_ids: dict[tuple[frozenset[str], frozenset[str]], frozenset[str] | None] = {}
+    """The same needs, one for all VMs of which the same is wanted; more than MOST_IDS are all."""
+    vm_ids: dict[tuple[frozenset[str], frozenset[str]], set[str] | None] = {}
     for need in needs:
         what = need.groups, need.lanes
-        before = vm_ids.get(what, _NOTHING)
-        everywhere = before is None or need.vm_ids is None
-        vm_ids[what] = None if everywhere else (before or _NOTHING) | (need.vm_ids or _NOTHING)
+        found = vm_ids.setdefault(what, set())
+        if found is None:
+            continue
+        if need.vm_ids is not None:
+            found |= need.vm_ids
+        if need.vm_ids is None or len(found) > MOST_IDS:
+            vm_ids[what] = None
     return frozenset(
-        Need(groups=groups, lanes=lanes, vm_ids=ids) for (groups, lanes), ids in vm_ids.items()
+        Need(groups=groups, lanes=lanes, vm_ids=None if found is None else frozenset(found))
+        for (groups, lanes), found in vm_ids.items()
     )
 
 

@@ -22,7 +22,7 @@ fields by `docs/build.py`; `/api/v1/openapi.json` describes the same API to prog
 | `exclude` | names of fields to omit; `vmId` is always returned | none |
 | `changedSince` | `queryStamp` of an earlier answer to the same query | everything is returned |
 | `wait` | seconds to wait for a change, at most `api.longest_wait` | 0 |
-| `timeout` | seconds to wait for libvirt, then 503 | `libvirt.timeout`, also the maximum |
+| `timeout` | seconds to wait for libvirt, then 503 | `libvirt.timeout`; at most that, and 60 |
 | `explain` | 1: return why a field has no value | 0 |
 | `strict` | 1: reject unknown names of fields with status 400 | 0 |
 | `target` | alias of a configured target | the host of `libvirt.uri` |
@@ -100,8 +100,8 @@ among `api.sensitive_fields` and lists are kept (`applications.enabled`,
 [guest-agent.md](guest-agent.md)). `hash` is the SHA-256 of the names, each with a newline at its
 end, and the ETag: with `?hash=` or If-None-Match of a list that the client knows, the answer is 304
 while there is no other. `POST` to the same address requests that the list is read again,
-`applications.quiet` after the last time at the earliest; the answer, 202, has the list that is
-known now. For a VM that does not run, the last list is returned. Both take `target` too.
+`applications.quiet` after the last time at the earliest; the answer, 202, has the hash of the
+list that is known now. For a VM that does not run, the last list is returned. Both take `target`.
 
 ```console
 $ curl -s http://localhost:9177/api/v1/vms/6e1f0a4c-…/applications

@@ -165,7 +165,7 @@ class Queries:
         UnavailableError.
         """
         self._terms.refuse_applications()
-        taken = await self._recent(Need())
+        taken = await self._recent(self._terms.applications_need(vm_id))
         work = self._workers.other(self._clerk.applications, self._terms, taken, vm_id)
         return await self._in_turn(work)
 
@@ -190,7 +190,7 @@ class Queries:
         `anew`: one that is taken now. It may be short of the need when the configuration, or what
         others need, is another one by then.
         """
-        self._asked[need] = asyncio.get_running_loop().time()
+        self._note(need)
         latest = self._latest
         if self._history is None:
             self._history = History()
@@ -231,9 +231,19 @@ class Queries:
 
         So those who ask for different things again and again share one sample in a while too.
         """
-        since = asyncio.get_running_loop().time() - self._terms.api.max_age
-        self._asked = {need: at for need, at in self._asked.items() if at >= since}
+        self._forget_asked()
         return merged([*self._asked, *(waiting.need for waiting in self._waiting)])
+
+    def _note(self, need: Need) -> None:
+        self._forget_asked()
+        self._asked.pop(need, None)
+        self._asked[need] = asyncio.get_running_loop().time()
+
+    def _forget_asked(self) -> None:
+        """Forget what was asked for too long ago; the oldest stands first."""
+        since = asyncio.get_running_loop().time() - self._terms.api.max_age
+        while self._asked and next(iter(self._asked.values())) < since:
+            del self._asked[next(iter(self._asked))]
 
     def _rest(self, taken: Taken) -> float:
         """Seconds for which a sample may still be used, negative when it is too old.

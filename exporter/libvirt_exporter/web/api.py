@@ -23,7 +23,7 @@ from libvirt_exporter.web.negotiation import accepts_gzip
 from libvirt_exporter.web.problems import TooLargeError
 from libvirt_exporter.web.service import Service
 from libvirt_exporter.web.slots import Slots
-from libvirt_exporter.web.target_parameter import only_target
+from libvirt_exporter.web.target_parameter import only_target, refuse_several
 
 VMS: Final = "/api/v1/vms"
 DIAGNOSTICS: Final = "/api/v1/vms/{vmId}/diagnostics"
@@ -53,6 +53,8 @@ class _Posted(Struct, rename="camel", forbid_unknown_fields=True):
 
 
 _PARAMETERS: Final = tuple(field.encode_name for field in structs.fields(_Posted))
+_LISTS: Final = ("vmIds", "fields", "exclude")
+"""Those that may be given several times."""
 
 
 class Api:
@@ -156,6 +158,7 @@ def _in_address(parameters: QueryParams, *, gzip: bool) -> QueryRequest:
     for name in parameters:
         if name not in _PARAMETERS:
             raise _unknown_parameter(name)
+        refuse_several(parameters, name, *_LISTS)
     return QueryRequest(
         vm_ids=_list(parameters, "vmIds"),
         fields=_list(parameters, "fields"),

@@ -15,7 +15,12 @@ TARGET: Final = "target"
 
 def only_target(parameters: QueryParams) -> str:
     """The alias that a request names, '' where it names none; RequestError for several."""
-    named = parameters.getlist(TARGET)
-    if len(named) > 1:
-        raise RequestError(f"{TARGET} is given {len(named)} times", "ask for one at a time")
-    return named[0] if named else ""
+    refuse_several(parameters, TARGET)
+    return parameters.get(TARGET, "")
+
+
+def refuse_several(parameters: QueryParams, name: str, *lists: str) -> None:
+    """Raise RequestError for a parameter that is given several times, and is none of `lists`."""
+    times = len(parameters.getlist(name))
+    if times > 1 and name not in lists:
+        raise RequestError(f"{name} is given {times} times", "ask for one at a time")

@@ -17,9 +17,9 @@ from msgspec.structs import replace
 from libvirt_exporter.config.schema import Api
 from libvirt_exporter.contract import NotFoundError, QueryRequest, RequestError, UnavailableError
 from libvirt_exporter.model import Disk, DomainInfo, DomainSample, HostSample, Stats
-from libvirt_exporter.query.answers import MOST_IDS, Terms
+from libvirt_exporter.query.answers import Terms
 from libvirt_exporter.query.fields.table import FIELDS
-from libvirt_exporter.query.need import Need, Scope, covers
+from libvirt_exporter.query.need import MOST_IDS, Need, Scope, covers
 from libvirt_exporter.service.queries import Queries
 from libvirt_exporter.service.workers import Workers
 from tests.support.needs import ALL, WHOLE
@@ -737,6 +737,37 @@ def test_no_rate_is_taken_across_a_step_of_the_clock(step: float, against: list[
             latest = desk.queries._latest
             assert latest is not None
             assert [old.timestamp for old in latest.earlier] == against
+
+    run(work)
+
+
+def test_what_was_asked_for_is_forgotten_although_no_sample_is_taken() -> None:
+    """Scrapes keep the latest one fresh; a need has up to 1,000 UUIDs."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE), max_age=5.0) as desk:
+            for number in range(15):
+                await desk.sample()
+                await desk.ask(fields=("memUsage",), vm_ids=(str(UUID(int=number)),))
+                await asyncio.sleep(1)
+            assert desk.samples == 15
+            assert len(desk.queries._asked) <= 7
+
+    run(work)
+
+
+def test_who_asks_for_applications_has_guests_asked() -> None:
+    """Where nobody scrapes, nobody else does."""
+
+    async def work() -> None:
+        async with Desk(domain(ONE)) as desk:
+            shown: Callable[[HostSample], Sequence[DomainSample]] = lambda sample: sample.domains  # noqa: E731
+            api = Api(sensitive_fields=("appsList",))
+            desk.queries.apply(Terms(api, shown, Need(lanes=frozenset({"applications"}))))
+            assert await desk.queries.applications(ONE) is None
+            assert [{need.lanes for need in scope} for scope in desk.scopes] == [
+                {frozenset({"applications"})}
+            ]
 
     run(work)
 

@@ -112,6 +112,8 @@ def test_of_a_key_that_is_repeated_the_last_one_counts() -> None:
     [
         ("?feilds=a", "unknown parameter feilds", "did you mean fields?"),
         ("?x=1", "unknown parameter x", "there are vmIds, fields"),
+        ("?wait=30&wait=0", "wait is given 2 times", "ask for one at a time"),
+        ("?changedSince=a&changedSince=", "changedSince is given 2 times", "one at a time"),
         ("?wait=soon", "wait is not a number", "wait=30"),
         ("?wait=-1", "wait is not a number", ""),
         ("?timeout=-1", "timeout is not a number", "timeout=30"),

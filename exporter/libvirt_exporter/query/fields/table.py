@@ -71,6 +71,8 @@ def reason(view: VmView, field: VmField) -> str:
         return GONE
     if field.change == "static" and domain.info is None:
         return _NO_XML
-    if field.change in ("agent", "sampled") and not domain.active:
+    # What takes a look at QEMU's process takes one that runs.
+    of_a_run = field.change in ("agent", "sampled") or "processes" in field.lanes
+    if of_a_run and not domain.active:
         return _INACTIVE
     return field.why_absent

@@ -197,7 +197,9 @@ def test_explanation_says_what_stands_in_the_way() -> None:
     gone = VmView(QEMU, VanishedDomain(uuid=UUID, name="web", timestamp=NOW))
 
     assert "not exist" in explain(gone, ["memUsage"])["memUsage"]
-    assert "not active" in explain(view({}, active=False), ["memUsage"])["memUsage"]
+    off = view({}, active=False)
+    for name in ("memUsage", "elapsedTime", "startTime", "pid"):
+        assert "not active" in explain(off, [name])[name]
     assert "XML" in explain(view({}), ["boot"])["boot"]
     assert explain(described(), ["boot"]) == {"boot": BY_NAME["boot"].why_absent}
     assert explain(running(), ["vmName"]) == {}
