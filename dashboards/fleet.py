@@ -38,6 +38,16 @@ VM_LEGEND = "{{display_name}} on {{instance}}"
 FIRING = 'ALERTS{alertname=~"Libvirt.+",alertstate="firing",job=~"$job|",instance=~"$instance|"}'
 """Alerts of the chosen hosts, and those that are about no host in particular."""
 
+RANKED = " or ".join(
+    f"{rank}{FIRING.removesuffix('}')},severity{matcher}}}"
+    for rank, matcher in (
+        ("3 * ", '="critical"'),
+        ("2 * ", '="warning"'),
+        ("", '!~"critical|warning"'),
+    )
+)
+"""The same, each with its severity as a number: `topk` chooses among equals by chance."""
+
 SEVERITIES = {"critical": "red", "warning": "orange", "info": "blue"}
 
 
@@ -95,7 +105,7 @@ def now_panels() -> list[Json]:
 def alert_panels() -> list[Json]:
     """What the rules found, and hosts and VMs whose state asks for a look."""
     labels = "alertname, severity, job, instance, domain, uuid"
-    firing = f"max by ({labels}) ({FIRING})"
+    firing = f"max by ({labels}) ({RANKED})"
     of_vms = named(firing)
     of_others = f'label_replace({firing}, "display_name", "-", "uuid", "^$")'
     by_reason = f"{BY_VM}, state, reason"
@@ -142,7 +152,8 @@ def alert_panels() -> list[Json]:
                 ),
             ],
             sort_by="Severity",
-            description="At the end of the time range. Empty is good.",
+            description="At the end of the time range: the `$top` of the highest severities. "
+            "Empty is good.",
             width=16,
             height=9,
         ),

@@ -306,7 +306,8 @@ def disk_table(
                 "Allocated",
                 "bytes",
                 figure(size("allocation")),
-                description="Used space of the file or volume that holds the disk.",
+                description="Highest offset written since QEMU opened the image, not space used on "
+                "the host. Drivers other than QEMU: space used.",
             ),
             column(
                 "Filled",

@@ -234,6 +234,12 @@ def quiet_alertmanager(tmp_path: Path) -> Iterator[tuple[Alertmanager, Receiver]
             alert("LibvirtDomainAgentDisconnected", OTHER_VM),
             id="a panic that ended the VM",
         ),
+        pytest.param(
+            alert("LibvirtDomainWatchdogFired", VM),
+            alert("LibvirtDomainGuestUnresponsive", VM),
+            alert("LibvirtDomainCrashed", VM, "critical"),
+            id="a guest whose watchdog fired, which is no reason to crash",
+        ),
     ],
 )
 def test_what_follows_from_another_alert_is_held_back(
