@@ -105,10 +105,9 @@ class Terms:
         """What it takes to tell a VM's diagnostics."""
         return self._may_need(ASKS, LANES, frozenset({normalised_uuid(vm_id)}))
 
-    def applications_need(self, vm_id: str) -> Need:
-        """What it takes to know what is installed in a VM: that its guest is asked in a while."""
-        lanes = frozenset({"applications"})
-        return self._may_need(frozenset(), lanes, frozenset({normalised_uuid(vm_id)}))
+    def applications_need(self) -> Need:
+        """What it takes to know what is installed in VMs: that guests are asked that are due."""
+        return self._may_need(frozenset(), frozenset({"applications"}), None)
 
     def refuse_applications(self) -> None:
         """Raise NotFoundError unless clients may see what is installed in the guests."""

@@ -61,15 +61,18 @@ class History:
     def _dispensable(self, now: float) -> int:
         """Which one is missed least: of the young ones, that with another one soon after it.
 
-        Those that are old enough are what the next rates are taken against.
+        Those that are old enough are what the next rates are taken against, but half of all are
+        enough of them; and the oldest young one is the next to become one.
         """
-        young = [number for number, kept in enumerate(self._kept[:-1]) if kept.at > now - RATE_TIME]
+        old = sum(kept.at <= now - RATE_TIME for kept in self._kept)
+        if old > _MOST // 2:
+            return 0
 
         def loss(number: int) -> tuple[bool, float]:
             kept, following = self._kept[number : number + 2]
             return not covers_all(following.scope, kept.scope), following.at - kept.at
 
-        return min(young, key=loss, default=0)
+        return min(range(old + 1, len(self._kept) - 1), key=loss)
 
     def before(self, sample: HostSample) -> tuple[HostSample, ...]:
         """The samples kept that are at least RATE_TIME older, the youngest first.

@@ -22,7 +22,7 @@ fields by `docs/build.py`; `/api/v1/openapi.json` describes the same API to prog
 | `exclude` | names of fields to omit; `vmId` is always returned | none |
 | `changedSince` | `queryStamp` of an earlier answer to the same query | everything is returned |
 | `wait` | seconds to wait for a change, at most `api.longest_wait` | 0 |
-| `timeout` | seconds to wait for libvirt, then 503 | `libvirt.timeout`; at most that, and 60 |
+| `timeout` | seconds to wait for libvirt, then 503 | `libvirt.timeout`, and never above it or 60 |
 | `explain` | 1: return why a field has no value | 0 |
 | `strict` | 1: reject unknown names of fields with status 400 | 0 |
 | `target` | alias of a configured target | the host of `libvirt.uri` |

@@ -165,7 +165,7 @@ class Queries:
         UnavailableError.
         """
         self._terms.refuse_applications()
-        taken = await self._recent(self._terms.applications_need(vm_id))
+        taken = await self._recent(self._terms.applications_need())
         work = self._workers.other(self._clerk.applications, self._terms, taken, vm_id)
         return await self._in_turn(work)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from libvirt_exporter.model import HostSample
 from libvirt_exporter.query.history import RATE_TIME, History
 from libvirt_exporter.query.need import MOST_IDS, Need, Scope, covers, merged
@@ -48,6 +50,20 @@ def test_who_asks_for_all_has_rates_beside_those_who_ask_for_one() -> None:
             earlier(history, 10.0 * poll + 6 + 0.1 * number, of_vms(number))
 
 
+@pytest.mark.parametrize(("vms", "step", "oldest"), [(9, 1, 8), (12, 1, 9), (7, 1, 8), (10, 2, 18)])
+def test_rates_stay_young_where_vms_are_asked_in_turn_all_the_time(
+    vms: int, step: int, oldest: int
+) -> None:
+    """Each sample is taken for those who asked in the last seconds, and covers no other whole."""
+    history = History()
+    for number in range(120):
+        at = float(step * number)
+        asked = {each % vms for each in range(number, number - 1 - 5 // step, -1) if each >= 0}
+        found = earlier(history, at, of_vms(*asked))
+        if at > 20:
+            assert RATE_TIME <= at - found[0] <= oldest
+
+
 def test_a_whole_sample_is_kept_beside_a_part_of_it() -> None:
     """And a part of one beside no whole one."""
     history = History()
@@ -66,7 +82,7 @@ def test_needs_of_very_many_vms_are_merged_to_all() -> None:
         Need(vm_ids=frozenset(str(1000 * client + each) for each in range(1000)))
         for client in range(40)
     ]
-    (all_of_them,) = merged([*many, *few[:0]])
+    (all_of_them,) = merged(many)
     assert all_of_them.vm_ids is None
     assert all(covers(merged([*many, *few]), need) for need in (*many, *few))
     (exactly,) = merged([Need(vm_ids=frozenset(map(str, range(MOST_IDS))))])

@@ -764,7 +764,8 @@ def test_who_asks_for_applications_has_guests_asked() -> None:
             shown: Callable[[HostSample], Sequence[DomainSample]] = lambda sample: sample.domains  # noqa: E731
             api = Api(sensitive_fields=("appsList",))
             desk.queries.apply(Terms(api, shown, Need(lanes=frozenset({"applications"}))))
-            assert await desk.queries.applications(ONE) is None
+            for _ in range(2):
+                assert await desk.queries.applications(ONE) is None
             assert [{need.lanes for need in scope} for scope in desk.scopes] == [
                 {frozenset({"applications"})}
             ]

@@ -239,8 +239,6 @@ class ApplicationsLane(Lane):
         if settings is None:
             raise NoTurnError
         run = guest.run
-        if run is None:
-            return  # Its agent has disconnected while others were asked.
 
         async def ask(command: str, arguments: Mapping[str, Any], read: Reader[R]) -> R:
             if guest.run != run:
