@@ -45,6 +45,11 @@ def domain(uuid: str, state: int = 1, **info: Any) -> DomainSample:
     )
 
 
+def all_of(sample: HostSample) -> Sequence[DomainSample]:
+    """The domains that are shown where the configuration hides none."""
+    return sample.domains
+
+
 class Desk:
     """Queries of a made-up host, which is what `domains` says when it is sampled."""
 
@@ -761,9 +766,8 @@ def test_who_asks_for_applications_has_guests_asked() -> None:
 
     async def work() -> None:
         async with Desk(domain(ONE)) as desk:
-            shown: Callable[[HostSample], Sequence[DomainSample]] = lambda sample: sample.domains  # noqa: E731
             api = Api(sensitive_fields=("appsList",))
-            desk.queries.apply(Terms(api, shown, Need(lanes=frozenset({"applications"}))))
+            desk.queries.apply(Terms(api, all_of, Need(lanes=frozenset({"applications"}))))
             for _ in range(2):
                 assert await desk.queries.applications(ONE) is None
             assert [{need.lanes for need in scope} for scope in desk.scopes] == [
@@ -794,8 +798,7 @@ def test_fields_whose_groups_are_not_enabled_are_not_asked_for() -> None:
 
     async def work() -> None:
         async with Desk(domain(ONE)) as desk:
-            shown: Callable[[HostSample], Sequence[DomainSample]] = lambda sample: sample.domains  # noqa: E731
-            desk.queries.apply(Terms(Api(), shown, Need(groups=frozenset({"state"}))))
+            desk.queries.apply(Terms(Api(), all_of, Need(groups=frozenset({"state"}))))
             answer = await desk.ask(fields=("memUsage", "status"), explain=True)
             assert names(answer) == {"status"}
             assert answer["explanations"][ONE].keys() == {"memUsage"}
